@@ -1,0 +1,109 @@
+"""NestGraph: a typed face on a networkx multigraph of levels, flows and what passes between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import networkx
+
+from nestdsl.graph.nodes import EdgeType, Level, Node, Operation, Read, Scope, Train
+
+NodeT = TypeVar("NodeT")
+
+
+class NestGraph:
+    """One model, fully elaborated.
+
+    `networkx` is the graph itself: every node has the attribute `node` (a frozen dataclass of
+    `graph/nodes.py`), every edge `type` (an EdgeType) and `position` (its place among the
+    operands). `sizes` gives the size of each flow-like node once `checks/shapes.py` has run,
+    `level_sizes` what each level reads and makes.
+    """
+
+    def __init__(self, name: str, parameters: tuple[tuple[str, Any], ...] = ()) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.networkx: networkx.MultiDiGraph = networkx.MultiDiGraph(name=name)
+        self.scopes: dict[str, Scope] = {}
+        self.sizes: dict[str, int] = {}
+        self.level_sizes: dict[str, tuple[int, int]] = {}
+
+    # --- building ------------------------------------------------------------------------
+
+    def add(self, node: Node) -> str:
+        """Adds a node with the edges that its own fields name; gives back its id."""
+        self.networkx.add_node(node.id, node=node)
+        match node:
+            case Operation():
+                for position, operand in enumerate(node.operands):
+                    if isinstance(operand, str):
+                        self.connect(operand, node.id, EdgeType.READ, position)
+            case Read():
+                self.connect(node.operand, node.id, EdgeType.READ, 0)
+                self.connect(node.level, node.id, EdgeType.READ, 1)
+        return node.id
+
+    def connect(self, source: str, target: str, type: EdgeType, position: int = 0) -> None:
+        self.networkx.add_edge(source, target, key=f"{type.value}{position}", type=type, position=position)
+
+    # --- reading -------------------------------------------------------------------------
+
+    def __contains__(self, id: str) -> bool:
+        return id in self.networkx
+
+    def __getitem__(self, id: str) -> Node:
+        return self.networkx.nodes[id]["node"]
+
+    def nodes(self, kind: type[NodeT]) -> Iterator[NodeT]:
+        """All nodes of one class, in the order of the program."""
+        for _, node in self.networkx.nodes(data="node"):
+            if isinstance(node, kind):
+                yield node
+
+    def levels(self) -> Iterator[Level]:
+        return self.nodes(Level)
+
+    def level(self, id: str) -> Level:
+        node = self[id]
+        assert isinstance(node, Level), id
+        return node
+
+    @property
+    def train(self) -> Train:
+        node = self["train"]
+        assert isinstance(node, Train)
+        return node
+
+    def sources(self, id: str, type: EdgeType) -> tuple[str, ...]:
+        """What reaches a node by edges of one type, in the order of their position."""
+        found = [
+            (position, source)
+            for source, _, edge_type, position in self._edges_into(id)
+            if edge_type is type
+        ]
+        return tuple(source for _, source in sorted(found))
+
+    def source(self, id: str, type: EdgeType) -> str | None:
+        """The one node that reaches this one by an edge of that type, if there is one."""
+        sources = self.sources(id, type)
+        return sources[0] if sources else None
+
+    def targets(self, id: str, type: EdgeType) -> tuple[str, ...]:
+        """The nodes that edges of one type lead to from here."""
+        return tuple(
+            target for _, target, data in self.networkx.out_edges(id, data=True) if data["type"] is type
+        )
+
+    def reads_of(self, level: str) -> tuple[Read, ...]:
+        """The places where a level is read."""
+        found = (self[target] for target in self.targets(level, EdgeType.READ))
+        return tuple(node for node in found if isinstance(node, Read))
+
+    def edges(self) -> Iterator[tuple[str, str, EdgeType]]:
+        for source, target, type in self.networkx.edges(data="type"):
+            yield source, target, type
+
+    def _edges_into(self, id: str) -> Iterator[tuple[str, str, EdgeType, int]]:
+        for source, target, data in self.networkx.in_edges(id, data=True):
+            yield source, target, data["type"], data["position"]

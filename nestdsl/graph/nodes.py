@@ -1,0 +1,188 @@
+"""The nodes of a nest graph: frozen, fully elaborated, each with the span it was written at.
+
+Ids are paths: `stack[0].titans` is the level `titans` in the first copy of `stack`. `declared`
+is the same path with `[*]` for the copies that `repeat` makes, which share one declaration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from nestdsl.library.signatures import Takes, Value
+from nestdsl.source import Span
+
+Operand = str | int | float
+"""What an operation reads: the id of a node, or a number."""
+
+
+class Unit(Enum):
+    """What a period counts."""
+
+    TOKEN = "token"
+    STEP = "step"
+
+
+class Learning(Enum):
+    """What a level learns from."""
+
+    SURPRISE = "surprise"
+    ASSOCIATION = "key -> value"
+    CONTENT = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One instance of a block, or the model itself (id "").
+
+    `copy` of `copies` numbers the copies of a repeat from 0; both are 1-copy values (0 of 1)
+    elsewhere.
+    """
+
+    id: str
+    declared: str
+    block: str
+    parent: str | None
+    span: Span
+    copy: int = 0
+    copies: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The model's input: ids below `size`, or vectors of `size`."""
+
+    id: str
+    scope: str
+    takes: Takes
+    size: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A named flow; its one `flow` edge says what it is. Blocks have the flows `in` and `out`."""
+
+    id: str
+    scope: str
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A function or arithmetic on flows and numbers.
+
+    `function` is a library function, or one of add subtract multiply divide power negate
+    constant (whose value is its only operand).
+    """
+
+    id: str
+    scope: str
+    function: str
+    operands: tuple[Operand, ...]
+    options: tuple[tuple[str, Value], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A level read with a flow."""
+
+    id: str
+    scope: str
+    level: str
+    operand: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerUse:
+    """An optimizer with its arguments: numbers, or node ids for flows (as `Generated`)."""
+
+    name: str
+    arguments: tuple[tuple[str, Value], ...]
+    flows: tuple[tuple[str, str], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """Where a level's state starts: learned, zeros or normal(std)."""
+
+    kind: str = "learned"
+    std: float = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A level: a memory, what it learns, how often, and by which optimizer.
+
+    `optimizer` is None where the level takes that of the model's `train` clause. `written` lists
+    the clauses that the program says for it, with their places. Levels inside an optimizer
+    (`owner` is not empty) are its memories: `owner` is the declared id of what it drives, or
+    `train`.
+    """
+
+    id: str
+    declared: str
+    scope: str
+    name: str
+    kind: str
+    arguments: tuple[tuple[str, Value], ...]
+    span: Span
+    learning: Learning = Learning.SURPRISE
+    period: int = 1
+    unit: Unit = Unit.STEP
+    chunk: int = 1
+    frozen: bool = False
+    objective: str | None = None
+    optimizer: OptimizerUse | None = None
+    init: Init = Init()
+    reset: str = "context"
+    gradient: str = "through"
+    read: str = "after"
+    owner: str = ""
+    written: tuple[tuple[str, Span], ...] = ()
+
+    @property
+    def in_context(self) -> bool:
+        """True if each sequence has its own state, which changes while it is read."""
+        return self.unit is Unit.TOKEN and not self.frozen
+
+    def clause(self, name: str) -> Span:
+        """Where the program says this clause, or else where the level stands."""
+        return dict(self.written).get(name, self.span)
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """The outermost level: the loss, and the optimizer of every level that names none."""
+
+    id: str
+    objective: str
+    period: int
+    optimizer: OptimizerUse
+    span: Span
+
+
+Node = Input | Flow | Operation | Read | Level | Train
+
+
+class EdgeType(Enum):
+    """What an edge carries; `render` tells them apart by line and colour."""
+
+    READ = "read"
+    """A context flow: data that a node reads, or the state of a level that is read."""
+    KEY = "key"
+    VALUE = "value"
+    SURPRISE = "surprise"
+    GENERATE = "generate"
+    """A flow that sets another level's step or retention (knowledge transfer by generation)."""
+    INIT = "init"
+    RESET = "reset"
+    OPTIMIZE = "optimize"
+    """From an optimizer's memory to the level it drives."""
+
+
+LEARNING_EDGES = (EdgeType.KEY, EdgeType.VALUE, EdgeType.SURPRISE)

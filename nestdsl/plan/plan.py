@@ -1,0 +1,181 @@
+"""The plan: the whole compiled model as frozen data, and the only thing the runtime reads.
+
+It names no torch and no span. `plan/yaml.py` writes and reads it. Instructions of a body refer
+to flows by name; a body is one block with fixed sizes, shared by all its copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nestdsl.library.signatures import Value
+
+FORMAT = 1
+"""Rises when a plan of an older nestdsl can no longer be read."""
+
+Pairs = tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPlan:
+    """How to build one level of a body.
+
+    `association` is True for a memory that learns `key -> value` in context. `attribute` is its
+    name in generated code and in the names of its weights.
+    """
+
+    name: str
+    attribute: str
+    kind: str
+    arguments: Pairs
+    input_size: int
+    output_size: int
+    stateful: bool = False
+    association: bool = False
+    options: Pairs = ()
+    """For a memory: objective, read, period, chunk, gradient. For all: init, init_std."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One line of a body: `result = operation(operands)`.
+
+    `operation` is `function` (`target` names it), `read` (of a layer), `learn` (a memory's pass
+    over its context flow: operands key and value, `keywords` step and retain), `recall` (a read
+    of such a memory) or `block` (`target` is an attribute; it runs all its copies).
+    """
+
+    result: str
+    operation: str
+    target: str
+    operands: tuple[str | int | float, ...]
+    keywords: tuple[tuple[str, str | int | float | bool | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """A block used in a body: the body of each of its copies, run one after the other.
+
+    `repeated` is True where the program says `repeat` (the copies then stand in a list, even
+    if there is only one).
+    """
+
+    name: str
+    attribute: str
+    bodies: tuple[str, ...]
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A block or the model with everything resolved: levels, blocks, and what runs in order."""
+
+    name: str
+    block: str
+    input_size: int
+    output_size: int
+    levels: tuple[LevelPlan, ...]
+    blocks: tuple[BlockPlan, ...]
+    instructions: tuple[Instruction, ...]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerPlan:
+    """An optimizer with all of its arguments."""
+
+    name: str
+    arguments: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedLevel:
+    """One declared level, in the order of levels (rank 1 is the fastest).
+
+    `modules` are the paths of its copies in the built model. `frequency` is `every token`,
+    `every 16 steps`, `every read` (attention) or `never`. Sizes and costs are of one copy.
+    """
+
+    name: str
+    kind: str
+    rank: int
+    frequency: str
+    unit: str
+    period: int
+    learns: str
+    optimizer: OptimizerPlan | None
+    frozen: bool
+    owner: str
+    copies: int
+    modules: tuple[str, ...]
+    input_size: int
+    output_size: int
+    parameters: int
+    state_bytes_per_sequence: int
+    flops_per_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """All periods: who updates when, and after how many tokens the runtime must stop.
+
+    `tokens` and `steps` map each period to the declared levels that have it. `segment` is the
+    longest period in tokens, 1 if no level has one.
+    """
+
+    segment_tokens: int
+    cycle_steps: int
+    tokens: tuple[tuple[int, tuple[str, ...]], ...]
+    steps: tuple[tuple[int, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Totals of one model: weights, state for each sequence, operations for each token."""
+
+    parameters: int
+    trained_parameters: int
+    parameter_bytes: int
+    optimizer_bytes: int
+    state_bytes_per_sequence: int
+    flops_per_token_forward: int
+    flops_per_token_training: int
+    flops_per_token_decoding: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlan:
+    """The outermost level: the loss, its period, and the optimizer of levels that name none."""
+
+    objective: str
+    period_steps: int
+    optimizer: OptimizerPlan
+
+
+@dataclass(frozen=True, slots=True)
+class InputPlan:
+    """`ids` below `size`, or `vectors` of `size`."""
+
+    takes: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled model. `bodies` holds each distinct body once, parts before wholes; the last is the model."""
+
+    format: int
+    model: str
+    source: str
+    parameters: Pairs
+    input: InputPlan
+    output_size: int
+    train: TrainPlan
+    levels: tuple[OrderedLevel, ...]
+    clock: Clock
+    costs: Costs
+    bodies: tuple[Body, ...]
+
+    @property
+    def root(self) -> Body:
+        return self.bodies[-1]

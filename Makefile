@@ -1,0 +1,40 @@
+# make test   the whole test suite, lint and types        make demo   train, sample and draw the example
+# Both do their own set-up in .venv on a fresh machine; a second run starts at once.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+.PHONY: test lint format demo
+.DELETE_ON_ERROR:
+
+# torch goes first and by its exact version, so that no dependency can choose another build of it.
+$(READY): pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+test: lint
+	$(BIN)/python -m pytest -q -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+DEMO_PROGRAM ?= examples/hope.nest
+DEMO_DATA    ?= stdlib
+DEMO_STEPS   ?= 300
+DEMO_PROMPT  ?= import
+DEMO_OUT     ?= runs/demo
+
+demo: $(READY)
+	$(BIN)/nestdsl check $(DEMO_PROGRAM)
+	$(BIN)/nestdsl train $(DEMO_PROGRAM) --data $(DEMO_DATA) --steps $(DEMO_STEPS) --out $(DEMO_OUT)
+	$(BIN)/nestdsl generate $(DEMO_OUT) --prompt '$(DEMO_PROMPT)'
+	$(BIN)/nestdsl render $(DEMO_PROGRAM) --view nesting -o $(DEMO_OUT)/nesting.svg

@@ -34,11 +34,17 @@ print(*nestdsl.__path__)
 def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds what a wheel, built here without a network, would install."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-        + ["--wheel-dir", str(folder), str(CHECKOUT)],
-        check=True,
-    )
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+    ]
+    subprocess.run([*build, "--wheel-dir", str(folder), str(CHECKOUT)], check=True)
     (wheel,) = folder.glob("nestdsl-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "unpacked")

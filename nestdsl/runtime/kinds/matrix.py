@@ -1,0 +1,142 @@
+"""`matrix`: one matrix for each head, from keys to values; learned in context, or by the outer levels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nestdsl.runtime.kinds.weights import initialize, require_division
+from nestdsl.runtime.ops.linear_memory import (
+    BLOCK,
+    Gradient,
+    Objective,
+    Read,
+    Rule,
+    State,
+    Trajectory,
+    initial_state,
+    learn,
+    read,
+)
+
+
+class Matrix(nn.Module):
+    """A memory of one matrix per head that learns keys and values while a sequence is read.
+
+    objective, period, chunk and gradient as in `Rule`; `read` is where its reads look: "after" a token has
+    written, "before" it, or at the "anchor", the start of the token's chunk. For other reads `chunk` says
+    only how many tokens to work on at once.
+
+    init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
+    outer levels train, normal with deviation `init_std`: small beside what is learned in context, and
+    not zero, so that the first token's query has a gradient. "normal" makes the same a buffer, which is
+    saved and never trained. "zeros" has neither.
+
+    Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
+    """
+
+    def __init__(
+        self,
+        key_size: int,
+        value_size: int,
+        *,
+        heads: int = 1,
+        objective: Objective = "l2",
+        read: Read = "after",
+        period: int = 1,
+        chunk: int = 1,
+        init: str = "learned",
+        init_std: float = 0.02,
+        gradient: Gradient = "through",
+    ) -> None:
+        super().__init__()
+        require_division(key_size, heads)
+        require_division(value_size, heads)
+        self.heads = heads
+        self.shape = (heads, key_size // heads, value_size // heads)
+        self.read_mode: Read = read
+        self.rule = Rule(objective, period, chunk if read == "anchor" else None, gradient)
+        self.rule.resolve(read)
+        self.block = chunk if 16 <= chunk <= 128 and chunk % 16 == 0 else BLOCK
+        self.weight: Tensor | None
+        match init:
+            case "learned":
+                self.weight = nn.Parameter(torch.empty(self.shape))
+                initialize(self.weight, init, init_std, learned_std=init_std)
+            case "normal":
+                self.register_buffer("weight", torch.empty(self.shape))
+                initialize(self.weight, init, init_std, learned_std=init_std)  # type: ignore[arg-type]
+            case "zeros":
+                self.register_parameter("weight", None)
+            case _:
+                raise ValueError(f"unknown init {init!r}: write learned, zeros or normal")
+
+    def init_state(
+        self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """The state at the start of a context, for `batch` rows; differentiable with respect to `weight`.
+
+        The state is in `dtype` (default: the weight's), and at least in float32.
+        """
+        if self.weight is None:
+            kind = torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
+            return initial_state(torch.zeros(batch, *self.shape, device=device, dtype=kind), self.rule)
+        kind = torch.promote_types(dtype or self.weight.dtype, torch.float32)
+        weight = self.weight.to(device=device, dtype=kind)
+        return initial_state(weight.expand(batch, *self.shape), self.rule)
+
+    def learn(
+        self,
+        key: Tensor,
+        value: Tensor,
+        state: State,
+        step: float | Tensor = 1.0,
+        retain: float | Tensor = 1.0,
+    ) -> tuple[Trajectory, State]:
+        """Learn to answer key [B, T, key_size] with value [B, T, value_size].
+
+        step and retain: a number, or [B, T, heads] or [B, T, 1]. Returns what `read` needs, and the next
+        state.
+        """
+        keys, values = key.unflatten(-1, (self.heads, -1)), value.unflatten(-1, (self.heads, -1))
+        steps, retains = self._per_head(step, key), self._per_head(retain, key)
+        return learn(keys, values, steps, retains, state, self.rule, block=self.block)
+
+    def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
+        """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
+        return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, self.rule).flatten(-2)
+
+    def _per_head(self, factor: float | Tensor, key: Tensor) -> Tensor:
+        if not isinstance(factor, Tensor):
+            kind = torch.promote_types(key.dtype, torch.float32)
+            factor = torch.full((), factor, dtype=kind, device=key.device)
+        return factor.expand(*key.shape[:2], self.heads)
+
+
+class BlockLinear(nn.Module):
+    """A matrix per head without an objective of its own: y_h = M_h x_h, weights that the outer levels train.
+
+    [batch, tokens, input_size] → [batch, tokens, output_size]; `weight` [heads, input_size / heads,
+    output_size / heads]. init learned: normal with deviation 1 / sqrt(input_size / heads), so that
+    features of deviation 1 stay so. Raises ValueError if `heads` does not divide the sizes.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        heads: int = 1,
+        init: str = "learned",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        require_division(input_size, heads)
+        require_division(output_size, heads)
+        self.heads = heads
+        self.weight = nn.Parameter(torch.empty(heads, input_size // heads, output_size // heads))
+        initialize(self.weight, init, init_std, learned_std=(input_size // heads) ** -0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = x.unflatten(-1, (self.heads, -1))
+        return torch.einsum("bthk,hkv->bthv", parts, self.weight.to(x.dtype)).flatten(-2)

@@ -57,6 +57,7 @@ _ALL = (
     Code("N0502", "checkpoint of another program"),
     Code("N0503", "not enough memory for this program"),
     Code("N0504", "output cannot be written"),
+    Code("N0505", "training diverged"),
 )
 
 CODES: dict[str, Code] = {code.name: code for code in _ALL}

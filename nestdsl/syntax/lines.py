@@ -1,0 +1,174 @@
+"""Logical lines, read without the parser: how far a mistake reaches, and where reading goes on.
+
+Recovery must not trust the grammar in a line that does not follow it, so this looks at words,
+brackets and line ends only. A line that plainly begins something new ends the line before it,
+whatever bracket that one left open.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+DECLARATION_WORDS = ("use", "param", "block", "optimizer", "model")
+STATEMENT_WORDS = ("level", "flow", "default", "input", "train")
+CLAUSE_WORDS = ("learn", "objective", "every", "optimizer", "init", "reset", "gradient", "read", "frozen")
+UNFINISHED = frozenset(("->", "**", "+", "-", "*", "/", "=", ","))
+
+_DECLARATION = (
+    r'(?:use[ \t]+["A-Za-z_]|(?:param|block|model)[ \t]+[A-Za-z_]|optimizer[ \t]+[A-Za-z_]\w*[^\n{}]*\{)'
+)
+_STATEMENT = r"(?:(?:level|flow|input)[ \t]+[A-Za-z_]|(?:default|train)[ \t]*\{)"
+_CLAUSE = (
+    r'(?:(?:learn|objective|every|optimizer|init|reset|gradient|read)[ \t]+[\w"]|frozen[ \t\r]*(?:[\n#}]|\Z))'
+)
+DECLARATION = re.compile(_DECLARATION)
+STATEMENT = re.compile(_STATEMENT)
+CLAUSE = re.compile(_CLAUSE)
+_NEW_IN_BODY = re.compile(rf"[ \t\r\f\ufeff]*(?:{_DECLARATION}|{_STATEMENT}|\}})")
+_NEW_IN_CLAUSES = re.compile(rf"[ \t\r\f\ufeff]*(?:{_DECLARATION}|{_STATEMENT}|{_CLAUSE}|\}})")
+_NEXT_DECLARATION = re.compile(rf"\n(?=[ \t\r\f\ufeff]*{_DECLARATION})")
+
+_PIECE = re.compile(
+    r'[ \t\r\f\ufeff]+|#[^\n]*|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|[0-9][\w.]*|->|\*\*|.', re.DOTALL
+)
+_BLANK = re.compile(r"[ \t\r\f\ufeff]*")
+_GAP = re.compile(r"(?:[ \t\r\f\n\ufeff]+|#[^\n]*)*")
+
+
+class Place(Enum):
+    """What the text between two braces holds."""
+
+    PROGRAM = "program"
+    BODY = "body"
+    CLAUSES = "clauses"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The logical line of a mistake.
+
+    `end` is where reading goes on; `cut` says that something new begins there although the line
+    was not finished, and `bracket` is then the offset of the bracket it left open. `last` is the
+    last word or sign of the line, up to `last_end`; `before` and `before_end` the one before
+    the mistake, and `enclosing` the offset of the bracket around the mistake.
+    """
+
+    end: int
+    cut: bool
+    bracket: int | None
+    last: str
+    last_end: int
+    before: str
+    before_end: int
+    enclosing: int | None
+
+
+def read_line(text: str, start: int, mistake: int, place: Place, *, opens: bool, at_keyword: bool) -> Line:
+    """The line that begins at `start` and has its mistake at `mistake`.
+
+    `opens` says that a `{` on this line opens its body or its clauses, so that reading goes on
+    there. `at_keyword` says that the mistake is itself the keyword of a clause.
+    """
+    begins_new = _NEW_IN_CLAUSES if place is Place.CLAUSES else _NEW_IN_BODY
+    brackets: list[int] = []
+    braces = 0
+    last, last_end = "", start
+    before, before_end = "", start
+    enclosing: int | None = None
+    passed = False
+    end, cut = len(text), True
+    for piece in _PIECE.finditer(text, start):
+        position = piece.start()
+        word = piece.group()
+        sign = word[0]
+        if sign in " \t\r\f\ufeff#":
+            continue
+        if not passed and position >= mistake:
+            passed = True
+            before, before_end, enclosing = last, last_end, brackets[-1] if brackets else None
+        if sign == "\n":
+            if not braces and not brackets and last not in UNFINISHED:
+                end, cut = position, False
+                break
+            if (begins_new if not braces else DECLARATION).match(text, position + 1):
+                end = position
+                break
+            continue
+        if sign == "{":
+            if braces or not (opens or brackets):
+                if braces or not _is_stray(text, start, position):
+                    braces += 1
+            else:
+                end, cut = position, bool(brackets)
+                break
+        elif sign == "}":
+            if not braces:
+                end = position
+                break
+            braces -= 1
+        elif braces:
+            pass
+        elif sign in "([":
+            brackets.append(position)
+        elif sign in ")]":
+            if brackets:
+                brackets.pop()
+        elif (
+            place is Place.CLAUSES
+            and position > start
+            and (position > mistake or (position == mistake and (at_keyword or brackets)))
+            and word in CLAUSE_WORDS
+            and last not in UNFINISHED
+            and CLAUSE.match(text, position)
+        ):
+            end, cut = position, bool(brackets)
+            break
+        last, last_end = word, piece.end()
+    bracket = brackets[-1] if brackets else None
+    if not passed:
+        before, before_end, enclosing = last, last_end, bracket
+    return Line(end, cut, bracket, last, last_end, before, before_end, enclosing)
+
+
+def _is_stray(text: str, start: int, brace: int) -> bool:
+    """Whether a `{` that has no place here holds nothing: the next line is not deeper than its own."""
+    line_end = text.find("\n", brace)
+    if line_end < 0 or text[brace + 1 : line_end].strip():
+        return False
+    following = _GAP.match(text, line_end)
+    assert following is not None
+    return indentation(text, following.end()) <= indentation(text, start)
+
+
+def begins_line(text: str, offset: int) -> bool:
+    """Whether only blanks stand before `offset` on its line."""
+    return not text[text.rfind("\n", 0, offset) + 1 : offset].strip(" \t\r\f\ufeff")
+
+
+def indentation(text: str, offset: int) -> int:
+    """How many characters of blanks the line of `offset` begins with."""
+    start = text.rfind("\n", 0, offset) + 1
+    blank = _BLANK.match(text, start)
+    assert blank is not None
+    return blank.end() - start
+
+
+def after_blanks(text: str, offset: int) -> int:
+    """The next character that is neither blank, comment nor line end."""
+    gap = _GAP.match(text, offset)
+    assert gap is not None
+    return gap.end()
+
+
+def line_end(text: str, offset: int) -> int:
+    """Where the line of `offset` ends."""
+    end = text.find("\n", offset)
+    return len(text) if end < 0 else end
+
+
+def next_declaration(text: str, offset: int) -> int:
+    """The line end before the next declaration, or the end of the text."""
+    found = _NEXT_DECLARATION.search(text, offset)
+    return found.start() if found else len(text)

@@ -1,0 +1,261 @@
+"""What happens at a mistake: one diagnostic, and a place from which reading goes on.
+
+The usual case is the last function: the statement, clause or declaration that holds the mistake
+becomes `Broken`, and reading goes on at the end of its line. The cases before it are mistakes
+that say more than that, mostly braces; each leaves what was written right in the tree.
+"""
+
+from __future__ import annotations
+
+import re
+
+from nestdsl import limits
+from nestdsl.diagnostics import Diagnostic
+from nestdsl.syntax import messages
+from nestdsl.syntax.ast import Program
+from nestdsl.syntax.lines import (
+    CLAUSE,
+    CLAUSE_WORDS,
+    DECLARATION,
+    DECLARATION_WORDS,
+    STATEMENT,
+    STATEMENT_WORDS,
+    Line,
+    Place,
+    after_blanks,
+    begins_line,
+    indentation,
+    line_end,
+    next_declaration,
+    read_line,
+)
+from nestdsl.syntax.messages import END, Mistake
+from nestdsl.syntax.walk import Frame, Walk
+from nestdsl.syntax.wording import nearest
+
+_OWN_BRACES = {
+    Place.PROGRAM: ("block", "optimizer", "model"),
+    Place.BODY: ("level", "default", "train"),
+    Place.CLAUSES: (),
+}
+_WORDS = {
+    Place.PROGRAM: DECLARATION_WORDS,
+    Place.BODY: STATEMENT_WORDS,
+    Place.CLAUSES: CLAUSE_WORDS,
+}
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DECLARED = re.compile(r"[A-Za-z_]\w*[ \t]+([A-Za-z_]\w*)")
+_CLOSING_BRACES = re.compile(r"\}(?:[ \t\r]*\})*")
+
+
+def recover(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> None:
+    """Reports the mistake and takes the walk to where it can go on."""
+    frame = walk.frames[-1]
+    first = after_blanks(walk.text, frame.start)
+    at_start = mistake.rejected is None and mistake.start == first
+    accepts = walk.accepts()
+    complete = mistake.rejected is None and (at_start or bool(accepts & {"_NL", END}))
+    if complete:
+        if mistake.kind == END:
+            return _close_at_end(walk, found)
+        if _unclosed_braces(walk, mistake, found, at_start):
+            return None
+        if mistake.kind == "RBRACE" and frame.place is Place.PROGRAM:
+            return _extra_braces(walk, mistake, found, at_start)
+        if at_start and _misplaced(walk, mistake, found):
+            return None
+        if not at_start and _second_on_line(walk, mistake, found):
+            return None
+    if "LBRACE" in accepts and "_NL" not in accepts and mistake.kind in ("_NL", END):
+        if _missing_brace(walk, mistake, found):
+            return None
+    if frame.place is Place.CLAUSES and mistake.kind == "LBRACE" and _optimizer_among_clauses(walk, found):
+        return None
+    return _break(walk, mistake, found, accepts)
+
+
+def give_up(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> Program:
+    """Ends the walk here, with what has been read so far, because there is too much of something."""
+    here = walk.source.span(mistake.start, mistake.end)
+    if walk.words > limits.MAX_WORDS:
+        message = f"a file has at most {limits.MAX_WORDS:,} words and signs"
+        found.append(Diagnostic("N0004", message, here, "split it into several files and `use` them"))
+    else:
+        message = f"more than {limits.MAX_DIAGNOSTICS} mistakes: reading stops here"
+        found.append(Diagnostic("N0004", message, here, "correct those above first"))
+    while True:
+        walk.back()
+        if len(walk.frames) == 1:
+            return walk.finish()
+        _close_brace(walk, mistake.start)
+
+
+# --- braces that are missing, or too many ------------------------------------------------------------
+
+
+def _close_brace(walk: Walk, offset: int) -> None:
+    """A `}` that the text does not have, and the line end that its statement then needs."""
+    walk.feed("RBRACE", offset, offset)
+
+
+def _close_at_end(walk: Walk, found: list[Diagnostic]) -> None:
+    end = len(walk.text)
+    while len(walk.frames) > 1:
+        found.append(messages.unclosed_brace(walk.source, walk.frames[-1].brace, end))
+        _close_brace(walk, end)
+
+
+def _unclosed_braces(walk: Walk, mistake: Mistake, found: list[Diagnostic], at_start: bool) -> bool:
+    """A declaration in a body, or a statement among clauses: the braces around are not closed."""
+    text, frame = walk.text, walk.frames[-1]
+    if not at_start or not begins_line(text, mistake.start) or frame.place is Place.PROGRAM:
+        return False
+    if DECLARATION.match(text, mistake.start):
+        left = 1
+    elif (
+        frame.place is Place.CLAUSES
+        and STATEMENT.match(text, mistake.start)
+        and indentation(text, mistake.start) <= indentation(text, frame.brace)
+    ):
+        left = len(walk.frames) - 1
+    else:
+        return False
+    _close_before(walk, mistake.start, left, found)
+    return True
+
+
+def _close_before(walk: Walk, offset: int, left: int, found: list[Diagnostic]) -> None:
+    """Closes braces until `left` frames are open, and goes on with what begins at `offset`."""
+    walk.back()
+    while len(walk.frames) > left:
+        found.append(messages.unclosed_brace(walk.source, walk.frames[-1].brace, offset))
+        _close_brace(walk, offset)
+    walk.feed("_NL", offset, offset)
+    walk.go_on_at(offset)
+
+
+def _optimizer_among_clauses(walk: Walk, found: list[Diagnostic]) -> bool:
+    """`optimizer name(...) {` reads as a clause up to its `{`: it was the next declaration."""
+    start = walk.frames[-1].start
+    if not begins_line(walk.text, start) or not DECLARATION.match(walk.text, start):
+        return False
+    _close_before(walk, start, 1, found)
+    return True
+
+
+def _extra_braces(walk: Walk, mistake: Mistake, found: list[Diagnostic], at_start: bool) -> None:
+    braces = _CLOSING_BRACES.match(walk.text, mistake.start)
+    assert braces is not None
+    found.append(messages.extra_brace(walk.source, *braces.span()))
+    if at_start:
+        walk.feed("BROKEN", *braces.span())
+    walk.go_on_at(braces.end())
+
+
+def _missing_brace(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
+    """A header whose `{` is on the next line, or forgotten."""
+    text, frame = walk.text, walk.frames[-1]
+    owner = _first_word(text, frame.start)
+    following = after_blanks(text, mistake.start)
+    if text.startswith("{", following):
+        found.append(messages.brace_on_next_line(walk.source, following, owner))
+        walk.go_on_at(following)
+        return True
+    opens = STATEMENT if frame.place is Place.PROGRAM else CLAUSE
+    if not opens.match(text, following):
+        return False
+    end = mistake.start
+    found.append(messages.missing_brace(walk.source, end, owner))
+    walk.feed("LBRACE", end, end)
+    walk.go_on_at(end)
+    return True
+
+
+# --- things in the wrong place -----------------------------------------------------------------------
+
+
+def _misplaced(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
+    """Something that begins well, but not here; and what follows it for the same reason."""
+    text, frame, start = walk.text, walk.frames[-1], mistake.start
+    place = frame.place
+    if mistake.kind == "LBRACE" and place is not Place.CLAUSES and begins_line(text, start):
+        owner = "level" if place is Place.BODY else "block"
+        found.append(messages.brace_on_next_line(walk.source, start, owner))
+        walk.feed("BROKEN", start, start)
+        walk.go_on_at(start)
+        return True
+    if place is Place.PROGRAM and (STATEMENT.match(text, start) or CLAUSE.match(text, start)):
+        # A `}` above has closed the body too early: all until the next declaration belongs to it.
+        end = next_declaration(text, start)
+    elif place is Place.BODY and CLAUSE.match(text, start):
+        end = _end_of_clauses(text, start, frame)
+    else:
+        return False
+    line = Line(end, False, None, "", start, "", start, None)
+    found.append(messages.explain(walk.source, mistake, line, place, frame.start, ()))
+    walk.feed("BROKEN", start, end)
+    walk.go_on_at(end)
+    return True
+
+
+def _end_of_clauses(text: str, start: int, frame: Frame) -> int:
+    """The end of the clauses at `start` that stand in a body, with the `}` that ends them."""
+    end = line_end(text, start)
+    while end < len(text):
+        following = after_blanks(text, end)
+        if CLAUSE.match(text, following):
+            end = line_end(text, following)
+        elif text.startswith("}", following) and indentation(text, following) > indentation(
+            text, frame.brace
+        ):
+            return following + 1
+        else:
+            break
+    return end
+
+
+def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
+    """Something after the end of a statement, on its line."""
+    text, frame, start = walk.text, walk.frames[-1], mistake.start
+    opens = STATEMENT if frame.place is Place.BODY else DECLARATION
+    if frame.place is not Place.CLAUSES and opens.match(text, start):
+        found.append(messages.second_on_line(walk.source, mistake))
+        walk.feed("_NL", start, start)
+        walk.go_on_at(start)
+        return True
+    if not frame.closed:
+        return False
+    line = read_line(text, start, start, frame.place, opens=False, at_keyword=False)
+    found.append(mistake.rejected or messages.second_on_line(walk.source, mistake))
+    walk.go_on_at(max(line.end, start + 1))
+    return True
+
+
+# --- everything else ---------------------------------------------------------------------------------
+
+
+def _break(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[str]) -> None:
+    """Puts BROKEN in the place of the present statement and goes on at the end of its line."""
+    text, frame = walk.text, walk.frames[-1]
+    start = after_blanks(text, frame.start)
+    word = _first_word(text, frame.start)
+    keyword = word if word in _WORDS[frame.place] else nearest(word, _WORDS[frame.place])
+    line = read_line(
+        text,
+        frame.start if frame.place is not Place.CLAUSES else start,
+        mistake.start,
+        frame.place,
+        opens=keyword in _OWN_BRACES[frame.place],
+        at_keyword=mistake.kind.lower() in CLAUSE_WORDS,
+    )
+    found.append(messages.explain(walk.source, mistake, line, frame.place, frame.start, accepts))
+    declared = _DECLARED.match(text, start)
+    name = declared.group(1) if declared and frame.place is not Place.CLAUSES else ""
+    walk.back()
+    walk.feed("BROKEN", start, max(start, line.last_end), name)
+    walk.go_on_at(line.end)
+
+
+def _first_word(text: str, start: int) -> str:
+    word = _WORD.match(text, after_blanks(text, start))
+    return word.group() if word else ""

@@ -21,6 +21,7 @@ from torch import Tensor
 from nestdsl.runtime.ops.linear_memory.decay import decay_matrix
 from nestdsl.runtime.ops.linear_memory.inverse import BLOCK, unit_lower_inverse
 from nestdsl.runtime.ops.linear_memory.rule import Rule
+from nestdsl.runtime.ops.linear_memory.scan import decay_scan, delta_scan
 
 
 class Running(NamedTuple):
@@ -79,33 +80,31 @@ def learn(
 
     decays = decay_matrix(retains)
     first = decays[..., 0] * retains[..., :1]
-    carried = (keys * decays[:, -1].unsqueeze(-1)).transpose(-1, -2)
-    end = first[:, -1].reshape(-1, 1, 1)
+    carried = keys * decays[:, -1].unsqueeze(-1)
     start = matrix.reshape(batch * heads, key_size, value_size)
-    pieces = [tensor.split(batch * heads) for tensor in (carried, end)]
 
+    def stacked(blocks: Tensor) -> Tensor:
+        return blocks.unflatten(0, (-1, batch * heads))
+
+    ends = stacked(first[:, -1:].unsqueeze(-1))
     written = steps * values
-    starts, errors = [], []
     if rule.objective == "dot":
-        write = (carried @ written).split(batch * heads)
-        for each, last in zip(write, pieces[1], strict=True):
-            starts.append(start)
-            start = last * start + each
-        return Running(keys, written, torch.cat(starts), decays, first), start.view_as(matrix)
-
-    shifted, first_before = before(decays, first)
-    inverse = unit_lower_inverse(steps * shifted * (keys @ keys.transpose(-1, -2)))
-    sources = inverse @ written
-    answers = inverse @ (steps * first_before.unsqueeze(-1) * keys)
-    pieces += [tensor.split(batch * heads) for tensor in (sources, answers)]
-    for carry, last, source, answer in zip(*pieces, strict=True):
-        starts.append(start)
-        error = torch.baddbmm(source, answer, start, alpha=-1)
-        if rule.gradient == "stop":
-            error = error.detach()
-        errors.append(error)
-        start = torch.baddbmm(last * start, carry, error)
-    return Running(keys, torch.cat(errors), torch.cat(starts), decays, first), start.view_as(matrix)
+        errors, states = written, decay_scan(stacked(carried.transpose(-1, -2) @ written), ends, start)
+    else:
+        shifted, first_before = before(decays, first)
+        inverse = unit_lower_inverse(steps * shifted * (keys @ keys.transpose(-1, -2)))
+        answers = inverse @ (steps * first_before.unsqueeze(-1) * keys)
+        errors, states = delta_scan(
+            stacked(carried), ends, stacked(inverse @ written), stacked(answers), start
+        )
+        errors = errors.flatten(0, 1)
+    if rule.gradient == "stop":
+        # The writes are constants; what is left of the start in each state is its share after decay.
+        left = torch.cat((torch.ones_like(ends[:1]), ends)).cumprod(0)
+        errors, states = errors.detach(), states.detach() + left * (start - start.detach())
+    starts, end = states.split((ends.shape[0], 1))
+    # clone: a view would keep the whole trajectory alive for as long as the state is carried
+    return Running(keys, errors, starts.flatten(0, 1), decays, first), end.clone().view_as(matrix)
 
 
 def read(running: Running, query: Tensor, *, after: bool) -> Tensor:

@@ -1,0 +1,121 @@
+"""The step from block to block, the only sequential part of a linear memory.
+
+Operators of our own with their backward written out: unrolled, the loop would take minutes to compile, and
+differentiated step by step it would keep and add up one gradient for each block.
+Shapes: N blocks, P = B·H batch rows and heads, C tokens of a block, K key size, V value size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+@torch.library.custom_op("nestdsl::delta_scan", mutates_args=())
+def delta_scan(
+    carried: Tensor, ends: Tensor, sources: Tensor, answers: Tensor, start: Tensor
+) -> tuple[Tensor, Tensor]:
+    """S_{n+1} = c_n S_n + D_nᵀ E_n with E_n = U_n - W_n S_n.
+
+    carried D [N, P, C, K], ends c [N, P, 1, 1], sources U [N, P, C, V], answers W [N, P, C, K], start
+    [P, K, V]. Returns the errors E [N, P, C, V] and the states [N + 1, P, K, V] before, between and after.
+    """
+    count = ends.shape[0]
+    errors = torch.empty_like(sources, memory_format=torch.contiguous_format)
+    states = start.new_empty(count + 1, *start.shape)
+    states[0].copy_(start)
+    for n in range(count):
+        state = states[n]
+        torch.baddbmm(sources[n], answers[n], state, alpha=-1, out=errors[n])
+        following = torch.mul(state, ends[n], out=states[n + 1])
+        following.baddbmm_(carried[n].transpose(1, 2), errors[n])
+    return errors, states
+
+
+@delta_scan.register_fake
+def _(
+    carried: Tensor, ends: Tensor, sources: Tensor, answers: Tensor, start: Tensor
+) -> tuple[Tensor, Tensor]:
+    errors = torch.empty_like(sources, memory_format=torch.contiguous_format)
+    return errors, start.new_empty(ends.shape[0] + 1, *start.shape)
+
+
+@torch.library.custom_op("nestdsl::delta_scan_backward", mutates_args=())
+def _delta_scan_backward(
+    grad_errors: Tensor, grad_states: Tensor, carried: Tensor, ends: Tensor, answers: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The scan of `delta_scan` from its end: the gradients of errors and states, all later uses counted."""
+    errors = torch.empty_like(grad_errors, memory_format=torch.contiguous_format)
+    states = torch.empty_like(grad_states, memory_format=torch.contiguous_format)
+    states[-1].copy_(grad_states[-1])
+    for n in range(ends.shape[0] - 1, -1, -1):
+        later = states[n + 1]
+        torch.baddbmm(grad_errors[n], carried[n], later, out=errors[n])
+        earlier = torch.addcmul(grad_states[n], later, ends[n], out=states[n])
+        earlier.baddbmm_(answers[n].transpose(1, 2), errors[n], alpha=-1)
+    return errors, states
+
+
+@_delta_scan_backward.register_fake
+def _(
+    grad_errors: Tensor, grad_states: Tensor, carried: Tensor, ends: Tensor, answers: Tensor
+) -> tuple[Tensor, Tensor]:
+    return (
+        torch.empty_like(grad_errors, memory_format=torch.contiguous_format),
+        torch.empty_like(grad_states, memory_format=torch.contiguous_format),
+    )
+
+
+def _save_delta(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    carried, ends, _, answers, _ = inputs
+    ctx.save_for_backward(carried, ends, answers, *output)
+
+
+def _delta_backward(ctx, grad_errors: Tensor, grad_states: Tensor) -> tuple[Tensor, ...]:
+    carried, ends, answers, errors, states = ctx.saved_tensors
+    errors_total, states_total = _delta_scan_backward(grad_errors, grad_states, carried, ends, answers)
+    before, (start, after) = states[:-1], (states_total[0], states_total[1:])
+    return (
+        errors @ after.transpose(-1, -2),
+        (before * after).sum((-1, -2), keepdim=True),
+        errors_total,
+        -(errors_total @ before.transpose(-1, -2)),
+        start.clone(),
+    )
+
+
+delta_scan.register_autograd(_delta_backward, setup_context=_save_delta)
+
+
+@torch.library.custom_op("nestdsl::decay_scan", mutates_args=())
+def decay_scan(writes: Tensor, ends: Tensor, start: Tensor) -> Tensor:
+    """S_{n+1} = c_n S_n + X_n. writes X [N, P, K, V], ends c [N, P, 1, 1], start [P, K, V].
+
+    Returns the states [N + 1, P, K, V] before, between and after.
+    """
+    states = start.new_empty(ends.shape[0] + 1, *start.shape)
+    states[0].copy_(start)
+    for n in range(ends.shape[0]):
+        torch.addcmul(writes[n], states[n], ends[n], out=states[n + 1])
+    return states
+
+
+@decay_scan.register_fake
+def _(writes: Tensor, ends: Tensor, start: Tensor) -> Tensor:
+    return start.new_empty(ends.shape[0] + 1, *start.shape)
+
+
+def _save_decay(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1], output)
+
+
+def _decay_backward(ctx, grad_states: Tensor) -> tuple[Tensor, ...]:
+    """The same scan, run from the end."""
+    ends, states = ctx.saved_tensors
+    backwards = grad_states.flip(0)
+    total = decay_scan(backwards[1:], ends.flip(0), backwards[0]).flip(0)
+    after = total[1:]
+    return after, (states[:-1] * after).sum((-1, -2), keepdim=True), total[0].clone()
+
+
+decay_scan.register_autograd(_decay_backward, setup_context=_save_decay)

@@ -21,3 +21,15 @@ MAX_NAME_LENGTH = 200
 
 MAX_DIAGNOSTICS = 100
 """Mistakes reported for one file before reading stops."""
+
+MAX_WHOLE = 2**63
+"""Size of a whole number that compile-time arithmetic computes."""
+
+MAX_MODULES = 200
+"""Files that one program uses."""
+
+MAX_LEVELS = 10_000
+"""Levels of one model, copies counted."""
+
+MAX_BLOCK_DEPTH = 30
+"""Blocks within blocks: elaboration recurses over them."""

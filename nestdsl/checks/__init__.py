@@ -1,0 +1,39 @@
+"""The checks of a graph, in the order they run: each a small file with one entry function.
+
+A check adds diagnostics. Those in FIRST find cycles, without which sizes can be inferred; WHOLE
+speak about what is missing, and run only where nothing else is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nestdsl.checks.causality import check_causality
+from nestdsl.checks.clauses import check_clauses
+from nestdsl.checks.clocks import check_clocks
+from nestdsl.checks.optimizers import check_optimizers
+from nestdsl.checks.reads import check_reads
+from nestdsl.checks.shapes import check_shapes
+from nestdsl.checks.use import check_use
+from nestdsl.diagnostics import Diagnostics
+from nestdsl.graph.nest import NestGraph
+
+Check = Callable[[NestGraph, Diagnostics], None]
+
+FIRST: tuple[Check, ...] = (check_reads,)
+CHECKS: tuple[Check, ...] = (check_shapes, check_causality, check_clocks, check_clauses, check_optimizers)
+WHOLE: tuple[Check, ...] = (check_use,)
+
+
+def run_checks(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    """Runs every check that this graph can take, and reports all that they find."""
+    before = len(diagnostics)
+    for check in FIRST:
+        check(graph, diagnostics)
+    if len(diagnostics) > before:
+        return
+    for check in CHECKS:
+        check(graph, diagnostics)
+    if not diagnostics.has_errors:
+        for check in WHOLE:
+            check(graph, diagnostics)

@@ -44,8 +44,17 @@ class NestGraph:
                 self.connect(node.level, node.id, EdgeType.READ, 1)
         return node.id
 
+    def reserve(self, id: str) -> None:
+        """Keeps a node's place in the order of the program until `add` says what it is."""
+        self.networkx.add_node(id)
+
     def connect(self, source: str, target: str, type: EdgeType, position: int = 0) -> None:
         self.networkx.add_edge(source, target, key=f"{type.value}{position}", type=type, position=position)
+
+    def prune(self) -> None:
+        """Removes all that `out` does not depend on (N0304 has named it)."""
+        needed = {"train", "out", *networkx.ancestors(self.networkx, "out")}
+        self.networkx.remove_nodes_from([id for id in self.networkx if id not in needed])
 
     # --- reading -------------------------------------------------------------------------
 
@@ -78,9 +87,7 @@ class NestGraph:
     def sources(self, id: str, type: EdgeType) -> tuple[str, ...]:
         """What reaches a node by edges of one type, in the order of their position."""
         found = [
-            (position, source)
-            for source, _, edge_type, position in self._edges_into(id)
-            if edge_type is type
+            (position, source) for source, _, edge_type, position in self._edges_into(id) if edge_type is type
         ]
         return tuple(source for _, source in sorted(found))
 

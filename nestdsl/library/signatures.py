@@ -63,7 +63,8 @@ class Kind:
     `key -> value` the value's size is used instead. `divisors(arguments)` names what must divide
     the sizes it reads and makes. `parameters(arguments, input_size, output_size)` gives the
     shapes of its learned tensors, `state(...)` those of what it keeps for each sequence,
-    `flops(...)` the floating-point operations for one token, forward.
+    `flops(...)` the floating-point operations for one token, forward. `grows(...)` gives, for
+    each token of context, how many numbers it keeps and how many operations that costs a token.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Kind:
     parameters: Callable[[Arguments, int, int], Shapes] = lambda arguments, in_, out: ()
     state: Callable[[Arguments, int, int], Shapes] = lambda arguments, in_, out: ()
     flops: Callable[[Arguments, int, int], int] = lambda arguments, in_, out: 0
+    grows: Callable[[Arguments, int, int], tuple[int, int]] = lambda arguments, in_, out: (0, 0)
     is_memory: bool = False
     is_nonparametric: bool = False
     is_causal: Callable[[Arguments], bool] = lambda arguments: True
@@ -120,6 +122,11 @@ def _mlp_parameters(arguments: Arguments, in_: int, out: int) -> Shapes:
 def _matrix_shape(arguments: Arguments, in_: int, out: int) -> tuple[int, int, int]:
     heads = int(arguments["heads"] or 1)
     return heads, in_ // heads, out // heads
+
+
+def _window(arguments: Arguments, in_: int, out: int) -> Shapes:
+    window = arguments["window"]
+    return () if window is None else (("key", (int(window) - 1, in_)), ("value", (int(window) - 1, out)))
 
 
 _EPSILON = ArgumentSpec("eps", Type.NUMBER, 1e-6, minimum=0.0, exclusive=True)
@@ -190,6 +197,9 @@ _BUILT_IN_KINDS = (
             _flag("causal", True),
             _flag("bias", False),
         ),
+        state=_window,
+        flops=lambda a, in_, out: 2 * (in_ + out) * int(a["window"] or 0),
+        grows=lambda a, in_, out: (0, 0) if a["window"] else (in_ + out, 2 * (in_ + out)),
         is_memory=True,
         is_nonparametric=True,
         is_causal=lambda a: bool(a["causal"]),
@@ -274,7 +284,12 @@ _BUILT_IN_FUNCTIONS = (
     Function("exp", "the exponential", fold=_exp),
     Function("abs", "the absolute value", fold=abs),
     Function("sign", "-1, 0 or 1"),
-    Function("softmax", "positive, adding to 1 over the features", arguments=(_whole("heads", 1),), place=Place.MODEL),
+    Function(
+        "softmax",
+        "positive, adding to 1 over the features",
+        arguments=(_whole("heads", 1),),
+        place=Place.MODEL,
+    ),
     Function("stop", "the same value; no gradient passes"),
     Function(
         "concat",
@@ -289,7 +304,12 @@ _BUILT_IN_FUNCTIONS = (
         arguments=(ArgumentSpec("rate", Type.NUMBER, 0.1, minimum=0.0, maximum=1.0),),
         place=Place.MODEL,
     ),
-    Function("newton_schulz", "the nearest orthogonal matrix", arguments=(_whole("steps", 5),), place=Place.OPTIMIZER),
+    Function(
+        "newton_schulz",
+        "the nearest orthogonal matrix",
+        arguments=(_whole("steps", 5),),
+        place=Place.OPTIMIZER,
+    ),
     Function("debias", "a moving average without its start at zero", place=Place.OPTIMIZER),
     Function("rms_match", "scaled to the root mean square of Adam's updates", place=Place.OPTIMIZER),
 )

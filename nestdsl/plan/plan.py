@@ -49,7 +49,7 @@ class Instruction:
     operation: str
     target: str
     operands: tuple[str | int | float, ...]
-    keywords: tuple[tuple[str, str | int | float | bool | None], ...] = ()
+    keywords: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ class OrderedLevel:
     """One declared level, in the order of levels (rank 1 is the fastest).
 
     `modules` are the paths of its copies in the built model. `frequency` is `every token`,
-    `every 16 steps`, `every read` (attention) or `never`. Sizes and costs are of one copy.
+    `every 16 steps`, `every read` (attention) or `never`. Sizes and costs are of one copy; what
+    attention keeps and computes grows with the tokens read, which the last two fields of bytes
+    and of operations count. An optimizer's memory has an `owner`: what it drives.
     """
 
     name: str
@@ -103,16 +105,18 @@ class OrderedLevel:
     unit: str
     period: int
     learns: str
-    optimizer: OptimizerPlan | None
-    frozen: bool
-    owner: str
     copies: int
-    modules: tuple[str, ...]
-    input_size: int
-    output_size: int
-    parameters: int
-    state_bytes_per_sequence: int
-    flops_per_token: int
+    modules: tuple[str, ...] = ()
+    optimizer: OptimizerPlan | None = None
+    frozen: bool = False
+    owner: str = ""
+    input_size: int = 0
+    output_size: int = 0
+    parameters: int = 0
+    state_bytes_per_sequence: int = 0
+    state_bytes_per_token: int = 0
+    flops_per_token: int = 0
+    flops_per_token_of_context: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +135,21 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Totals of one model: weights, state for each sequence, operations for each token."""
+    """Totals of one model, in float32: weights, state of each sequence, operations for each token.
+
+    Operations are those of matrix products; training counts a backward pass as two forward ones.
+    What attention adds for each token of context is counted apart.
+    """
 
     parameters: int
     trained_parameters: int
     parameter_bytes: int
     optimizer_bytes: int
     state_bytes_per_sequence: int
-    flops_per_token_forward: int
-    flops_per_token_training: int
+    state_bytes_per_token: int
     flops_per_token_decoding: int
+    flops_per_token_training: int
+    flops_per_token_of_context: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,96 @@
+"""N0405: clauses that have no meaning for the level that says them; N0407: those not yet runnable."""
+
+from __future__ import annotations
+
+from nestdsl.diagnostics import Diagnostics
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import Learning, Level, Unit
+from nestdsl.library.signatures import LIBRARY
+
+_OF_ASSOCIATION = {
+    "objective": "it learns from the surprise of the whole model",
+    "read": "its state does not change while a sequence is read",
+    "reset": "its state lives across sequences",
+    "gradient": "nothing happens in context that one could differentiate through",
+    "chunk": "only levels that change at every token have chunks",
+}
+_WITHOUT_START = ("rms_norm", "layer_norm", "attention")
+
+
+def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    for level in graph.levels():
+        if level.owner:
+            continue
+        written = dict(level.written)
+        if LIBRARY.kinds[level.kind].is_nonparametric:
+            _check_attention(level, diagnostics)
+        elif level.learning is Learning.ASSOCIATION:
+            _check_memory(level, diagnostics)
+        else:
+            _check_surprise(level, diagnostics)
+        if "init" in written and level.kind in _WITHOUT_START[:2]:
+            _report(level, "init", f"`{level.kind}` always starts as no more than the norm", "", diagnostics)
+        if level.frozen:
+            for name in ("every", "optimizer"):
+                if name in written and "frozen" in written:
+                    _report(
+                        level, name, "it is `frozen`: it never updates", "leave one of them out", diagnostics
+                    )
+
+
+def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
+    for name in dict(level.written):
+        if name != "learn":
+            _report(
+                level,
+                name,
+                "attention keeps no state of its own: it is solved anew at every token",
+                "leave it out",
+                diagnostics,
+            )
+
+
+def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
+    if level.unit is Unit.STEP or level.frozen:
+        diagnostics.report(
+            "N0407",
+            f"`{level.name}` learns `key -> value` but not in context; this compiler cannot run such a memory yet",
+            level.clause("frozen" if level.frozen else "every"),
+            "write `every 1 token`",
+        )
+    if (
+        "chunk" in dict(level.written)
+        and level.period > 1
+        and level.unit is Unit.TOKEN
+        and level.read == "anchor"
+    ):
+        _report(level, "chunk", "a period of several tokens is its own chunk", "leave it out", diagnostics)
+
+
+def _check_surprise(level: Level, diagnostics: Diagnostics) -> None:
+    if level.unit is Unit.TOKEN and not level.frozen:
+        diagnostics.report(
+            "N0407",
+            f"`{level.name}` learns from surprise in context; this compiler cannot run such levels yet",
+            level.clause("every"),
+            f"write `every {level.period} steps`, which changes it across sequences",
+        )
+        return
+    for name in dict(level.written):
+        if name in _OF_ASSOCIATION:
+            _report(
+                level,
+                name,
+                _OF_ASSOCIATION[name],
+                "leave it out, or give the level an association: `learn key -> value` and `every 1 token`",
+                diagnostics,
+            )
+
+
+def _report(level: Level, clause: str, why: str, hint: str, diagnostics: Diagnostics) -> None:
+    diagnostics.report(
+        "N0405",
+        f"`{clause}` has no meaning for `{level.name}`: {why}",
+        level.clause(clause),
+        hint or "leave it out",
+    )

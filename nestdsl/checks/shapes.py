@@ -1,0 +1,198 @@
+"""N0201, N0204: infers the size of every flow and level, and reports those that do not fit.
+
+Where a size is unknown because of an earlier mistake, nothing is said about what depends on it.
+"""
+
+from __future__ import annotations
+
+import networkx
+
+from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import EdgeType, Flow, Input, Learning, Level, Node, Operation, Read
+from nestdsl.library.signatures import LIBRARY, Kind, Takes
+from nestdsl.source import Span
+
+_SIZE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
+
+
+def check_shapes(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    """Fills `graph.sizes` and `graph.level_sizes`."""
+    edges = [
+        (source, target, key)
+        for source, target, key, type in graph.networkx.edges(keys=True, data="type")
+        if type in _SIZE_EDGES
+    ]
+    inference = _Inference(graph, diagnostics)
+    lone = [node for node in graph.nodes(Input)]
+    for node in lone:
+        inference.visit(node)
+    for id in networkx.topological_sort(graph.networkx.edge_subgraph(edges)):
+        if "node" in graph.networkx.nodes[id]:
+            inference.visit(graph[id])
+
+
+class _Inference:
+    def __init__(self, graph: NestGraph, diagnostics: Diagnostics) -> None:
+        self.graph = graph
+        self.diagnostics = diagnostics
+        self.sizes = graph.sizes
+        self.ids: set[str] = set()
+        """Flows that carry ids instead of vectors."""
+        self.read_at: dict[str, Span] = {}
+
+    def visit(self, node: Node) -> None:
+        match node:
+            case Input():
+                self.sizes[node.id] = node.size
+                if node.takes is Takes.IDS:
+                    self.ids.add(node.id)
+            case Flow():
+                source = self.graph.source(node.id, EdgeType.READ)
+                if source in self.sizes:
+                    self.sizes[node.id] = self.sizes[source]
+                    if source in self.ids:
+                        self.ids.add(node.id)
+            case Operation():
+                self._operation(node)
+            case Level() if node.learning is Learning.ASSOCIATION:
+                self._memory(node)
+            case Read():
+                self._read(node)
+
+    def _size(self, id: str, span: Span) -> int | None:
+        """The size of a flow of vectors."""
+        if id in self.ids:
+            self.diagnostics.report(
+                "N0104",
+                "these are ids, which cannot be computed with",
+                span,
+                "make vectors of them first: `in -> embedding(dim) -> ...`",
+            )
+            return None
+        return self.sizes.get(id)
+
+    # --- operations ------------------------------------------------------------------------
+
+    def _operation(self, node: Operation) -> None:
+        sizes = [self._size(operand, node.span) for operand in node.operands if isinstance(operand, str)]
+        known = tuple(size for size in sizes if size is not None)
+        if len(known) < len(sizes):
+            return
+        options = dict(node.options)
+        function = LIBRARY.functions.get(node.function)
+        if function is not None and (function.flows is None or function.is_custom):
+            self.sizes[node.id] = function.output_size(known, options)
+            return
+        largest = max(known, default=1)
+        if any(size not in (1, largest) for size in known):
+            self.diagnostics.report(
+                "N0201",
+                f"the sizes {' and '.join(map(str, known))} differ",
+                node.span,
+                "make them equal with `-> linear(size)`; a flow of size 1 fits any",
+            )
+            return
+        heads = options.get("heads", 1)
+        if isinstance(heads, int) and not self._divides(heads, largest, "this flow", node.span):
+            return
+        self.sizes[node.id] = largest
+
+    def _divides(self, heads: int, size: int, what: str, span: Span) -> bool:
+        if size % heads == 0:
+            return True
+        below, above = size - size % heads, size - size % heads + heads
+        near = f"{below} or {above}" if below else f"{above}"
+        self.diagnostics.report(
+            "N0204",
+            f"{heads} heads do not divide {what} of size {size}",
+            span,
+            f"choose a size such as {near}, or another number of heads",
+        )
+        return False
+
+    # --- levels ----------------------------------------------------------------------------
+
+    def _memory(self, level: Level) -> None:
+        """A memory's sizes are those of the key and the value that it learns."""
+        key_flow, value_flow = (self.graph.source(level.id, edge) for edge in (EdgeType.KEY, EdgeType.VALUE))
+        if key_flow is None or value_flow is None:
+            return
+        span = level.clause("learn")
+        key, value = self._size(key_flow, span), self._size(value_flow, span)
+        if key is None or value is None:
+            return
+        heads = dict(level.arguments).get("heads")
+        if isinstance(heads, int):
+            fits = self._divides(heads, key, "a key", level.span)
+            if not (self._divides(heads, value, "a value", level.span) and fits):
+                return
+            if dict(level.arguments).get("rotary") and (key // heads) % 2:
+                self.diagnostics.report(
+                    "N0204",
+                    f"each head's part of the key, of size {key // heads}, is odd: rotary positions turn pairs",
+                    level.span,
+                    "choose a size that is even for each head, or write `rotary = false`",
+                )
+                return
+            self._check_generated(level, heads)
+        self.graph.level_sizes[level.id] = (key, value)
+
+    def _check_generated(self, level: Level, heads: int) -> None:
+        for name, flow in level.optimizer.flows if level.optimizer else ():
+            size = self._size(flow, level.clause("optimizer"))
+            if size not in (None, 1, heads):
+                assert level.optimizer is not None
+                self.diagnostics.report(
+                    "N0201",
+                    f"`{name}` has {size} values for each token, but the memory has {heads} "
+                    f"head{'s' * (heads != 1)}",
+                    level.optimizer.span,
+                    f"make one value for each head: `-> linear({heads})`",
+                )
+
+    def _read(self, read: Read) -> None:
+        if "node" not in self.graph.networkx.nodes[read.level]:
+            return
+        level = self.graph.level(read.level)
+        kind = LIBRARY.kinds[level.kind]
+        if kind.takes is Takes.IDS:
+            if read.operand not in self.ids and read.operand in self.sizes:
+                self.diagnostics.report(
+                    "N0104",
+                    f"`{level.kind}` reads ids, and these are vectors",
+                    read.span,
+                    "use `linear(size)` for vectors",
+                )
+                return
+            size = self.sizes.get(read.operand)
+        else:
+            size = self._size(read.operand, read.span)
+        if size is None:
+            return
+        known = self.graph.level_sizes.get(level.id)
+        if known is None:
+            if level.learning is Learning.ASSOCIATION or not self._infer(level, kind, size, read.span):
+                return
+            known = self.graph.level_sizes[level.id]
+            self.read_at[level.id] = read.span
+        if known[0] != size:
+            first = self.read_at.get(level.id, level.clause("learn"))
+            self.diagnostics.report(
+                "N0201",
+                f"`{level.name}` reads flows of size {known[0]}; this one has size {size}",
+                read.span,
+                "make it equal with `-> linear(size)`, or declare a second level",
+                (Note(f"here its size is {known[0]}", first),),
+            )
+            return
+        self.sizes[read.id] = known[1]
+
+    def _infer(self, level: Level, kind: Kind, size: int, span: Span) -> bool:
+        arguments = dict(level.arguments)
+        output = kind.output_size(arguments, size)
+        heads = arguments.get("heads")
+        if isinstance(heads, int) and not self._divides(heads, size, "a flow", span):
+            return False
+        self.graph.level_sizes[level.id] = (size, output)
+        return True

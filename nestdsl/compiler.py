@@ -1,0 +1,61 @@
+"""The street from a source to checked graphs: parse, elaborate, check. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nestdsl.checks import run_checks
+from nestdsl.diagnostics import Diagnostic, Diagnostics, NestError, fail
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.verify import verify
+from nestdsl.semantics.elaborate import elaborate
+from nestdsl.semantics.names import listed
+from nestdsl.semantics.parameters import Override
+from nestdsl.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything that one run finds: a graph for each model, and all diagnostics in order."""
+
+    source: Source
+    graphs: dict[str, NestGraph]
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def has_errors(self) -> bool:
+        return any(diagnostic.is_error for diagnostic in self.diagnostics)
+
+    def graph(self) -> NestGraph:
+        """The graph of the only model, ready to lower.
+
+        Raises NestError with every diagnostic if there are errors, or if there is not one model.
+        """
+        if self.has_errors:
+            raise NestError(self.diagnostics)
+        if not self.graphs:
+            raise fail("N0101", f"{self.source.name} declares no model", "write `model NAME(...) { ... }`")
+        if len(self.graphs) > 1:
+            raise fail(
+                "N0103",
+                f"{self.source.name} declares the models {listed(self.graphs)}",
+                "say which: `--model NAME`, or `model=` in Python",
+            )
+        (graph,) = self.graphs.values()
+        graph.prune()
+        verify(graph)
+        return graph
+
+
+def analyse(
+    source: Source, overrides: Mapping[str, Override] | None = None, model: str | None = None
+) -> Analysis:
+    """Elaborates a source and runs every check; mistakes are collected, never raised."""
+    elaboration = elaborate(source, overrides, model)
+    diagnostics = Diagnostics(elaboration.diagnostics)
+    for graph in elaboration.graphs.values():
+        found = Diagnostics(elaboration.diagnostics)
+        run_checks(graph, found)
+        diagnostics.extend(found)
+    return Analysis(source, elaboration.graphs, diagnostics.in_order())

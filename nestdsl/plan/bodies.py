@@ -1,0 +1,237 @@
+"""Lowers the scopes of a graph to bodies: straight lines of instructions, each distinct one once."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import networkx
+
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operand, Operation, Read, Scope
+from nestdsl.library.signatures import LIBRARY, Value
+from nestdsl.plan.names import Names
+from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs
+
+_RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
+
+
+class BodyLowering:
+    """Builds the bodies of one graph; afterwards `modules` holds the path of every level."""
+
+    def __init__(self, graph: NestGraph) -> None:
+        self.graph = graph
+        self.bodies: dict[Body, str] = {}
+        self.modules: dict[str, str] = {}
+        self._body_names = Names()
+        self._blocks_in: dict[str, list[_Copies]] = defaultdict(list)
+        self._levels_in: dict[str, list[Level]] = defaultdict(list)
+        self._order_in: dict[str, list[str]] = defaultdict(list)
+        for level in graph.levels():
+            if not level.owner:
+                self._levels_in[level.scope].append(level)
+        exits: dict[str, str] = {}
+        for copies in _groups(graph):
+            self._blocks_in[copies.parent].append(copies)
+            exits[copies.exit] = copies.parent
+        for id in _run_order(graph):
+            node = graph[id]
+            if isinstance(node, Flow | Operation | Read | Level):
+                self._order_in[node.scope].append(id)
+            if id in exits:
+                self._order_in[exits[id]].append(id)
+
+    def run(self) -> tuple[Body, ...]:
+        """All distinct bodies, parts before wholes; the model is the last."""
+        self._body(self.graph.scopes[""], "")
+        return tuple(replace(body, name=name) for body, name in self.bodies.items())
+
+    def _body(self, scope: Scope, path: str) -> str:
+        """Lowers one scope; gives back the name of its body."""
+        attributes = Names()
+        levels = self._levels(scope, path, attributes)
+        blocks = {copies.exit: self._block(copies, path, attributes) for copies in self._blocks_in[scope.id]}
+        lines = _Lines(self.graph, scope, levels, blocks)
+        instructions = tuple(lines.lower(self._order_in[scope.id]))
+        prefix = f"{scope.id}." if scope.id else ""
+        body = Body(
+            name="",
+            block=scope.block,
+            input_size=self.graph.sizes[f"{prefix}in"],
+            output_size=self.graph.sizes[f"{prefix}out"],
+            levels=tuple(levels.values()),
+            blocks=tuple(plan for plan, _ in blocks.values()),
+            instructions=instructions,
+            output=lines.names[f"{prefix}out"],
+        )
+        if body not in self.bodies:
+            self.bodies[body] = self._body_names.new(scope.block)
+        return self.bodies[body]
+
+    def _levels(self, scope: Scope, path: str, attributes: Names) -> dict[str, LevelPlan]:
+        plans: dict[str, LevelPlan] = {}
+        for level in self._levels_in[scope.id]:
+            attribute = attributes.new(level.name)
+            self.modules[level.id] = f"{path}{attribute}"
+            plans[level.id] = level_plan(self.graph, level, attribute)
+        return plans
+
+    def _block(self, copies: _Copies, path: str, attributes: Names) -> tuple[BlockPlan, str]:
+        """A block of a body, and the flow that enters its first copy."""
+        attribute = attributes.new(copies.name)
+        bodies = tuple(
+            self._body(copy, f"{path}{attribute}.{copy.copy}." if copies.repeated else f"{path}{attribute}.")
+            for copy in copies.scopes
+        )
+        source = self.graph.source(f"{copies.scopes[0].id}.in", EdgeType.READ)
+        assert source is not None
+        return BlockPlan(copies.name, attribute, bodies, copies.repeated), source
+
+
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """The copies of one block level, which run one after the other."""
+
+    parent: str
+    name: str
+    repeated: bool
+    scopes: tuple[Scope, ...]
+
+    @property
+    def exit(self) -> str:
+        return f"{self.scopes[-1].id}.out"
+
+
+def _groups(graph: NestGraph) -> Iterator[_Copies]:
+    groups: dict[str, list[Scope]] = defaultdict(list)
+    for scope in graph.scopes.values():
+        if scope.parent is not None and f"{scope.id}.out" in graph:
+            repeated = scope.declared.endswith("[*]")
+            groups[re.sub(r"\[\d+\]$", "", scope.id) if repeated else scope.id].append(scope)
+    for id, scopes in groups.items():
+        parent = scopes[0].parent or ""
+        name = id.removeprefix(f"{parent}.") if parent else id
+        yield _Copies(parent, name, scopes[0].declared.endswith("[*]"), tuple(scopes))
+
+
+class _Lines:
+    """Lowers the nodes of one scope to instructions; `names` are the variables of its flows."""
+
+    def __init__(
+        self,
+        graph: NestGraph,
+        scope: Scope,
+        levels: dict[str, LevelPlan],
+        blocks: dict[str, tuple[BlockPlan, str]],
+    ) -> None:
+        self.graph = graph
+        self.prefix = f"{scope.id}." if scope.id else ""
+        self.levels = levels
+        self.blocks = blocks
+        self.variables = Names()
+        self.names: dict[str, str] = {f"{self.prefix}in": self.variables.new("in")}
+
+    def lower(self, ids: list[str]) -> Iterator[Instruction]:
+        for id in ids:
+            if id in self.blocks:
+                plan, source = self.blocks[id]
+                result = self._name(id, plan.name)
+                yield Instruction(result, "block", plan.attribute, (self.names[source],))
+                continue
+            node = self.graph[id]
+            match node:
+                case Flow() if id not in self.names:
+                    self.names[id] = self.names[self._only(id, EdgeType.READ)]
+                case Operation():
+                    operands = tuple(self._operand(operand) for operand in node.operands)
+                    yield Instruction(self._name(id), "function", node.function, operands, node.options)
+                case Level() if self.levels[id].association:
+                    yield self._learn(node, self.levels[id])
+                case Read():
+                    yield self._read(node, self.levels[node.level])
+
+    def _learn(self, level: Level, plan: LevelPlan) -> Instruction:
+        operands = tuple(self.names[self._only(level.id, edge)] for edge in (EdgeType.KEY, EdgeType.VALUE))
+        result = self.names[level.id] = self.variables.new(f"{level.name}_context")
+        return Instruction(result, "learn", plan.attribute, operands, self._learning_arguments(level))
+
+    def _learning_arguments(self, level: Level) -> Pairs:
+        if LIBRARY.kinds[level.kind].is_nonparametric:
+            return ()
+        optimizer = level.optimizer
+        flows = {name: self.names[source] for name, source in optimizer.flows} if optimizer else {}
+        numbers = dict(optimizer.arguments) if optimizer else {"step": 1.0, "retain": 1.0}
+        return tuple((name, flows.get(name, numbers.get(name))) for name in ("step", "retain"))
+
+    def _read(self, read: Read, plan: LevelPlan) -> Instruction:
+        operands = (self.names[read.operand],)
+        if plan.association:
+            operands = (self.names[read.level], *operands)
+        return Instruction(
+            self._name(read.id), "recall" if plan.association else "read", plan.attribute, operands
+        )
+
+    def _only(self, id: str, edge: EdgeType) -> str:
+        source = self.graph.source(id, edge)
+        assert source is not None
+        return source
+
+    def _operand(self, operand: Operand) -> str | int | float:
+        return self.names[operand] if isinstance(operand, str) else operand
+
+    def _name(self, id: str, local: str | None = None) -> str:
+        """A new variable: named after the flow that it becomes, or after its place."""
+        wanted = local or id.removeprefix(self.prefix)
+        for target in self.graph.targets(id, EdgeType.READ):
+            flow = self.graph[target]
+            if isinstance(flow, Flow) and not (flow.name == "in" or flow.name.endswith(".in")):
+                wanted = flow.name
+                break
+        self.names[id] = self.variables.new(wanted)
+        return self.names[id]
+
+
+def level_plan(graph: NestGraph, level: Level, attribute: str) -> LevelPlan:
+    """How to build one level."""
+    kind = LIBRARY.kinds[level.kind]
+    association = level.learning is Learning.ASSOCIATION
+    options: list[tuple[str, Value]] = []
+    if association and not kind.is_nonparametric:
+        options += [
+            ("objective", level.objective),
+            ("read", level.read),
+            ("period", level.period),
+            ("chunk", level.chunk),
+            ("gradient", level.gradient),
+        ]
+    if not kind.is_nonparametric and (level.init.kind != "learned"):
+        options.append(("init", level.init.kind))
+        if level.init.kind == "normal":
+            options.append(("init_std", level.init.std))
+    input_size, output_size = graph.level_sizes[level.id]
+    return LevelPlan(
+        name=level.name,
+        attribute=attribute,
+        kind=level.kind,
+        arguments=level.arguments,
+        input_size=input_size,
+        output_size=output_size,
+        stateful=association or (not kind.is_memory and bool(kind.state(dict(level.arguments), 1, 1))),
+        association=association,
+        options=tuple(options),
+    )
+
+
+def _run_order(graph: NestGraph) -> list[str]:
+    """Nodes so that each comes after what it needs, otherwise in the order of the program."""
+    place = {id: number for number, id in enumerate(graph.networkx)}
+    edges = [
+        (source, target, key)
+        for source, target, key, type in graph.networkx.edges(keys=True, data="type")
+        if type in _RUN_EDGES
+    ]
+    return list(
+        networkx.lexicographical_topological_sort(graph.networkx.edge_subgraph(edges), key=place.__getitem__)
+    )

@@ -1,0 +1,71 @@
+"""What each level and the whole model cost: weights, state, floating-point operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import Learning, Level
+from nestdsl.library.signatures import LIBRARY, count
+from nestdsl.plan.plan import Costs, OrderedLevel
+
+BYTES = 4
+"""Of a float32 number: weights, optimizer memories and the state of memories are kept in it."""
+
+
+def level_parameters(graph: NestGraph, level: Level) -> int:
+    """How many numbers of one copy of a level are learned."""
+    if level.owner or (level.learning is Learning.ASSOCIATION and level.init.kind != "learned"):
+        return 0
+    return count(LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id]))
+
+
+def level_state(graph: NestGraph, level: Level) -> tuple[int, int]:
+    """Bytes of state of one copy: for each sequence, and more for each token read."""
+    if level.owner:
+        return 0, 0
+    kind = LIBRARY.kinds[level.kind]
+    if kind.is_memory and level.learning is not Learning.ASSOCIATION:
+        return 0, 0
+    arguments, sizes = dict(level.arguments), graph.level_sizes[level.id]
+    # A memory that is read at its anchor keeps that too; one with a period gathers its gradient.
+    states = 2 if kind.is_memory and (level.read == "anchor" or level.period > 1) else 1
+    return (
+        states * count(kind.state(arguments, *sizes)) * BYTES,
+        kind.grows(arguments, *sizes)[0] * BYTES,
+    )
+
+
+def level_flops(graph: NestGraph, level: Level) -> tuple[int, int]:
+    """Operations of one copy for one token: fixed, and for each token of its context."""
+    if level.owner:
+        return 0, 0
+    kind, sizes = LIBRARY.kinds[level.kind], graph.level_sizes[level.id]
+    arguments = dict(level.arguments)
+    reads = len(graph.reads_of(level.id))
+    return kind.flops(arguments, *sizes) * reads, kind.grows(arguments, *sizes)[1] * reads
+
+
+def total(levels: Iterable[OrderedLevel], optimizer_memories: dict[str, int]) -> Costs:
+    """The whole model's costs; `optimizer_memories` counts those of each declared level."""
+    levels = tuple(levels)
+
+    def add(field: str) -> int:
+        return sum(getattr(level, field) * level.copies for level in levels)
+
+    parameters = add("parameters")
+    flops = add("flops_per_token")
+    return Costs(
+        parameters=parameters,
+        trained_parameters=sum(level.parameters * level.copies for level in levels if not level.frozen),
+        parameter_bytes=parameters * BYTES,
+        optimizer_bytes=sum(
+            level.parameters * level.copies * optimizer_memories.get(level.name, 0) * BYTES
+            for level in levels
+        ),
+        state_bytes_per_sequence=add("state_bytes_per_sequence"),
+        state_bytes_per_token=add("state_bytes_per_token"),
+        flops_per_token_decoding=flops,
+        flops_per_token_training=3 * flops,
+        flops_per_token_of_context=add("flops_per_token_of_context"),
+    )

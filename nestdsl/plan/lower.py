@@ -1,0 +1,109 @@
+"""Lowers a checked graph to its plan."""
+
+from __future__ import annotations
+
+import re
+
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse, Unit
+from nestdsl.graph.order import describe_frequency, order
+from nestdsl.library.signatures import LIBRARY
+from nestdsl.plan.bodies import BodyLowering
+from nestdsl.plan.clock import clock
+from nestdsl.plan.cost import level_flops, level_parameters, level_state, total
+from nestdsl.plan.plan import FORMAT, InputPlan, OptimizerPlan, OrderedLevel, Plan, TrainPlan
+
+
+def lower(graph: NestGraph, source: str) -> Plan:
+    """The plan of a graph that has passed every check and from which the unused is pruned."""
+    bodies = BodyLowering(graph)
+    built = bodies.run()
+    levels = ordered_levels(graph, bodies.modules)
+    input = graph["in"]
+    assert isinstance(input, Input)
+    train = graph.train
+    return Plan(
+        format=FORMAT,
+        model=graph.name,
+        source=source,
+        parameters=graph.parameters,
+        input=InputPlan(input.takes.value, input.size),
+        output_size=graph.sizes["out"],
+        train=TrainPlan(train.objective, train.period, _optimizer(train.optimizer)),
+        levels=levels,
+        clock=clock(levels),
+        costs=total(levels, _optimizer_memories(graph)),
+        bodies=built,
+    )
+
+
+def ordered_levels(graph: NestGraph, modules: dict[str, str]) -> tuple[OrderedLevel, ...]:
+    """Every declared level once, the fastest first."""
+    copies: dict[str, list[Level]] = {}
+    for level in graph.levels():
+        copies.setdefault(level.declared, []).append(level)
+    return tuple(
+        _ordered(graph, name, rank.number, copies[name], modules)
+        for rank in order(graph)
+        for name in rank.levels
+    )
+
+
+def _ordered(
+    graph: NestGraph, name: str, rank: int, copies: list[Level], modules: dict[str, str]
+) -> OrderedLevel:
+    level = copies[0]
+    state, state_growth = level_state(graph, level)
+    flops, flops_growth = level_flops(graph, level)
+    input_size, output_size = graph.level_sizes.get(level.id, (0, 0))
+    return OrderedLevel(
+        name=name,
+        kind=level.kind,
+        rank=rank,
+        frequency=describe_frequency(level),
+        unit=level.unit.value,
+        period=level.period,
+        learns=_learns(level),
+        optimizer=_optimizer(level.optimizer) if level.optimizer else None,
+        frozen=level.frozen,
+        owner=level.owner,
+        copies=len(copies),
+        modules=tuple(modules[copy.id] for copy in copies if copy.id in modules),
+        input_size=input_size,
+        output_size=output_size,
+        parameters=level_parameters(graph, level),
+        state_bytes_per_sequence=state,
+        state_bytes_per_token=state_growth,
+        flops_per_token=flops,
+        flops_per_token_of_context=flops_growth,
+    )
+
+
+def _learns(level: Level) -> str:
+    if level.learning is Learning.ASSOCIATION:
+        return f"{level.objective or 'softmax'}: key -> value"
+    if level.owner:
+        return "grad"
+    return "nothing" if level.frozen and level.unit is Unit.STEP else "surprise"
+
+
+def _optimizer(use: OptimizerUse) -> OptimizerPlan:
+    """The optimizer with its arguments; one that is a flow is shown as `flow NAME`."""
+    flows = tuple((name, f"flow {re.sub(r'^.*[.]|#.*$', '', source)}") for name, source in use.flows)
+    return OptimizerPlan(use.name, use.arguments + flows)
+
+
+def _optimizer_memories(graph: NestGraph) -> dict[str, int]:
+    """How many memories the optimizer of each declared level keeps for each of its weights."""
+    memories: dict[str, int] = {}
+    for level in graph.levels():
+        if level.owner:
+            continue
+        optimizer = level.optimizer or graph.train.optimizer
+        if level.learning is Learning.ASSOCIATION:
+            optimizer = graph.train.optimizer
+        count = (
+            0 if level.frozen else len(LIBRARY.optimizers[optimizer.name].memories(dict(optimizer.arguments)))
+        )
+        memories[level.declared] = count
+    return memories

@@ -1,0 +1,35 @@
+"""Names of attributes and variables in the built model: readable, valid and never taken."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable
+
+# What torch.nn.Module or our own base class already means by these names; a test compares.
+TAKEN = frozenset(
+    ["T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer", "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook", "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train", "training", "type", "xpu", "zero_grad", "init_state", "state", "next_state", "self", "torch"]
+)
+
+
+def identifier(name: str) -> str:
+    """`h.rms_norm` becomes `h_rms_norm`, `cms[0]` becomes `cms_0`, `in` becomes `in_`."""
+    plain = re.sub(r"\W+", "_", name).strip("_")
+    if not plain or plain[0].isdigit():
+        plain = f"_{plain}"
+    return f"{plain}_" if keyword.iskeyword(plain) or plain in TAKEN else plain
+
+
+class Names:
+    """Gives each thing of one body a name of its own."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+
+    def new(self, wanted: str) -> str:
+        name = base = identifier(wanted)
+        number = 2
+        while name in self._taken:
+            name, number = f"{base}_{number}", number + 1
+        self._taken.add(name)
+        return name

@@ -1,0 +1,176 @@
+"""Binds the arguments of a call to what a kind, function, optimizer or block declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nestdsl.diagnostics import Diagnostics
+from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Type, Value
+from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.values import UNKNOWN, describe, is_number
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+
+def match_arguments(
+    call: ast.Call, names: Sequence[str], what: str, diagnostics: Diagnostics
+) -> dict[str, ast.Argument]:
+    """Which argument of the call goes to which name; reports unknown, repeated and too many."""
+    matched: dict[str, ast.Argument] = {}
+    free = list(names)
+    for argument in call.arguments:
+        name = argument.name.text if argument.name else (free[0] if free else None)
+        if name is None:
+            takes = f"takes {len(names)} argument{'s' * (len(names) != 1)}" if names else "takes no arguments"
+            diagnostics.report(
+                "N0103",
+                f"{what} {takes}; this is one too many",
+                argument.span,
+                f"its arguments are {listed(names)}" if names else f"write `{call.function.text}` alone",
+            )
+        elif name in matched:
+            diagnostics.report(
+                "N0103", f"{what} is given `{name}` twice", argument.span, "leave one of them out"
+            )
+        elif name not in names:
+            otherwise = f"its arguments are {listed(names)}" if names else "it takes no arguments"
+            diagnostics.report(
+                "N0103",
+                f"{what} has no argument `{name}`",
+                argument.span,
+                did_you_mean(name, names, otherwise),
+            )
+        else:
+            matched[name] = argument
+        if name in free:
+            free.remove(name)
+    return matched
+
+
+def bind(
+    call: ast.Call,
+    specs: Sequence[ArgumentSpec],
+    what: str,
+    evaluate: Callable[[ast.Expression], object],
+    diagnostics: Diagnostics,
+    matched: dict[str, ast.Argument] | None = None,
+) -> dict[str, Value] | None:
+    """The value of every argument, defaults included; None if any is missing or wrong.
+
+    With `matched`, the arguments are already matched to names (some may have gone elsewhere).
+    """
+    if matched is None:
+        found = match_arguments(call, [spec.name for spec in specs], what, diagnostics)
+        is_whole = len(found) == len(call.arguments)
+    else:
+        found, is_whole = matched, True
+    bound: dict[str, Value] = {}
+    for spec in specs:
+        argument = found.get(spec.name)
+        if argument is None:
+            if spec.default is REQUIRED:
+                diagnostics.report(
+                    "N0103",
+                    f"{what} needs `{spec.name}`, {spec.type.value}",
+                    call.span,
+                    f"write `{call.function.text}({spec.name} = ...)`",
+                )
+                is_whole = False
+            else:
+                assert spec.default is None or isinstance(spec.default, int | float | bool | str)
+                bound[spec.name] = spec.default
+            continue
+        value = evaluate(argument.value)
+        if value is UNKNOWN or not check_argument(spec, value, argument.span, diagnostics):
+            is_whole = False
+        else:
+            assert isinstance(value, int | float | bool | str)
+            bound[spec.name] = _exact(spec.type, value)
+    return bound if is_whole else None
+
+
+def check_argument(spec: ArgumentSpec, value: object, span: Span, diagnostics: Diagnostics) -> bool:
+    """Reports a value of the wrong type or out of its range; True if it fits."""
+    wanted = f"`{spec.name}` is {spec.type.value}"
+    match spec.type:
+        case Type.WHOLE:
+            if not is_number(value):
+                diagnostics.report("N0202", f"{wanted}, not {describe(value)}", span, "write a whole number")
+                return False
+            assert isinstance(value, int | float)
+            if value != int(value) or value < (spec.minimum or 0):
+                least = "positive" if spec.minimum == 1 else f"at least {spec.minimum or 0:g}"
+                diagnostics.report(
+                    "N0202",
+                    f"{wanted}, {least}; this is {describe(value)}",
+                    span,
+                    _whole_hint(value),
+                )
+                return False
+            return _in_range(spec, value, span, diagnostics)
+        case Type.NUMBER:
+            if not is_number(value):
+                diagnostics.report("N0104", f"{wanted}, not {describe(value)}", span, "write a number")
+                return False
+            assert isinstance(value, int | float)
+            return _in_range(spec, value, span, diagnostics)
+        case Type.BOOLEAN:
+            if not isinstance(value, bool):
+                diagnostics.report(
+                    "N0104", f"{wanted}, not {describe(value)}", span, "write `true` or `false`"
+                )
+                return False
+        case Type.STRING:
+            if not isinstance(value, str):
+                diagnostics.report("N0104", f"{wanted}, not {describe(value)}", span, _choice_hint(spec))
+                return False
+            if spec.choices and value not in spec.choices:
+                diagnostics.report(
+                    "N0203",
+                    f"`{spec.name}` cannot be {describe(value)}",
+                    span,
+                    did_you_mean(value, spec.choices, _choice_hint(spec)),
+                )
+                return False
+    return True
+
+
+def _exact(type: Type, value: int | float | bool | str) -> Value:
+    match type:
+        case Type.WHOLE:
+            return int(value)
+        case Type.NUMBER:
+            return float(value)
+        case _:
+            return value
+
+
+def _whole_hint(value: int | float) -> str:
+    if value != int(value):
+        return f"write {int(value)} or {int(value) + 1}, or make the division come out whole"
+    return "write a positive whole number"
+
+
+def _choice_hint(spec: ArgumentSpec) -> str:
+    if not spec.choices:
+        return 'write a string, such as "name"'
+    return "write one of " + ", ".join(f'"{choice}"' for choice in spec.choices)
+
+
+def _in_range(spec: ArgumentSpec, value: int | float, span: Span, diagnostics: Diagnostics) -> bool:
+    too_small = spec.minimum is not None and (
+        value <= spec.minimum if spec.exclusive else value < spec.minimum
+    )
+    too_large = spec.maximum is not None and value > spec.maximum
+    if not (too_small or too_large):
+        return True
+    lower = "" if spec.minimum is None else f"{'above' if spec.exclusive else 'at least'} {spec.minimum:g}"
+    upper = "" if spec.maximum is None else f"at most {spec.maximum:g}"
+    bounds = " and ".join(bound for bound in (lower, upper) if bound)
+    diagnostics.report(
+        "N0203",
+        f"`{spec.name}` must be {bounds}; this is {describe(value)}",
+        span,
+        f"choose a value {bounds}",
+    )
+    return False

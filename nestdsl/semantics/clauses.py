@@ -1,0 +1,279 @@
+"""What the clauses of a level say, as far as they can be known at compile time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.graph.nodes import Init, OptimizerUse, Unit
+from nestdsl.library.signatures import (
+    GRADIENTS,
+    INITS,
+    LIBRARY,
+    OBJECTIVES_IN_CONTEXT,
+    OBJECTIVES_TRAIN,
+    READS,
+    RESETS,
+    ArgumentSpec,
+    OptimizerSignature,
+    Type,
+)
+from nestdsl.semantics.arguments import bind, check_argument, match_arguments
+from nestdsl.semantics.modules import Module
+from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.values import UNKNOWN
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+_NAMES: dict[type[ast.Clause], str] = {
+    ast.Learn: "learn",
+    ast.Objective: "objective",
+    ast.Every: "every",
+    ast.OptimizerClause: "optimizer",
+    ast.Init: "init",
+    ast.Reset: "reset",
+    ast.Gradient: "gradient",
+    ast.Read: "read",
+    ast.Frozen: "frozen",
+}
+_UNITS = {"token": Unit.TOKEN, "tokens": Unit.TOKEN, "step": Unit.STEP, "steps": Unit.STEP}
+_COUNT = ArgumentSpec("every", Type.WHOLE, minimum=1)
+_CHUNK = ArgumentSpec("chunk", Type.WHOLE, minimum=1)
+_STD = ArgumentSpec("std", Type.NUMBER, 0.02, minimum=0.0, exclusive=True)
+_EXPONENT = ArgumentSpec("p", Type.NUMBER, 2.0, minimum=1.0)
+_LAST = ArgumentSpec("n", Type.WHOLE, minimum=1)
+
+Evaluate = Callable[[ast.Expression], object]
+Clauses = dict[str, ast.Clause]
+
+
+def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
+    """The clauses by name; one that is said twice is N0102."""
+    found: Clauses = {}
+    for clause in clauses:
+        if isinstance(clause, ast.Broken):
+            continue
+        name = _NAMES[type(clause)]
+        if name in found:
+            diagnostics.report(
+                "N0102",
+                f"`{name}` is said twice",
+                clause.span,
+                "keep one of them",
+                (Note("it was said here first", found[name].span),),
+            )
+        else:
+            found[name] = clause
+    return found
+
+
+def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
+    """Each clause with its place; a chunk counts as a clause of its own."""
+    found: list[tuple[str, Span]] = []
+    for name, clause in clauses.items():
+        found.append((name, clause.span))
+        if isinstance(clause, ast.Every) and clause.chunk is not None:
+            found.append(("chunk", clause.chunk.span))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseReader:
+    """Reads the clauses of one body; `evaluate` gives compile-time values."""
+
+    module: Module
+    diagnostics: Diagnostics
+    evaluate: Evaluate
+
+    # --- every -----------------------------------------------------------------------------
+
+    def period(self, every: ast.Every, units: Sequence[Unit] = tuple(Unit)) -> tuple[int, Unit] | None:
+        unit = self._unit(every, units)
+        count = self._whole(_COUNT, every.count)
+        return (count, unit) if count is not None and unit is not None else None
+
+    def chunk(self, every: ast.Every) -> int | None:
+        return None if every.chunk is None else self._whole(_CHUNK, every.chunk)
+
+    def _unit(self, every: ast.Every, units: Sequence[Unit]) -> Unit | None:
+        choice = " or ".join(f"`every {every.count.span.text} {unit.value}s`" for unit in units)
+        if every.unit is None:
+            self.diagnostics.report(
+                "N0401",
+                "the unit is missing: a period counts tokens (in context) or steps (of the optimizer)",
+                every.span,
+                f"write {choice}",
+            )
+            return None
+        unit = _UNITS.get(every.unit.text)
+        if unit is None:
+            self.diagnostics.report(
+                "N0401",
+                f"`{every.unit.text}` is no unit of time",
+                every.unit.span,
+                did_you_mean(every.unit.text, _UNITS, f"write {choice}"),
+            )
+        elif unit not in units:
+            self.diagnostics.report(
+                "N0405", f"a period in {unit.value}s has no meaning here", every.span, f"write {choice}"
+            )
+            return None
+        return unit
+
+    def _whole(self, spec: ArgumentSpec, expression: ast.Expression) -> int | None:
+        value = self.evaluate(expression)
+        if value is UNKNOWN or not check_argument(spec, value, expression.span, self.diagnostics):
+            return None
+        assert isinstance(value, int | float)
+        return int(value)
+
+    # --- optimizer -------------------------------------------------------------------------
+
+    def signature(self, call: ast.Call) -> OptimizerSignature | None:
+        """The optimizer that a call names."""
+        name = call.function.text
+        declared = self.module.find(name)
+        if declared and isinstance(declared[1], ast.Optimizer):
+            self._not_yet(
+                f"the optimizer `{name}` is written in the language; this compiler cannot run such optimizers yet",
+                call.span,
+                f"use one of {listed(LIBRARY.optimizers)}",
+            )
+            return None
+        signature = LIBRARY.optimizers.get(name)
+        if signature is None:
+            if not self.module.is_partial and name not in self.module.broken:
+                self.diagnostics.report(
+                    "N0101",
+                    f"there is no optimizer `{name}`",
+                    call.function.span,
+                    did_you_mean(
+                        name, LIBRARY.optimizers, f"the optimizers are {listed(LIBRARY.optimizers)}"
+                    ),
+                )
+            return None
+        if not signature.is_available:
+            self._not_yet(
+                f"the optimizer `{name}` is in the language but not yet in this compiler",
+                call.span,
+                "use `gd(step, retain)`, which it generalises",
+            )
+            return None
+        return signature
+
+    def optimizer(
+        self, call: ast.Call, flow: Callable[[str, ast.Expression], object] | None = None
+    ) -> OptimizerUse | None:
+        """The optimizer with its arguments; `flow(name, expression)` elaborates those that may be flows."""
+        signature = self.signature(call)
+        if signature is None:
+            return None
+        names = [spec.name for spec in signature.arguments]
+        what = f"`{signature.name}`"
+        matched = match_arguments(call, names, what, self.diagnostics)
+        if len(matched) < len(call.arguments):
+            return None
+        flows: list[tuple[str, str]] = []
+        for name in signature.flow_arguments:
+            if flow is None or name not in matched:
+                continue
+            value = flow(name, matched[name].value)
+            if isinstance(value, str):
+                flows.append((name, value))
+                del matched[name]
+            elif value is UNKNOWN:
+                return None
+        specs = [spec for spec in signature.arguments if spec.name not in dict(flows)]
+        bound = bind(call, specs, what, self.evaluate, self.diagnostics, matched)
+        if bound is None:
+            return None
+        return OptimizerUse(signature.name, tuple(bound.items()), tuple(flows), call.span)
+
+    # --- the rest --------------------------------------------------------------------------
+
+    def objective_in_context(self, objective: ast.Objective) -> str | None:
+        name = self._choice(objective.call.function, OBJECTIVES_IN_CONTEXT, "objective", OBJECTIVES_TRAIN)
+        if name == "lp":
+            self._arguments(objective.call, (_EXPONENT,))
+            self._not_yet(
+                "the objective `lp(p)` is in the language but not yet in this compiler",
+                objective.span,
+                "use `objective l2` or `objective dot`",
+            )
+            return None
+        return name if name and self._arguments(objective.call, ()) is not None else None
+
+    def objective_of_training(self, objective: ast.Objective) -> str | None:
+        name = self._choice(objective.call.function, OBJECTIVES_TRAIN, "objective", OBJECTIVES_IN_CONTEXT)
+        return name if name and self._arguments(objective.call, ()) is not None else None
+
+    def init(self, init: ast.Init) -> Init | None:
+        if init.call is None:
+            self._not_yet(
+                "`init from` is in the language but not yet in this compiler",
+                init.span,
+                "write `init learned`, `init zeros` or `init normal(std)`",
+            )
+            return None
+        name = self._choice(init.call.function, INITS, "start")
+        if name is None:
+            return None
+        bound = self._arguments(init.call, (_STD,) if name == "normal" else ())
+        if bound is None:
+            return None
+        std = bound.get("std", 0.02)
+        assert isinstance(std, float)
+        return Init(name, std)
+
+    def reset(self, reset: ast.Reset) -> str | None:
+        name = self._choice(reset.name, RESETS, "reset")
+        if name in ("parent", "never"):
+            self._not_yet(
+                f"`reset {name}` is in the language but not yet in this compiler",
+                reset.span,
+                "leave it out: the state then starts anew with each sequence",
+            )
+            return None
+        return name
+
+    def gradient(self, gradient: ast.Gradient) -> str | None:
+        name = self._choice(gradient.call.function, GRADIENTS, "gradient")
+        if name is None or self._arguments(gradient.call, (_LAST,) if name == "truncated" else ()) is None:
+            return None
+        if name == "truncated":
+            self._not_yet(
+                "`gradient truncated(n)` is in the language but not yet in this compiler",
+                gradient.span,
+                "write `gradient through` or `gradient stop`",
+            )
+            return None
+        return name
+
+    def read(self, read: ast.Read) -> str | None:
+        return self._choice(read.name, READS, "read")
+
+    def _arguments(self, call: ast.Call, specs: Sequence[ArgumentSpec]) -> dict[str, object] | None:
+        bound = bind(call, specs, f"`{call.function.text}`", self.evaluate, self.diagnostics)
+        return None if bound is None else dict(bound)
+
+    def _choice(
+        self, name: ast.Name, choices: Sequence[str], what: str, elsewhere: Sequence[str] = ()
+    ) -> str | None:
+        if name.text in choices:
+            return name.text
+        if name.text in elsewhere:
+            self.diagnostics.report(
+                "N0104", f"`{name.text}` is no {what} here", name.span, f"here it is {listed(choices)}"
+            )
+            return None
+        self.diagnostics.report(
+            "N0101",
+            f"there is no {what} `{name.text}`",
+            name.span,
+            did_you_mean(name.text, choices, f"it is one of {listed(choices)}"),
+        )
+        return None
+
+    def _not_yet(self, message: str, span: Span, hint: str) -> None:
+        self.diagnostics.report("N0407", message, span, hint)

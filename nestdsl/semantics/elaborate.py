@@ -1,0 +1,273 @@
+"""AST to graph: models fully elaborated, with no parameters, repeats, arrays or sugar left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import EdgeType, Flow, Input, Learning, Level, OptimizerUse, Scope, Train, Unit
+from nestdsl.library.signatures import LIBRARY, ArgumentSpec, Takes, Type
+from nestdsl.semantics.arguments import bind
+from nestdsl.semantics.bodies import WITH_TRAIN, Body
+from nestdsl.semantics.clauses import ClauseReader, collect
+from nestdsl.semantics.modules import Module, load_modules
+from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.parameters import FileParameters, Override, check_overrides
+from nestdsl.semantics.scope import Inherited, LimitReachedError, Shared
+from nestdsl.semantics.values import Constant, Unknown
+from nestdsl.source import Source, Span
+from nestdsl.syntax import ast
+
+_INPUTS = {
+    "ids": (Takes.IDS, ArgumentSpec("vocab", Type.WHOLE, minimum=1)),
+    "vectors": (Takes.VECTORS, ArgumentSpec("dim", Type.WHOLE, minimum=1)),
+}
+
+
+@dataclass(slots=True)
+class Elaboration:
+    """What a source says: a graph for each of its models, and what is wrong with it."""
+
+    source: Source
+    graphs: dict[str, NestGraph] = field(default_factory=dict)
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+
+
+def elaborate(
+    source: Source, overrides: Mapping[str, Override] | None = None, model: str | None = None
+) -> Elaboration:
+    """Elaborates every model of a source, or the one named.
+
+    `overrides` set parameters of the model or of the file. Blocks that no model uses are tried
+    with their defaults, so that their mistakes are found too.
+    """
+    overrides = overrides or {}
+    result = Elaboration(source)
+    diagnostics = result.diagnostics
+    module = load_modules(source, diagnostics)
+    models = [declared for declared in module.names.values() if isinstance(declared, ast.Model)]
+    if model is not None:
+        models = _chosen(models, model, diagnostics)
+    parameters = FileParameters(diagnostics, overrides, module)
+    _check_overrides(module, models, overrides, diagnostics)
+    instantiated: set[int] = set()
+    for declared in models:
+        result.graphs[declared.name.text] = _model(declared, module, parameters, overrides, instantiated)
+    for declaration in module.names.values():
+        match declaration:
+            case ast.Block() if id(declaration) not in instantiated:
+                _try_block(declaration, module, parameters, instantiated)
+            case ast.Param():
+                parameters.value(module, declaration)
+    return result
+
+
+def _chosen(models: Sequence[ast.Model], name: str, diagnostics: Diagnostics) -> list[ast.Model]:
+    found = [model for model in models if model.name.text == name]
+    if not found:
+        names = [model.name.text for model in models]
+        otherwise = f"the models are {listed(names)}" if names else "this file declares no model"
+        diagnostics.report("N0101", f"there is no model `{name}`", None, did_you_mean(name, names, otherwise))
+    return found
+
+
+def _check_overrides(
+    module: Module, models: Sequence[ast.Model], overrides: Mapping[str, Override], diagnostics: Diagnostics
+) -> None:
+    known = [name for name, declared in module.names.items() if isinstance(declared, ast.Param)]
+    known += [parameter.name.text for model in models for parameter in model.parameters]
+    check_overrides(overrides, known, diagnostics)
+
+
+def _model(
+    model: ast.Model,
+    module: Module,
+    parameters: FileParameters,
+    overrides: Mapping[str, Override],
+    instantiated: set[int],
+) -> NestGraph:
+    diagnostics = parameters.diagnostics
+    names = [parameter.name.text for parameter in model.parameters]
+    given = {
+        name: parameters.override_value(override, module)
+        for name, override in overrides.items()
+        if name in names
+    }
+    values = parameters.of_declaration(module, model.parameters, given)
+    graph = NestGraph(model.name.text, _shown(values, module, parameters))
+    shared = Shared(graph, diagnostics, instantiated=instantiated)
+    scope = Scope("", "", model.name.text, None, model.name.span)
+    graph.scopes[""] = scope
+    body = Body(shared, module, parameters, scope, values, "in", Inherited())
+    try:
+        takes = _input(model, body, graph)
+        body.run(model.body, model.name, "model")
+        _train(model, body.clause_reader, graph, takes)
+    except LimitReachedError:
+        pass
+    return graph
+
+
+def _shown(
+    values: Mapping[str, Constant | Unknown], module: Module, parameters: FileParameters
+) -> tuple[tuple[str, Constant], ...]:
+    """The parameters that the plan shows: those of the file, then those of the model."""
+    shown: dict[str, Constant] = {}
+    for name, declared in module.names.items():
+        if isinstance(declared, ast.Param):
+            value = parameters.value(module, declared)
+            if not isinstance(value, Unknown):
+                shown[name] = value
+    shown.update({name: value for name, value in values.items() if not isinstance(value, Unknown)})
+    return tuple(shown.items())
+
+
+def _try_block(block: ast.Block, module: Module, parameters: FileParameters, instantiated: set[int]) -> None:
+    graph = NestGraph(block.name.text)
+    shared = Shared(graph, parameters.diagnostics, [block], instantiated)
+    scope = Scope("", "", block.name.text, None, block.name.span)
+    graph.scopes[""] = scope
+    values = parameters.of_declaration(module, block.parameters, {}, is_trial=True)
+    graph.add(Flow("in", "", "in", block.name.span))
+    try:
+        Body(shared, module, parameters, scope, values, "in", Inherited()).run(
+            block.body, block.name, "block"
+        )
+    except LimitReachedError:
+        pass
+
+
+def _input(model: ast.Model, body: Body, graph: NestGraph) -> Takes | None:
+    """Adds the model's input to the graph."""
+    diagnostics = body.diagnostics
+    statements = [statement for statement in model.body if isinstance(statement, ast.Input)]
+    for extra in statements[1:]:
+        diagnostics.report(
+            "N0102",
+            "`input` is said twice",
+            extra.span,
+            "a model reads one input",
+            (Note("it was said here first", statements[0].span),),
+        )
+    if not statements:
+        graph.add(Flow("in", "", "in", model.name.span))
+        if not any(isinstance(statement, ast.Broken) for statement in model.body):
+            diagnostics.report(
+                "N0303",
+                f"model `{model.name.text}` has no `input`",
+                model.name.span,
+                "say what it reads: `input ids(256)` for bytes, `input vectors(8)` for vectors",
+            )
+        return None
+    call = statements[0].call
+    if call.function.text not in _INPUTS:
+        diagnostics.report(
+            "N0101",
+            f"there is no input `{call.function.text}`",
+            call.function.span,
+            did_you_mean(call.function.text, _INPUTS, "an input is `ids(vocab)` or `vectors(dim)`"),
+        )
+        graph.add(Flow("in", "", "in", statements[0].span))
+        return None
+    takes, spec = _INPUTS[call.function.text]
+    bound = bind(call, (spec,), f"`{call.function.text}`", body.constant, diagnostics)
+    if bound is None:
+        graph.add(Flow("in", "", "in", statements[0].span))
+        return takes
+    size = bound[spec.name]
+    assert isinstance(size, int)
+    graph.add(Input("in", "", takes, size, statements[0].span))
+    return takes
+
+
+def _train(model: ast.Model, reader: ClauseReader, graph: NestGraph, takes: Takes | None) -> None:
+    """Adds the outermost level, and what the optimizers remember."""
+    diagnostics = reader.diagnostics
+    statements = [statement for statement in model.body if isinstance(statement, ast.Train)]
+    for extra in statements[1:]:
+        diagnostics.report(
+            "N0102",
+            "`train` is said twice",
+            extra.span,
+            "put all clauses into one",
+            (Note("it was said here first", statements[0].span),),
+        )
+    span = statements[0].span if statements else model.name.span
+    objective = "mse" if takes is Takes.VECTORS else "cross_entropy"
+    period = 1
+    optimizer: OptimizerUse | None = None
+    clauses = collect(statements[0].clauses, diagnostics) if statements else {}
+    for name, clause in clauses.items():
+        match clause:
+            case ast.Objective():
+                objective = reader.objective_of_training(clause) or objective
+            case ast.Every():
+                found = reader.period(clause, (Unit.STEP,))
+                period = found[0] if found else 1
+                if clause.chunk is not None:
+                    diagnostics.report(
+                        "N0405", "training has no chunk", clause.chunk.span, "write `every 1 step`"
+                    )
+            case ast.OptimizerClause(call):
+                optimizer = reader.optimizer(call)
+            case _:
+                diagnostics.report(
+                    "N0405",
+                    f"`{name}` has no meaning in `train`",
+                    clause.span,
+                    "`train` has `objective`, `every` and `optimizer`",
+                )
+    graph.add(Train("train", objective, period, optimizer or default_optimizer(span), span))
+    _connect_training(graph)
+
+
+def default_optimizer(span: Span) -> OptimizerUse:
+    """AdamW with its own defaults, where the model names no optimizer."""
+    signature = LIBRARY.optimizers["adamw"]
+    arguments = tuple((spec.name, spec.default) for spec in signature.arguments)
+    return OptimizerUse("adamw", arguments, (), span)  # type: ignore[arg-type]
+
+
+def _connect_training(graph: NestGraph) -> None:
+    """Surprise reaches every level that learns from it, by an optimizer with memories of its own.
+
+    Levels without `every` move with `train`. Those that share an optimizer and a period share its
+    memories in the graph: each weight has its own, but they are one level.
+    """
+    train = graph.train
+    for level in list(graph.levels()):
+        if level.period == WITH_TRAIN:
+            level = replace(level, period=train.period)
+            graph.add(level)
+        if level.learning is Learning.ASSOCIATION:
+            is_learned = level.init.kind == "learned" and not level.frozen
+            if is_learned and not LIBRARY.kinds[level.kind].is_nonparametric:
+                graph.connect(train.id, level.id, EdgeType.INIT)
+            continue
+        if level.frozen:
+            continue
+        graph.connect(train.id, level.id, EdgeType.SURPRISE)
+        optimizer = level.optimizer or train.optimizer
+        signature = LIBRARY.optimizers[optimizer.name]
+        owner = level.declared if level.optimizer else train.id
+        for memory in signature.memories(dict(optimizer.arguments)):
+            suffix = "" if level.period == train.period or level.optimizer else f"[{level.period}]"
+            id = f"{owner}.{optimizer.name}{suffix}.{memory}"
+            if id not in graph:
+                graph.add(
+                    Level(
+                        id=id,
+                        declared=id,
+                        scope="",
+                        name=memory,
+                        kind="ema",
+                        arguments=(),
+                        span=optimizer.span,
+                        learning=Learning.CONTENT,
+                        period=level.period,
+                        owner=owner,
+                    )
+                )
+            graph.connect(id, level.id, EdgeType.OPTIMIZE)

@@ -1,0 +1,177 @@
+"""`use`: finds and parses the files that a program names, each once, with cycles reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from nestdsl.diagnostics import Diagnostics, NestError, Note
+from nestdsl.limits import MAX_MODULES
+from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.source import Source, Span
+from nestdsl.syntax import ast
+from nestdsl.syntax.files import read_source
+from nestdsl.syntax.parser import parse
+
+Declared = ast.Param | ast.Block | ast.Optimizer | ast.Model
+
+
+@dataclass(slots=True)
+class Module:
+    """One parsed file and what its names mean.
+
+    `names` holds what it declares, `imported` what it may name besides. `broken` are the names
+    of declarations that could not be read; with `is_partial` some import is missing, so that a
+    name that is not found may have come from there.
+    """
+
+    source: Source
+    program: ast.Program
+    names: dict[str, Declared] = field(default_factory=dict)
+    imported: dict[str, tuple[Module, Declared]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    is_partial: bool = False
+
+    def find(self, name: str) -> tuple[Module, Declared] | None:
+        """What a name means at the top of this file: the declaration and the file that has it."""
+        if name in self.names:
+            return self, self.names[name]
+        return self.imported.get(name)
+
+    def known_names(self) -> Iterator[str]:
+        yield from self.names
+        yield from self.imported
+
+
+class _Loader:
+    def __init__(self, diagnostics: Diagnostics, folder: Path | None) -> None:
+        self.diagnostics = diagnostics
+        self.folder = folder
+        self.loaded: dict[str, Module] = {}
+        self.open: list[str] = []
+
+    def load(self, source: Source, key: str) -> Module:
+        program, found = parse(source)
+        self.diagnostics.extend(found)
+        module = Module(source, program)
+        self.loaded[key] = module
+        self.open.append(key)
+        for declaration in program.declarations:
+            match declaration:
+                case ast.Use():
+                    self._use(module, declaration)
+                case ast.Broken(name, _):
+                    module.broken.update([name] if name else [])
+                case _:
+                    self._declare(module, declaration)
+        self.open.pop()
+        return module
+
+    def _declare(self, module: Module, declaration: Declared) -> None:
+        name = declaration.name
+        if name.text in module.names:
+            report_twice(self.diagnostics, name, module.names[name.text].name.span)
+            return
+        module.names[name.text] = declaration
+
+    def _use(self, module: Module, use: ast.Use) -> None:
+        source_and_key = self._find(module, use)
+        if source_and_key is None:
+            module.is_partial = True
+            return
+        source, key = source_and_key
+        if key in self.open:
+            self.diagnostics.report(
+                "N0105",
+                f"`{use.module}` is being read already: the files use each other in a circle",
+                use.span,
+                "move what both need into a third file that uses neither",
+            )
+            module.is_partial = True
+            return
+        if key not in self.loaded and len(self.loaded) >= MAX_MODULES:
+            self.diagnostics.report("N0004", f"a program may use at most {MAX_MODULES} files", use.span)
+            module.is_partial = True
+            return
+        used = self.loaded.get(key) or self.load(source, key)
+        module.is_partial |= used.is_partial or bool(used.broken)
+        for name, declaration in used.names.items():
+            if not isinstance(declaration, ast.Model):
+                module.imported[name] = (used, declaration)
+
+    def _find(self, module: Module, use: ast.Use) -> tuple[Source, str] | None:
+        return self._find_file(module, use) if use.is_path else self._find_library(use)
+
+    def _find_library(self, use: ast.Use) -> tuple[Source, str] | None:
+        package, _, name = use.module.partition(".")
+        available = library_modules()
+        if package == "std" and name in available:
+            file = files("nestdsl.library").joinpath(f"{name}.nest")
+            return Source(file.read_text("utf-8"), f"std/{name}.nest"), use.module
+        names = [f"std.{available_name}" for available_name in available]
+        self.diagnostics.report(
+            "N0105",
+            f"there is no library module `{use.module}`",
+            use.span,
+            did_you_mean(
+                use.module, names, f"the library has {listed(names)}; a file of your own stands in quotes"
+            ),
+        )
+        return None
+
+    def _find_file(self, module: Module, use: ast.Use) -> tuple[Source, str] | None:
+        def missing(message: str, hint: str) -> None:
+            self.diagnostics.report("N0105", message, use.span, hint)
+
+        if self.folder is None or module.source.path is None:
+            missing(
+                f"`{use.module}` cannot be found from a text without a file",
+                "save the program as a file, or use a library module such as `std.gated_delta`",
+            )
+            return None
+        if Path(use.module).is_absolute() or "\0" in use.module:
+            missing(f"`{use.module}` is not a relative path", "name the file from the folder of this one")
+            return None
+        path = (module.source.path.parent / use.module).resolve()
+        if not path.is_relative_to(self.folder):
+            missing(
+                f"`{use.module}` is outside the program's folder",
+                f"a program uses only files below its own folder, {self.folder.name}/",
+            )
+            return None
+        try:
+            shown = str(Path(module.source.name).parent / use.module)
+            source = read_source(path, shown)
+        except NestError as error:
+            missing(
+                f"`{use.module}` cannot be used: {error.diagnostics[0].message}",
+                "check the path: it is taken from the folder of this file",
+            )
+            return None
+        return source, str(path)
+
+
+def report_twice(diagnostics: Diagnostics, name: ast.Name, first: Span) -> None:
+    """N0102 with the place of the first definition."""
+    diagnostics.report(
+        "N0102",
+        f"`{name.text}` is defined twice",
+        name.span,
+        "give one of them another name",
+        (Note(f"`{name.text}` was defined here first", first),),
+    )
+
+
+def library_modules() -> tuple[str, ...]:
+    """The names of the standard library's modules, without `std.`."""
+    names = (file.name for file in files("nestdsl.library").iterdir())
+    return tuple(sorted(name.removesuffix(".nest") for name in names if name.endswith(".nest")))
+
+
+def load_modules(source: Source, diagnostics: Diagnostics) -> Module:
+    """Parses a program and everything it uses; mistakes are reported, never raised."""
+    folder = source.path.resolve().parent if source.path else None
+    key = str(source.path.resolve()) if source.path else "<text>"
+    return _Loader(diagnostics, folder).load(source, key)

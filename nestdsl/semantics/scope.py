@@ -1,0 +1,97 @@
+"""What a name can mean inside a body, and what one elaboration shares between its bodies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nestdsl.diagnostics import Diagnostics
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import EdgeType, OptimizerUse, Unit
+from nestdsl.limits import MAX_LEVELS
+from nestdsl.semantics.values import Constant, Unknown
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+
+class LimitReachedError(Exception):
+    """Ends an elaboration whose N0004 is already reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowName:
+    """A flow: the id of its node."""
+
+    id: str
+
+
+@dataclass(slots=True)
+class Stage:
+    """Something that a flow passes through.
+
+    A level (`level`) may be read anywhere; a block (`entry` to `exit`) only once, because its
+    flows are its own: `read_at` remembers where.
+    """
+
+    level: str | None = None
+    entry: str = ""
+    exit: str = ""
+    read_at: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelName:
+    """A declared level: for each element of the array (one if it is none) its stages in order."""
+
+    elements: tuple[tuple[Stage, ...], ...]
+    is_array: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantName:
+    value: Constant | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """A name whose declaration could not be read; using it is no second mistake."""
+
+
+Meaning = FlowName | LevelName | ConstantName | Poisoned
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a level whose kind is a block says for the levels inside that say nothing."""
+
+    period: tuple[int, Unit] | None = None
+    optimizer: OptimizerUse | None = None
+    frozen: bool = False
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all bodies of one model share."""
+
+    graph: NestGraph
+    diagnostics: Diagnostics
+    open_blocks: list[ast.Block] = field(default_factory=list)
+    instantiated: set[int] = field(default_factory=set)
+    levels: int = 0
+
+    def feed(self, flow: str, source: str) -> None:
+        """Says what a named flow, or the `in` of a block, is."""
+        self.graph.connect(source, flow, EdgeType.READ)
+
+    def count_level(self, span: Span) -> None:
+        self.levels += 1
+        if self.levels > MAX_LEVELS:
+            self.too_many_levels(span)
+
+    def too_many_levels(self, span: Span) -> None:
+        self.diagnostics.report(
+            "N0004",
+            f"a model may have at most {MAX_LEVELS:,} levels, copies counted",
+            span,
+            "use fewer copies",
+        )
+        raise LimitReachedError

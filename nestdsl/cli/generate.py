@@ -1,0 +1,60 @@
+"""`nestdsl generate DIR --prompt TEXT`: text from a trained model."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "generate",
+        help="text from a trained model",
+        description="Prints the prompt and what the model makes of it, byte by byte, as UTF-8; what is "
+        "no character is shown as �. Equal arguments print equal text.",
+    )
+    parser.add_argument("run_folder", metavar="DIR", help="the folder of a run, as `train --out` wrote it")
+    parser.add_argument("--prompt", metavar="TEXT", required=True, help="what to continue")
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", default=200, help="how many bytes to make (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="X",
+        default=1.0,
+        help="below 1 likelier, above 1 more varied text; 0 takes the likeliest byte (default: %(default)s)",
+    )
+    parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest bytes only")
+    parser.add_argument("--seed", type=int, default=0, help="fixes the draws (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import codecs
+    import sys
+
+    from nestdsl.training.generate import generate
+    from nestdsl.training.restore import restore
+
+    model, _ = restore(arguments.run_folder, arguments.device)
+    prompt = arguments.prompt.encode("utf-8", "surrogateescape")
+    made = generate(model, prompt, arguments.tokens, arguments.temperature, arguments.top_k, arguments.seed)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    _write(decoder.decode(prompt))
+    for byte in made:
+        _write(decoder.decode(byte))
+    _write(decoder.decode(b"", final=True) + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def _write(text: str) -> None:
+    """Shows text at once. Control characters, which could upset a terminal, are shown as �."""
+    import sys
+
+    safe = "".join(
+        character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text
+    )
+    sys.stdout.buffer.write(safe.encode("utf-8"))
+    sys.stdout.buffer.flush()

@@ -1,0 +1,112 @@
+"""`nestdsl train FILE --data SOURCE`: from a program and text to a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nestdsl.training.settings import DATA, Settings
+
+if TYPE_CHECKING:
+    from nestdsl.training.loop import Result
+
+_SETTINGS = (
+    ("steps", int, "N", "optimizer steps in all"),
+    ("batch", int, "B", "sequences of one step"),
+    ("tokens", int, "T", "tokens of a sequence"),
+    ("seed", int, "S", "fixes the first weights, the draws of text and all else that is random"),
+    ("warmup", float, "SHARE", "share of the steps over which the learning rates rise"),
+    ("final_rate", float, "SHARE", "share of the learning rates that is left at the last step"),
+    ("clip", float, "NORM", "longest gradient; 0 for no limit"),
+    ("evaluate_every", int, "N", "steps between two measurements on held-out text"),
+    ("checkpoint_every", int, "N", "steps between two checkpoints"),
+)
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="train a program on text",
+        description="Trains a model on the bytes of a text and leaves a run in a folder: "
+        "checkpoint.safetensors, metrics.jsonl and plan.yaml. A part of the text is held out and never "
+        "trained on. Equal arguments give equal numbers.",
+    )
+    parser.add_argument("file", metavar="FILE", help="a .nest program")
+    parser.add_argument(
+        "--data",
+        metavar="SOURCE",
+        default=DATA,
+        help="a text file, a folder of text files, or `stdlib`, the Python source of this machine "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of the run (default: runs/ and the name of FILE)"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="name=value",
+        action="append",
+        default=[],
+        help="set a declared parameter; may be repeated",
+    )
+    parser.add_argument("--model", metavar="NAME", help="which model, where FILE has several")
+    for name, kind, shown, text in _SETTINGS:
+        default = getattr(Settings(), name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, metavar=shown, help=f"{text} (default: {default})"
+        )
+    parser.add_argument(
+        "--until", type=int, metavar="STEP", help="stop early, after this step, to go on with --resume"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out from its last checkpoint, as if it had never stopped; "
+        "--steps may be raised, the other settings stay",
+    )
+    parser.add_argument("--eager", action="store_true", help="do not compile the model")
+    parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    out = Path(arguments.out or Path("runs", Path(arguments.file).stem))
+    try:
+        print(_train(arguments, out))
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; {_what_is_left(out)}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _train(arguments: argparse.Namespace, out: Path) -> Result:
+    from nestdsl.cli.program import load_program
+
+    from nestdsl.training.data import read_data
+    from nestdsl.training.loop import proceed, start
+    from nestdsl.training.progress import reporter
+    from nestdsl.training.restore import usable_device
+
+    values = {name: getattr(arguments, name) for name, *_ in _SETTINGS}
+    given = {name: value for name, value in values.items() if value is not None}
+    settings = Settings(**given)
+    settings.verify()
+    device = usable_device(arguments.device)
+    program = load_program(arguments.file, arguments.set, arguments.model)
+    data = read_data(arguments.data)
+    model = program.compile(device=str(device), compile=not arguments.eager, seed=settings.seed)
+    shown = reporter(arguments.quiet)
+    if arguments.resume:
+        return proceed(model, data, out, given, shown, arguments.until)
+    return start(model, data, out, settings, shown, arguments.until)
+
+
+def _what_is_left(out: Path) -> str:
+    from nestdsl.training.checkpoint import FILE
+
+    if (out / FILE).exists():
+        return f"add --resume to continue from the last checkpoint in {out}"
+    return "nothing was written yet"

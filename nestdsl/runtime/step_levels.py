@@ -1,0 +1,177 @@
+"""Levels that move once in a number of optimizer steps.
+
+After each backward pass the gradient of a level gathers in `.grad`; at the end of its period
+the level moves once, by the mean (or the sum) of what has gathered, its optimizer's memories
+advance once, and the gathering starts anew [E71]. Other levels are not touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from nestdsl.diagnostics import Diagnostic, NestError, Severity
+from nestdsl.plan.plan import OptimizerPlan, OrderedLevel, Plan
+from nestdsl.runtime.optimizers import Driver, Weights, drivers, hidden_matrices
+
+if TYPE_CHECKING:
+    from nestdsl.runtime.module import NestModule
+
+_GATHERED = "gathered_gradient"
+
+
+class NonFiniteGradient(ArithmeticError):
+    """A gradient is infinite or not a number; nothing has moved. `weight` names the first such weight."""
+
+    def __init__(self, weight: str) -> None:
+        super().__init__(f"the gradient of `{weight}` is not finite")
+        self.weight = weight
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The weights that one optimizer moves at one period in steps."""
+
+    optimizer: OptimizerPlan
+    period: int
+    weights: Weights
+    drivers: tuple[Driver, ...]
+
+    @property
+    def takes_mean(self) -> bool:
+        return dict(self.optimizer.arguments)["reduce"] == "mean"
+
+
+class StepLevels:
+    """Moves the weights of a model, each level at its own period.
+
+    A level `every N steps` is moved by its own optimizer, or else by the model's. The weights of
+    a level `every N tokens` (its learned initial state, for instance) belong to the model's
+    `train` clause. Weights of a `frozen` level are marked as needing no gradient.
+    """
+
+    def __init__(self, model: NestModule) -> None:
+        weights = {level: model.level_parameters(level) for level in model.plan.levels if not level.owner}
+        for level, of_level in weights.items():
+            if level.frozen:
+                for weight in of_level.values():
+                    weight.requires_grad_(False)
+        trained = {level: of_level for level, of_level in weights.items() if not level.frozen}
+        _verify_each_weight_once(model, weights)
+        self.groups = tuple(_groups(model.plan, trained))
+
+    def step(self, number: int, rate_scale: float = 1.0, clip: float | None = None) -> float:
+        """Ends optimizer step `number` (from 1 on): call it once after each backward pass.
+
+        Levels whose period divides `number` move, at `rate_scale` times their learning rates.
+        Returns the norm of the gradients that they move by, all taken together, before it is
+        clipped to at most `clip`; it is 0 where nothing moves. Raises NonFiniteGradient, before
+        anything moves, if any gradient gathered so far is not finite.
+        """
+        self._verify_gradients_exist()
+        moving = [group for group in self.groups if number % group.period == 0]
+        for group in moving:
+            if group.takes_mean and group.period > 1:
+                torch._foreach_div_(_gradients(group), float(group.period))
+        self._verify_gradients_are_finite()
+        gradients = [gradient for group in moving for gradient in _gradients(group)]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if clip is not None and gradients:
+            torch.nn.utils.clip_grads_with_norm_(
+                [weight for group in moving for weight in group.weights.values()], clip, norm
+            )
+        for group in moving:
+            for driver in group.drivers:
+                driver.step(rate_scale)
+            for weight in group.weights.values():
+                weight.grad = None
+        return float(norm)
+
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """All that a continued run needs beside the weights, as `name of the weight . name of the memory`.
+
+        These are the memories of the optimizers and the gradients gathered but not yet applied.
+        """
+        tensors = {}
+        for driver, name, weight in self._driven():
+            for memory, value in driver.optimizer.state.get(weight, {}).items():
+                if isinstance(value, torch.Tensor):
+                    tensors[f"{name}.{memory}"] = value
+            if weight.grad is not None:
+                tensors[f"{name}.{_GATHERED}"] = weight.grad
+        return tensors
+
+    def load_state_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Takes up what `state_tensors` of the same model gave. Raises KeyError for a name of no weight."""
+        driven = {name: (driver, weight) for driver, name, weight in self._driven()}
+        for driver, weight in driven.values():
+            driver.optimizer.state.pop(weight, None)
+            weight.grad = None
+        for full_name, tensor in tensors.items():
+            name, _, memory = full_name.rpartition(".")
+            driver, weight = driven[name]
+            if memory == _GATHERED:
+                weight.grad = tensor.to(weight.device, copy=True)
+            else:
+                # torch.optim keeps its count of steps on the CPU.
+                device = torch.device("cpu") if memory == "step" else weight.device
+                driver.optimizer.state[weight][memory] = tensor.to(device, copy=True)
+
+    def _driven(self) -> Iterator[tuple[Driver, str, nn.Parameter]]:
+        for group in self.groups:
+            for driver in group.drivers:
+                for name, weight in driver.weights.items():
+                    yield driver, name, weight
+
+    def _verify_gradients_exist(self) -> None:
+        missing = [name for _, name, weight in self._driven() if weight.grad is None]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            message = (
+                f"no gradient reaches the weights `{missing[0]}`{more}: the loss does not depend on them"
+            )
+            hint = "write `frozen` for their level, or read it without `stop`"
+            raise NestError((Diagnostic("N0305", message, None, hint, severity=Severity.ERROR),))
+
+    def _verify_gradients_are_finite(self) -> None:
+        gradients = [gradient for group in self.groups for gradient in _gradients(group)]
+        if not math.isfinite(float(torch.nn.utils.get_total_norm(gradients))):
+            for _, name, weight in self._driven():
+                if weight.grad is not None and not bool(weight.grad.isfinite().all()):
+                    raise NonFiniteGradient(name)
+
+
+def _gradients(group: Group) -> list[torch.Tensor]:
+    return [weight.grad for weight in group.weights.values() if weight.grad is not None]
+
+
+def _groups(plan: Plan, weights: Mapping[OrderedLevel, Weights]) -> Iterator[Group]:
+    """One group for each optimizer with its arguments and each period, in the order of levels."""
+    grouped: dict[tuple[OptimizerPlan, int], dict[str, nn.Parameter]] = {}
+    for level, of_level in weights.items():
+        if level.unit == "step":
+            key = (level.optimizer or plan.train.optimizer, level.period)
+        else:
+            key = (plan.train.optimizer, plan.train.period_steps)
+        grouped.setdefault(key, {}).update(of_level)
+    matrices = hidden_matrices(plan, weights)
+    for (optimizer, period), of_group in grouped.items():
+        if of_group:
+            yield Group(optimizer, period, of_group, drivers(optimizer, of_group, matrices))
+
+
+def _verify_each_weight_once(model: NestModule, weights: Mapping[OrderedLevel, Weights]) -> None:
+    owners: dict[str, str] = {}
+    for level, of_level in weights.items():
+        for name in of_level:
+            assert name not in owners, (
+                f"weight `{name}` belongs to levels `{owners[name]}` and `{level.name}`"
+            )
+            owners[name] = level.name
+    for name, _ in model.named_parameters():
+        assert name in owners, f"weight `{name}` belongs to no level of the plan"

@@ -1,0 +1,80 @@
+"""Text from a model of bytes, one byte at a time with carried state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+from nestdsl.diagnostics import fail
+from nestdsl.training.data import VOCABULARY
+
+if TYPE_CHECKING:
+    from nestdsl.runtime.module import NestModule
+
+
+def generate(
+    model: NestModule,
+    prompt: bytes,
+    tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+) -> Iterator[bytes]:
+    """Yields `tokens` bytes that continue `prompt`, one at a time; equal arguments yield equal bytes.
+
+    The logits are divided by `temperature`; at 0 the likeliest byte is taken. Only the `top_k`
+    likeliest bytes are drawn from, if given. An empty prompt is read as one line end. Raises
+    NestError N0501 for a model that does not read bytes, N0202 or N0203 for a number out of range.
+    """
+    _verify(model, tokens, temperature, top_k)
+    return _bytes(model, prompt or b"\n", tokens, temperature, top_k, seed)
+
+
+def _bytes(
+    model: NestModule, prompt: bytes, tokens: int, temperature: float, top_k: int | None, seed: int
+) -> Iterator[bytes]:
+    generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        ids = torch.tensor([list(prompt)], device=device)
+        state = None
+        for _ in range(tokens):
+            with torch.no_grad():
+                logits, state = model(ids, state)
+            # Ids from 256 on, if the model has them, are no bytes.
+            byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
+            yield bytes((byte,))
+            ids = torch.tensor([[byte]], device=device)
+    finally:
+        model.train(was_training)
+
+
+def _draw(logits: torch.Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    if top_k is not None and top_k < len(logits):
+        least = logits.topk(top_k).values[-1]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    probabilities = torch.softmax((logits - logits.max()) / temperature, dim=-1)
+    return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def _verify(model: NestModule, tokens: int, temperature: float, top_k: int | None) -> None:
+    plan = model.plan
+    if plan.input.takes != "ids" or plan.input.size < VOCABULARY or plan.output_size < VOCABULARY:
+        raise fail(
+            "N0501",
+            f"text is bytes, ids below {VOCABULARY}; model `{plan.model}` reads "
+            f"`{plan.input.takes}({plan.input.size})` and makes {plan.output_size} numbers",
+            hint=f"only a model with `input ids({VOCABULARY})` and `{VOCABULARY}` outputs makes text",
+        )
+    if tokens < 0:
+        raise fail("N0202", f"`tokens` is {tokens}", hint="give a whole number of at least 0")
+    if top_k is not None and top_k < 1:
+        raise fail("N0202", f"`top_k` is {top_k}", hint="give a whole number of at least 1")
+    if not 0 <= temperature < float("inf"):
+        raise fail("N0203", f"`temperature` is {temperature}", hint="give a number of at least 0")

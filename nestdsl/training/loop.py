@@ -1,0 +1,244 @@
+"""Training: from a model and text to a run folder with a checkpoint and metrics."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from nestdsl.diagnostics import NestError, fail
+from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
+from nestdsl.training import checkpoint, metrics
+from nestdsl.training.checkpoint import Progress
+from nestdsl.training.data import ByteData, mixed_seed, read_data
+from nestdsl.training.evaluate import held_out_bits_per_byte
+from nestdsl.training.progress import Reporter, reporter
+from nestdsl.training.schedule import rate_scale
+from nestdsl.training.settings import DATA, Settings, continued_settings
+
+if TYPE_CHECKING:
+    from nestdsl.runtime.module import NestModule
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run that has ended. Held-out figures are in bits per byte; `seconds` are of this call."""
+
+    step: int
+    held_out_before: float
+    held_out_after: float
+    seconds: float
+    out: Path
+
+    def __str__(self) -> str:
+        return (
+            f"held-out bits per byte: {self.held_out_before:.3f} before, {self.held_out_after:.3f} "
+            f"after {self.step} steps ({self.seconds:.0f} s); run in {self.out}"
+        )
+
+
+def train(
+    model: NestModule,
+    data: str = DATA,
+    steps: int = Settings.steps,
+    out: str | Path = "runs/model",
+    *,
+    batch: int = Settings.batch,
+    tokens: int = Settings.tokens,
+    seed: int = Settings.seed,
+    warmup: float = Settings.warmup,
+    final_rate: float = Settings.final_rate,
+    clip: float = Settings.clip,
+    evaluate_every: int = Settings.evaluate_every,
+    checkpoint_every: int = Settings.checkpoint_every,
+    until: int | None = None,
+    quiet: bool = False,
+) -> Result:
+    """Trains a model on text and leaves a run in the folder `out`; `Settings` explains the numbers.
+
+    `until` ends the run early, after that step, without changing its schedule. `resume`
+    continues a run. Raises NestError where the data, the settings or the folder do not fit.
+    """
+    settings = Settings(
+        steps, batch, tokens, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every
+    )
+    return start(model, read_data(data), Path(out), settings, reporter(quiet), until)
+
+
+def resume(
+    model: NestModule,
+    data: str = DATA,
+    out: str | Path = "runs/model",
+    *,
+    steps: int | None = None,
+    until: int | None = None,
+    quiet: bool = False,
+) -> Result:
+    """Continues the run in `out` from its last checkpoint, to the end or to a new number of `steps`.
+
+    With the same `steps` the numbers are those of a run that was never interrupted. `model` has
+    to be of the same program; its weights are replaced.
+    """
+    given: dict[str, int | float] = {} if steps is None else {"steps": steps}
+    return proceed(model, read_data(data), Path(out), given, reporter(quiet), until)
+
+
+def start(
+    model: NestModule,
+    data: ByteData,
+    out: Path,
+    settings: Settings,
+    shown: Reporter,
+    until: int | None = None,
+) -> Result:
+    """Begins a run in a folder that holds none."""
+    settings.verify()
+    data.verify(settings.tokens, model.plan)
+    prepare_folder(out)
+    levels = StepLevels(model)
+    with shown:
+        shown.start(0, settings.steps, settings.batch * settings.tokens)
+        before = _measure(model, data, settings, step=0)
+        shown.held_out(0, before)
+        progress = Progress(0, data.source, data.fingerprint, before)
+        checkpoint.save(out, model, levels, settings, progress)
+        with metrics.Metrics(out) as written:
+            written.write(step=0, held_out_bits_per_byte=before)
+            return _run(model, levels, data, out, settings, progress, written, shown, until)
+
+
+def proceed(
+    model: NestModule,
+    data: ByteData,
+    out: Path,
+    given: dict[str, int | float],
+    shown: Reporter,
+    until: int | None = None,
+) -> Result:
+    """Continues the run in `out`; `given` holds the settings that the user named this time."""
+    saved = checkpoint.load(out)
+    settings = continued_settings(saved.settings, out, given)
+    settings.verify()
+    data.verify(settings.tokens, model.plan)
+    if data.fingerprint != saved.progress.data_fingerprint:
+        raise fail(
+            "N0501",
+            f"`{data.source}` is not the text that the run in `{out}` was trained on, "
+            f"`{saved.progress.data_source}` as it was then",
+            hint="give the same text, unchanged, or start a new run with another --out",
+        )
+    levels = StepLevels(model)
+    saved.apply(model, levels)
+    step = saved.progress.step
+    with shown, metrics.Metrics(out, step) as written:
+        shown.start(step, settings.steps, settings.batch * settings.tokens)
+        return _run(model, levels, data, out, settings, saved.progress, written, shown, until)
+
+
+def prepare_folder(out: Path) -> None:
+    """Makes the folder of a new run. Raises NestError N0504 if it holds a run or cannot be written."""
+    for name in (checkpoint.FILE, metrics.FILE, checkpoint.PLAN_FILE):
+        if (out / name).exists():
+            raise fail(
+                "N0504",
+                f"`{out}` holds a run already (`{name}`)",
+                hint="continue it with --resume, give another --out, or remove the folder",
+            )
+    if out.exists() and not out.is_dir():
+        raise fail("N0504", f"`{out}` is not a folder", hint="give a folder with --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise fail(
+            "N0504", f"cannot write to `{out}`: {error.strerror}", hint="give another --out"
+        ) from error
+
+
+def _run(
+    model: NestModule,
+    levels: StepLevels,
+    data: ByteData,
+    out: Path,
+    settings: Settings,
+    progress: Progress,
+    written: metrics.Metrics,
+    shown: Reporter,
+    until: int | None,
+) -> Result:
+    begun = time.perf_counter()
+    first = progress.step + 1
+    last = settings.steps if until is None else min(settings.steps, until)
+    after = None
+    model.train()
+    for step in range(first, last + 1):
+        values = _step(model, levels, data, settings, step)
+        shown.moved(step, values["loss"] / math.log(2))
+        after = None
+        if step % settings.evaluate_every == 0 or step == settings.steps:
+            after = values["held_out_bits_per_byte"] = _measure(model, data, settings, step)
+            shown.held_out(step, after)
+        written.write(step=step, **values)
+        if step % settings.checkpoint_every == 0 or step == last:
+            _verify_weights(model, step)
+            progress = replace(progress, step=step)
+            checkpoint.save(out, model, levels, settings, progress)
+    if after is None:
+        after = _measure(model, data, settings, progress.step)
+    return Result(progress.step, progress.held_out_before, after, time.perf_counter() - begun, out)
+
+
+def _step(
+    model: NestModule, levels: StepLevels, data: ByteData, settings: Settings, step: int
+) -> dict[str, float]:
+    """One optimizer step: its loss in nats, the norm of its gradient and the scale of its learning rates."""
+    device = next(model.parameters()).device
+    inputs, targets = data.batch(step, settings.seed, settings.batch, settings.tokens)
+    scale = rate_scale(step, settings)
+    with _seeded(mixed_seed(settings.seed, step, "model"), device):
+        loss = model.loss(inputs.to(device), targets.to(device))
+        loss.backward()
+    value = loss.item()
+    if not math.isfinite(value):
+        raise _diverged(f"the loss is {value} at step {step}")
+    try:
+        norm = levels.step(step, scale, settings.clip or None)
+    except NonFiniteGradient as error:
+        raise _diverged(f"{error} at step {step}") from error
+    return {"loss": value, "gradient_norm": norm, "rate_scale": scale}
+
+
+def _measure(model: NestModule, data: ByteData, settings: Settings, step: int) -> float:
+    bits = held_out_bits_per_byte(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
+    if not math.isfinite(bits):
+        raise _diverged(f"the held-out loss is {bits} after step {step}")
+    return bits
+
+
+def _verify_weights(model: NestModule, step: int) -> None:
+    """A checkpoint of a run that has diverged would take the place of the last one that is of use."""
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise _diverged(f"the weights `{name}` are not finite after step {step}")
+
+
+def _diverged(message: str) -> NestError:
+    hint = "lower the learning rate `lr`, or --clip; the last checkpoint is from before"
+    return fail("N0505", message, hint=hint)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """What is random inside, such as dropout, follows from `seed`; outside nothing changes."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,162 @@
+"""What a run of training shows while it goes: a bar in a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Reporter(Protocol):
+    """Follows one run from its first step to its last."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+        """The run goes on after `step`, up to `steps`."""
+        ...
+
+    def held_out(self, step: int, bits_per_byte: float) -> None: ...
+
+    def moved(self, step: int, bits_per_byte: float) -> None:
+        """A step is done; `bits_per_byte` is its loss."""
+        ...
+
+
+@dataclass(slots=True)
+class Speed:
+    """Tokens per second of the recent steps. Steps that also compile are forgotten."""
+
+    tokens_per_step: int
+    seconds_per_step: float = 0.0
+    last: float = field(default_factory=time.perf_counter)
+
+    def moved(self) -> float:
+        now = time.perf_counter()
+        seconds = now - self.last
+        self.last = now
+        if not self.seconds_per_step or seconds < self.seconds_per_step / 4:
+            self.seconds_per_step = seconds
+        self.seconds_per_step += 0.2 * (seconds - self.seconds_per_step)
+        return self.tokens_per_second
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
+
+    def pause_ends(self) -> None:
+        """What was not training since the last step does not count."""
+        self.last = time.perf_counter()
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+        pass
+
+    def held_out(self, step: int, bits_per_byte: float) -> None:
+        pass
+
+    def moved(self, step: int, bits_per_byte: float) -> None:
+        pass
+
+
+class Lines(Quiet):
+    """A plain line at each held-out measurement and at each twentieth of the run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._steps = 0
+        self._speed = Speed(0)
+
+    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+        self._steps = steps
+        self._speed = Speed(tokens_per_step)
+
+    def held_out(self, step: int, bits_per_byte: float) -> None:
+        self._print(f"step {step}: held-out {bits_per_byte:.3f} bits per byte")
+        self._speed.pause_ends()
+
+    def moved(self, step: int, bits_per_byte: float) -> None:
+        speed = self._speed.moved()
+        if step % max(1, self._steps // 20) == 0 or step == self._steps:
+            left = _duration((self._steps - step) * self._speed.seconds_per_step)
+            self._print(
+                f"step {step}/{self._steps}: loss {bits_per_byte:.3f} bits per byte, "
+                f"{speed:,.0f} tokens/s, {left} left"
+            )
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class Bar(Quiet):
+    """One line in a terminal that moves: loss, held-out bits per byte, tokens per second, time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("loss {task.fields[loss]}  held-out {task.fields[held_out]} bits/byte"),
+            TextColumn("{task.fields[speed]} tokens/s"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+        )
+        self._task: TaskID | None = None
+        self._speed = Speed(0)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+        self._speed = Speed(tokens_per_step)
+        self._task = self._progress.add_task(
+            "training", total=steps, completed=step, loss="-", held_out="-", speed="-"
+        )
+        self._progress.start()
+
+    def held_out(self, step: int, bits_per_byte: float) -> None:
+        self._update(step, held_out=f"{bits_per_byte:.3f}")
+        self._speed.pause_ends()
+
+    def moved(self, step: int, bits_per_byte: float) -> None:
+        self._update(step, loss=f"{bits_per_byte:.3f}", speed=f"{self._speed.moved():,.0f}")
+
+    def _update(self, step: int, **texts: str) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=step, **texts)
+
+
+def reporter(quiet: bool = False) -> Reporter:
+    """Shows progress on standard error: a bar in a terminal, plain lines elsewhere, or nothing."""
+    console = Console(stderr=True)
+    if quiet:
+        return Quiet()
+    return Bar(console) if console.is_terminal else Lines(console)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,84 @@
+"""What a run of training can be told, and whether it makes sense. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from nestdsl.diagnostics import Diagnostics, NestError, fail
+
+DATA = "stdlib"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one run. Equal settings, program, data and machine give equal numbers.
+
+    `batch` sequences of `tokens` tokens make one step. The learning rates rise over the first
+    `warmup` share of the steps and then fall along a cosine to `final_rate` times their value.
+    Gradients are clipped to the norm `clip` (0: not clipped). `held_out_sequences` sequences of
+    the held-out text are measured before the first step, every `evaluate_every` steps and after
+    the last; a checkpoint is written every `checkpoint_every` steps and at the end.
+    """
+
+    steps: int = 200
+    batch: int = 8
+    tokens: int = 256
+    seed: int = 0
+    warmup: float = 0.1
+    final_rate: float = 0.1
+    clip: float = 1.0
+    evaluate_every: int = 100
+    checkpoint_every: int = 100
+    held_out_sequences: int = 32
+
+    def verify(self) -> None:
+        """Raises NestError with every setting that is out of its range."""
+        found = Diagnostics()
+        for name in ("steps", "batch", "tokens", "evaluate_every", "checkpoint_every", "held_out_sequences"):
+            value = getattr(self, name)
+            if value < 1:
+                found.report("N0202", f"`{name}` is {value}", hint="give a whole number of at least 1")
+        for name, most in (("warmup", 1.0), ("final_rate", 1.0), ("clip", float("inf"))):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                limits = f"from 0 to {most:g}" if most < float("inf") else "of at least 0"
+                found.report("N0203", f"`{name}` is {value}", hint=f"give a number {limits}")
+        if not 0 <= self.seed < 2**63:
+            found.report("N0203", f"`seed` is {self.seed}", hint="give a whole number from 0 to 2 ** 63 - 1")
+        if found.has_errors:
+            raise NestError(found)
+
+    def as_dict(self) -> dict[str, int | float]:
+        return asdict(self)
+
+
+def parse_settings(values: dict[str, int | float]) -> Settings:
+    """The settings that `as_dict` gave. Raises NestError N0502 where they are of another version."""
+    names = {field.name for field in fields(Settings)}
+    if set(values) != names:
+        odd = sorted(set(values) ^ names)[0]
+        raise fail(
+            "N0502", f"the checkpoint was written by another version of nestdsl: setting `{odd}` differs"
+        )
+    return Settings(**values)  # type: ignore[arg-type]  # the names were just compared
+
+
+def continued_settings(before: Settings, folder: Path, given: dict[str, int | float]) -> Settings:
+    """The settings of a continued run: those it was started with, but `steps` may be raised.
+
+    `given` holds what the user said this time. Raises NestError N0502 for any other change,
+    because the run would no longer be one run.
+    """
+    found = Diagnostics()
+    known = before.as_dict()
+    for name, value in given.items():
+        if name != "steps" and value != known[name]:
+            found.report(
+                "N0502",
+                f"the run in `{folder}` was started with {name} {known[name]}, not {value}",
+                hint=f"leave `{name}` out to continue it, or start a new run with another --out",
+            )
+    if found.has_errors:
+        raise NestError(found)
+    return parse_settings({**known, "steps": given.get("steps", before.steps)})

@@ -1,0 +1,154 @@
+"""Sources of text, the held-out part, and the draws."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nestdsl.diagnostics import NestError
+from nestdsl.training import sources
+from nestdsl.training.data import ByteData, read_data, split
+from nestdsl.training.sources import Text, read_texts
+from tests.training.models import tiny_model
+
+
+def errors(code: str, call) -> str:
+    """The message and hint of the one diagnostic that `call` raises."""
+    with pytest.raises(NestError) as raised:
+        call()
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.code == code
+    return f"{diagnostic.message}; {diagnostic.hint}"
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_file_holds_out_its_last_tenth(tmp_path) -> None:
+    content = bytes(range(100, 120)) * 5
+    data = read_data(str(write(tmp_path, {"a.txt": content}) / "a.txt"))
+    assert bytes(data.train) == content[:90]
+    assert bytes(data.held_out) == content[90:]
+
+
+def test_a_folder_is_read_by_name_without_hidden_and_binary_files(tmp_path) -> None:
+    files = {
+        "b/two.txt": b"two",
+        "a.md": "eins é".encode(),
+        "b-.txt": b"dash",
+        ".hidden": b"no",
+        ".git/config": b"no",
+        "picture.png": b"\x89PNG\0",
+        "nul.txt": b"a\0b",
+    }
+    texts = read_texts(str(write(tmp_path, files)))
+    assert [text.name for text in texts] == ["a.md", "b-.txt", "b/two.txt"]
+
+
+def test_the_library_of_this_machine_is_always_there() -> None:
+    texts = read_texts("stdlib")
+    names = [text.name for text in texts]
+    assert names == sorted(names)
+    assert {"ast.py", "json/decoder.py"} <= set(names)
+    assert not any("site-packages" in name or name.startswith(("test/", "idlelib/")) for name in names)
+    data = read_data("stdlib")
+    assert data.fingerprint == read_data("stdlib").fingerprint
+    assert 0.05 <= len(data.held_out) / (len(data.train) + len(data.held_out)) <= 0.15
+
+
+def test_sources_that_cannot_be_read(tmp_path, monkeypatch) -> None:
+    assert "not found: `no/such`" in errors("N0003", lambda: read_data("no/such"))
+    binary = write(tmp_path, {"x.bin": b"\x89PNG\xff"}) / "x.bin"
+    assert "not UTF-8 text: byte 0x89 at offset 0" in errors("N0003", lambda: read_data(str(binary)))
+    assert "no text file in" in errors("N0501", lambda: read_data(str(tmp_path)))
+    assert "a text file, a folder" in errors("N0501", lambda: read_data("task:recall"))
+    os.mkfifo(tmp_path / "pipe")
+    assert "neither a file nor a folder" in errors("N0003", lambda: read_data(str(tmp_path / "pipe")))
+    monkeypatch.setattr(sources, "MOST_BYTES", 4)
+    assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(binary)))
+    assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("size", "part", "has"), [(0, "training", 0), (12, "training", 11), (100, "held-out", 10)]
+)
+def test_text_shorter_than_a_sequence_says_how_much_is_needed(tmp_path, size, part, has) -> None:
+    data = read_data(str(write(tmp_path, {"a.txt": b"x" * size}) / "a.txt"))
+    text = errors("N0501", lambda: data.verify(16, tiny_model().plan))
+    assert f"the {part} part" in text
+    assert f"has {has} bytes; a sequence of 16 tokens needs 17" in text
+    assert "--tokens" in text
+
+
+def test_a_model_that_does_not_read_bytes_is_refused() -> None:
+    data = ByteData("x", torch.zeros(99, dtype=torch.uint8), torch.zeros(99, dtype=torch.uint8), "")
+    for changes in ({"takes": "vectors"}, {"size": 100}, {"output": 128}):
+        assert "256" in errors("N0501", lambda changes=changes: data.verify(8, tiny_model(**changes).plan))
+    data.verify(8, tiny_model(size=300, output=300).plan)
+
+
+files_of_a_folder = st.dictionaries(
+    st.text("abcdef/", min_size=1, max_size=6), st.just(0) | st.integers(8, 400), min_size=1, max_size=40
+)
+
+
+@given(files_of_a_folder, st.integers(1, 12), st.integers(0, 5))
+def test_no_training_sequence_holds_a_held_out_byte(sizes, tokens, seed) -> None:
+    texts = tuple(Text(name, random.Random(name).randbytes(size)) for name, size in sizes.items())
+    train, held_out = split(texts)
+    if len(texts) < 20:
+        assert train + held_out == b"".join(text.content for text in texts)
+    else:  # each file is whole in one part or the other
+        left = {True: train, False: held_out}
+        for text in texts:
+            part = left[True].startswith(text.content)
+            assert left[part].startswith(text.content)
+            left[part] = left[part][len(text.content) :]
+        assert left == {True: b"", False: b""}
+    if min(len(train), len(held_out)) <= tokens:
+        return
+    data = ByteData(
+        "x", *(torch.frombuffer(bytearray(part), dtype=torch.uint8) for part in (train, held_out)), ""
+    )
+    for (inputs, targets), part, count in (
+        (data.batch(1, seed, 16, tokens), train, 16),
+        (data.held_out_sequences(5, tokens), held_out, min(5, (len(held_out) - 1) // tokens)),
+    ):
+        assert inputs.shape == targets.shape == (count, tokens)
+        for first, row in zip(inputs[:, 0].tolist(), targets.tolist(), strict=True):
+            assert bytes([first, *row]) in part
+        assert torch.equal(inputs[:, 1:], targets[:, :-1])
+
+
+def test_many_files_hold_out_whole_files_and_never_a_great_one() -> None:
+    texts = [Text(f"{index}.py", bytes([index]) * (1000 if index != 7 else 20000)) for index in range(40)]
+    train, held_out = split(tuple(texts))
+    assert not set(train) & set(held_out)
+    assert 7 not in held_out
+    assert 0.05 <= len(held_out) / len(train + held_out) <= 0.1
+    random.Random(0).shuffle(texts)
+    assert set(split(tuple(texts))[1]) == set(held_out)
+
+
+def test_draws_depend_on_seed_and_step_alone() -> None:
+    data = ByteData("x", torch.arange(200, dtype=torch.uint8), torch.zeros(9, dtype=torch.uint8), "")
+    first = data.batch(3, 1, 4, 8)
+    torch.rand(5)
+    assert torch.equal(data.batch(3, 1, 4, 8)[0], first[0])
+    assert not torch.equal(data.batch(4, 1, 4, 8)[0], first[0])
+    assert not torch.equal(data.batch(3, 2, 4, 8)[0], first[0])
+
+
+def test_the_last_byte_of_either_part_can_be_a_target() -> None:
+    data = ByteData("x", torch.arange(10, dtype=torch.uint8), torch.arange(10, dtype=torch.uint8), "")
+    assert int(data.batch(1, 0, 4, 9)[1].max()) == 9
+    assert {int(data.batch(step, 0, 8, 4)[1].max()) for step in range(9)} == {9}
+    assert int(data.held_out_sequences(2, 4)[1].max()) == 9

@@ -1,13 +1,13 @@
 """The limits of a program's text. Each is reported as N0004 with its number.
 
 They keep hostile or runaway input from costing more than about a second, and are far above
-what a program needs: a model of 2,000 levels has about 6,000 lines and 60,000 words.
+what a program needs: a model of 2,000 levels has about 6,000 lines and 45,000 words.
 """
 
 MAX_FILE_BYTES = 1024 * 1024
 """Size of one file."""
 
-MAX_WORDS = 200_000
+MAX_WORDS = 100_000
 """Words, numbers and signs in one file."""
 
 MAX_NESTING = 100

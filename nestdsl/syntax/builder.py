@@ -43,16 +43,17 @@ class Builder:
     def _span(self, parts: Parts) -> Span:
         """From the first to the last part that is there."""
         first = parts[0]
-        start = first.start_pos if isinstance(first, Token) else first.span.start
+        # Tokens of a text always know where they are.
+        start: int = first.start_pos if isinstance(first, Token) else first.span.start  # type: ignore[assignment]
         index = len(parts) - 1
         while parts[index] is None:
             index -= 1
         last = parts[index]
-        end = last.end_pos if isinstance(last, Token) else last.span.end
+        end: int = last.end_pos if isinstance(last, Token) else last.span.end  # type: ignore[assignment]
         return Span(self.source, start, end)
 
     def _name(self, token: Token) -> ast.Name:
-        span = Span(self.source, token.start_pos, token.end_pos)  # type: ignore[arg-type]
+        span = self._span([token])
         if len(token) > limits.MAX_NAME_LENGTH:
             message = f"a name has at most {limits.MAX_NAME_LENGTH} characters; this one has {len(token)}"
             raise Rejected(Diagnostic("N0004", message, span, "use a shorter name"))
@@ -100,7 +101,7 @@ class Builder:
     def parentheses(self, parts: Parts) -> ast.Expression:
         _, inner, _ = parts
         if isinstance(inner, (ast.Name, ast.Number, ast.String, ast.Boolean)):
-            return inner
+            return self._deeper(inner, inner)
         # The parentheses belong to the span, so that a message underlines them both or neither.
         return self._deeper(replace(inner, span=self._span(parts)), inner)
 

@@ -1,44 +1,46 @@
-"""Reads a program's file."""
+"""Reads a program from a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from nestdsl.diagnostics import fail
-from nestdsl.limits import MAX_FILE_BYTES
+from nestdsl import limits
+from nestdsl.diagnostics import NestError, fail
 from nestdsl.source import Source
 
 
-def read_source(path: str | Path, name: str | None = None) -> Source:
-    """The source in a file, shown in messages as `name` (the path as given, if left out).
+def read_source(path: str | Path) -> Source:
+    """The text of a `.nest` file, which messages call by the path given here.
 
-    Raises NestError N0003 if it cannot be read as UTF-8 text, N0004 if it is too large.
+    Raises NestError: N0003 where there is no such file, it cannot be read or is not UTF-8 text, N0004
+    where it is over the limit (no more than that is read).
     """
-    path = Path(path)
-    shown = name or str(path)
+    name = str(path)
     try:
-        if path.is_dir():
-            raise fail("N0003", f"{shown} is a folder", "name a `.nest` file in it")
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError as error:
-        raise fail("N0003", f"there is no file {shown}", "check the path") from error
+        with open(path, "rb") as file:
+            data = file.read(limits.MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise fail("N0003", f"there is no file {name!r}", "check the path and the working folder") from None
+    except IsADirectoryError:
+        raise fail("N0003", f"{name!r} is a folder", "name a file in it") from None
+    except PermissionError:
+        raise fail("N0003", f"{name!r} may not be read", "change its permissions") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise fail(
-            "N0003", f"{shown} cannot be read: {reason}", "check the path and its permissions"
-        ) from error
-    if len(data) > MAX_FILE_BYTES:
-        limit = f"{MAX_FILE_BYTES // 1024} KiB"
-        raise fail(
-            "N0004", f"{shown} is larger than a program may be, {limit}", "split it into files with `use`"
-        )
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise fail("N0003", f"{name!r} cannot be read: {reason}") from None
+    if len(data) > limits.MAX_FILE_BYTES:
+        raise _too_large(name)
     if b"\0" in data:
-        raise fail("N0003", f"{shown} is no text: it holds zero bytes", "name a `.nest` file")
+        raise fail("N0003", f"{name!r} is a binary file, not a program", "name a `.nest` file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise fail(
-            "N0003", f"{shown} is not UTF-8: byte {error.start} cannot be read", "save the file as UTF-8"
-        ) from error
-    return Source(text, shown, path)
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"{name!r} is not UTF-8 text: line {line} has the byte 0x{data[error.start]:02x}"
+        raise fail("N0003", message, "save it as UTF-8") from None
+    return Source(text, name, Path(path))
+
+
+def _too_large(name: str) -> NestError:
+    message = f"a file has at most {limits.MAX_FILE_BYTES:,} bytes; {name!r} has more"
+    return fail("N0004", message, "split it into several files and `use` them")

@@ -134,12 +134,10 @@ def read_line(text: str, start: int, mistake: int, place: Place, *, opens: bool,
 
 def _is_stray(text: str, start: int, brace: int) -> bool:
     """Whether a `{` that has no place here holds nothing: the next line is not deeper than its own."""
-    line_end = text.find("\n", brace)
-    if line_end < 0 or text[brace + 1 : line_end].strip():
+    following = after_blanks(text, brace + 1)
+    if text.find("\n", brace, following) < 0:
         return False
-    following = _GAP.match(text, line_end)
-    assert following is not None
-    return indentation(text, following.end()) <= indentation(text, start)
+    return indentation(text, following) <= indentation(text, start)
 
 
 def begins_line(text: str, offset: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from nestdsl.diagnostics import Diagnostic, Note
-from nestdsl.source import Source
+from nestdsl.source import Source, Span
 from nestdsl.syntax.lines import (
     CLAUSE_WORDS,
     DECLARATION_WORDS,
@@ -16,25 +16,23 @@ from nestdsl.syntax.lines import (
     Line,
     Place,
     after_blanks,
-    begins_line,
+    line_end,
 )
-from nestdsl.syntax.wording import either, expected, nearest, quote
+from nestdsl.syntax.wording import either, expected, nearest, quote, unquoted
 
 END = "$END"
 UNREADABLE = "UNREADABLE"
 """The type of a mistake that is no word, number or sign at all."""
 
-_WORDS = {
+WORDS = {
     Place.PROGRAM: DECLARATION_WORDS,
     Place.BODY: STATEMENT_WORDS,
     Place.CLAUSES: CLAUSE_WORDS,
 }
-_PLACES = {
-    Place.PROGRAM: "a file holds the declarations",
-    Place.BODY: "a body holds the statements",
-    Place.CLAUSES: "these braces hold the clauses",
-}
-_CLOSES = {"(": ")", "[": "]"}
+"""The words that can begin something there."""
+
+_BEGINS = {Place.PROGRAM: "a declaration", Place.BODY: "a statement", Place.CLAUSES: "a clause"}
+_CLOSING = {"(": ")", "[": "]"}
 _BEGINS_OPERAND = frozenset({"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "LPAR"})
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER_LIKE = re.compile(r"[0-9][A-Za-z0-9_.]*")
@@ -86,38 +84,43 @@ def explain(
         return mistake.rejected
     if mistake.kind == UNREADABLE:
         return _unreadable(source, mistake)
-    text = source.text
     if line.cut and mistake.start >= line.end:
         if line.bracket is not None:
-            return unclosed_bracket(source, line.bracket)
+            return _unclosed_bracket(source, line.bracket)
         if line.last in UNFINISHED:
             return _unfinished(source, line, accepts if mistake.start == line.end else ())
-    here = source.span(mistake.start, mistake.end)
-    if after_blanks(text, start) == mistake.start:
+    if after_blanks(source.text, start) == mistake.start:
         return _first_word(source, mistake, place)
     if mistake.kind in ("_NL", END, "RBRACE"):
         return _ends_early(source, mistake, line, accepts)
     if line.enclosing is not None:
-        found = _in_brackets(source, mistake, line, accepts)
-        if found is not None:
-            return found
+        in_brackets = _in_brackets(source, mistake, line, line.enclosing, accepts)
+        if in_brackets is not None:
+            return in_brackets
+    return _unexpected(source, mistake, line, start, accepts)
+
+
+def _unexpected(
+    source: Source, mistake: Mistake, line: Line, start: int, accepts: Collection[str]
+) -> Diagnostic:
+    """A word or sign that cannot follow what stands before it."""
+    here = source.span(mistake.start, mistake.end)
     if line.before == "chunk" or (mistake.text == "chunk" and "COMMA" in accepts):
-        return Diagnostic("N0001", "missing `,` before `chunk`", here, "write `every 1 token, chunk 16`")
+        return _syntax("missing `,` before `chunk`", here, "write `every 1 token, chunk 16`")
     if mistake.text in ("true", "false") and "NAME" in accepts:
-        message = f"{quote(mistake.text)} is a value and cannot be a name"
-        return Diagnostic("N0001", message, here, "choose another name")
-    wanted = f"expected {expected(accepts)}" if set(accepts) - {"BROKEN"} else "this has no meaning here"
-    found = f", found {quote(mistake.text)}" if mistake.text else ""
-    return Diagnostic(
-        "N0001", f"{wanted} after {quote(line.before)}{found}", here, _hint(mistake, line, text, start)
-    )
+        return _syntax(f"`{mistake.text}` is a value and cannot be a name", here, "choose another name")
+    message = f"expected {expected(accepts)} after {quote(line.before)}, found {quote(mistake.text)}"
+    return _syntax(message, here, _hint(source.text, mistake, line, start, accepts))
 
 
-def _hint(mistake: Mistake, line: Line, text: str, start: int) -> str:
-    """What to write instead of a word or sign that cannot follow what stands before it."""
+def _hint(text: str, mistake: Mistake, line: Line, start: int, accepts: Collection[str]) -> str:
     first = _WORD.match(text, after_blanks(text, start))
     statement = first.group() if first else ""
     match mistake.kind:
+        case _ if line.before == statement == "level":
+            return "write `level name = kind(arguments) { clauses }`"
+        case _ if line.before == statement and statement in ("flow", "param"):
+            return f"write `{statement} name = expression`"
         case "EQUAL" if statement == "flow":
             return "a flow is `flow name = expression`; `=` stands in it once"
         case "EQUAL":
@@ -134,171 +137,156 @@ def _hint(mistake: Mistake, line: Line, text: str, start: int) -> str:
             return f"`{statement}` has no `{{ }}`"
         case "RSQB" | "RPAR":
             return "it closes nothing: remove it, or write the bracket that it should close"
-        case "NAME" | "NUMBER" | "STRING" if line.before in statement and statement in ("level", "flow"):
-            return f"write `{statement} name = ...`"
-        case "NAME" if statement == "level" and line.before_end < mistake.start:
-            return "write `level name = kind(arguments) { clauses }`"
+        case "DOT":
+            return "a number begins with a digit: write `0.5`"
+        case "NAME":
+            near = nearest(mistake.text, (word.lower() for word in accepts if word.isalpha()))
+            return f"did you mean `{near}`?" if near else ""
     return ""
 
 
 def _unreadable(source: Source, mistake: Mistake) -> Diagnostic:
-    text = source.text
-    character = text[mistake.start]
-    here = source.span(mistake.start, mistake.start + 1)
-    if character == '"':
-        span = source.span(mistake.start, max(mistake.start + 1, mistake.end))
-        return Diagnostic(
-            "N0002",
-            "this string is not closed",
-            here if not mistake.text else span,
-            'end it with `"` on the same line',
-        )
-    number = _NUMBER_LIKE.match(text, mistake.start)
+    """A character that begins no word, number or sign."""
+    text, start = source.text, mistake.start
+    character = text[start]
+    here = source.span(start, start + 1)
+    number = _NUMBER_LIKE.match(text, start)
     if number:
-        span = source.span(*number.span())
+        hint = "a number is `12`, `0.5` or `1e-3`; a name begins with a letter"
         message = f"{quote(number.group())} is neither a number nor a name"
-        return Diagnostic(
-            "N0001", message, span, "a number is `12`, `0.5` or `1e-3`; a name begins with a letter"
-        )
+        return _syntax(message, source.span(*number.span()), hint)
+    if character == '"':
+        span = source.span(start, line_end(text, start))
+        return Diagnostic("N0002", "this string is not closed", span, 'end it with `"` on the same line')
+    if character in _MEANT:
+        return _syntax(f"{quote(character)} has no meaning here", here, f"write {_MEANT[character]}")
     if character.isalpha():
         message = f"{quote(character)} cannot stand in a name"
-        return Diagnostic("N0001", message, here, "names have the letters a to z and A to Z, digits and `_`")
-    if not character.isprintable() and character not in _MEANT:
-        message = f"the character U+{ord(character):04X} has no meaning here"
-        return Diagnostic("N0001", message, here, "remove it")
-    message = f"{quote(character)} has no meaning here"
-    hint = f"write {_MEANT[character]}" if character in _MEANT else ""
-    if character == "." and text[mistake.start + 1 : mistake.start + 2].isdigit():
-        hint = "a number begins with a digit: write `0.5`"
-    return Diagnostic("N0001", message, here, hint)
+        return _syntax(message, here, "names have the letters a to z and A to Z, digits and `_`")
+    if not character.isprintable():
+        return _syntax(f"the character U+{ord(character):04X} has no meaning here", here, "remove it")
+    return _syntax(f"{quote(character)} has no meaning here", here)
 
 
 def _first_word(source: Source, mistake: Mistake, place: Place) -> Diagnostic:
+    """Something that cannot begin a declaration, a statement or a clause."""
     here = source.span(mistake.start, mistake.end)
     word = mistake.text
     if word in UNFINISHED:
-        message = f"`{word}` cannot start a line"
-        if word in ("->", "+", "-", "*", "/", "**", ","):
-            message += f": end the line before with `{word}`"
-        return Diagnostic("N0001", message, here, f"a line that ends in `{word}` goes on in the next")
-    words = _WORDS[place]
-    holds = f"{_PLACES[place]} {either(f'`{keyword}`' for keyword in words)}"
-    if word in CLAUSE_WORDS and place is Place.BODY:
-        message = f"`{word}` is a clause: it stands in the `{{ }}` of a level, of `default` or of `train`"
-        return Diagnostic("N0001", message, here, f"write `level name = kind {{ {word} ... }}`")
-    if word in STATEMENT_WORDS and place is Place.PROGRAM:
-        message = f"`{word}` stands inside a `block`, an `optimizer` or a `model`"
-        return Diagnostic("N0001", message, here, "if it does already, a `}` above closes that too early")
-    if word in STATEMENT_WORDS and place is Place.CLAUSES:
-        message = f"`{word}` is a statement and cannot stand among clauses"
-        return Diagnostic("N0001", message, here, "close the clauses with `}` and write it on its own line")
-    if word in CLAUSE_WORDS and place is Place.PROGRAM:
-        message = f"`{word}` stands in the `{{ }}` of a level, inside a `block`, an `optimizer` or a `model`"
-        return Diagnostic("N0001", message, here, "if it does already, a `}` above closes that too early")
-    if word in DECLARATION_WORDS and place is not Place.PROGRAM:
-        message = f"`{word}` stands at the top of a file, not inside a body"
-        return Diagnostic("N0001", message, here, "move it out of the braces")
+        message = f"`{word}` cannot start a line: end the line before with `{word}`"
+        return _syntax(message, here, f"a line that ends in `{word}` goes on in the next")
+    inside = "inside a `block`, an `optimizer` or a `model`"
+    too_early = "if it does already, a `}` above closes that too early"
+    match place:
+        case Place.PROGRAM if word in STATEMENT_WORDS:
+            return _syntax(f"`{word}` stands {inside}", here, too_early)
+        case Place.PROGRAM if word in CLAUSE_WORDS and word not in DECLARATION_WORDS:
+            return _syntax(f"`{word}` stands in the `{{ }}` of a level, {inside}", here, too_early)
+        case Place.BODY if word in CLAUSE_WORDS:
+            message = f"`{word}` is a clause: it stands in the `{{ }}` of a level, of `default` or of `train`"
+            return _syntax(message, here, f"write `level name = kind {{ {word} ... }}`")
+        case Place.CLAUSES if word in STATEMENT_WORDS:
+            message = f"`{word}` is a statement and cannot stand among clauses"
+            return _syntax(message, here, "close the clauses with `}` and write it on its own line")
+        case Place.BODY | Place.CLAUSES if word in DECLARATION_WORDS:
+            message = f"`{word}` stands at the top of a file, not inside a body"
+            return _syntax(message, here, "move it out of the braces")
+    words = WORDS[place]
     near = nearest(word, words) if _WORD.fullmatch(word) else None
+    message = f"{quote(word)} does not begin {_BEGINS[place]}"
     if near:
-        return Diagnostic("N0001", f"{quote(word)} begins nothing", here, f"did you mean `{near}`?")
-    begins = {Place.PROGRAM: "a declaration", Place.BODY: "a statement", Place.CLAUSES: "a clause"}[place]
-    return Diagnostic("N0001", f"{quote(word)} does not begin {begins}", here, holds)
+        return _syntax(message, here, f"did you mean `{near}`?")
+    return _syntax(message, here, f"{_BEGINS[place]} begins with {either(f'`{known}`' for known in words)}")
 
 
 def _unfinished(source: Source, line: Line, accepts: Collection[str]) -> Diagnostic:
     """A line that ends in an operator although something new begins in the next."""
     span = source.span(line.last_end - len(line.last), line.last_end)
-    wanted = expected(accepts) if accepts else ("a value" if line.last == "=" else "an expression")
-    if line.last == "," and not accepts:
-        wanted = "something"
-    return Diagnostic(
-        "N0001", f"expected {wanted} after `{line.last}`", span, f"write it, or remove the `{line.last}`"
-    )
+    wanted = expected(accepts) or ("more" if line.last == "," else "an expression")
+    hint = f"write it, or remove the `{line.last}`"
+    return _syntax(f"expected {wanted} after `{line.last}`", span, hint)
 
 
 def _ends_early(source: Source, mistake: Mistake, line: Line, accepts: Collection[str]) -> Diagnostic:
-    if mistake.kind == "RBRACE" and line.enclosing is not None:
-        return unclosed_bracket(source, line.enclosing)
+    """A line, a pair of braces or a file that ends inside a statement."""
+    if line.enclosing is not None:
+        return _unclosed_bracket(source, line.enclosing)
     span = source.span(line.before_end - len(line.before), line.before_end)
     hint = ""
-    if set(accepts) - {"BROKEN"} == {"NAME"} and line.before.isalpha():
-        hint = f"write `{line.before} name`" if line.before != "reset" else "write `reset context`"
-    return Diagnostic("N0001", f"expected {expected(accepts)} after {quote(line.before)}", span, hint)
+    if set(accepts) == {"NAME"} and _WORD.fullmatch(line.before):
+        hint = "write `reset context`" if line.before == "reset" else f"write `{line.before} name`"
+    return _syntax(f"expected {expected(accepts)} after {quote(line.before)}", span, hint)
 
 
-def _in_brackets(source: Source, mistake: Mistake, line: Line, accepts: Collection[str]) -> Diagnostic | None:
-    assert line.enclosing is not None
-    opening = source.text[line.enclosing]
-    note = Note(f"the `{opening}` that is open here", source.span(line.enclosing, line.enclosing + 1))
+def _in_brackets(
+    source: Source, mistake: Mistake, line: Line, opening: int, accepts: Collection[str]
+) -> Diagnostic | None:
+    """A mistake that has to do with the bracket around it."""
     here = source.span(mistake.start, mistake.end)
-    closing = _CLOSES[opening]
-    if mistake.kind in ("RPAR", "RSQB") and mistake.text != closing and closing_accepted(accepts, closing):
-        return Diagnostic("N0001", f"expected `{closing}`, found `{mistake.text}`", here, "", (note,))
+    bracket = source.text[opening]
+    closing = _CLOSING[bracket]
     if mistake.kind == "LBRACE":
-        return unclosed_bracket(source, line.enclosing)
+        return _unclosed_bracket(source, opening)
+    if mistake.kind in ("RPAR", "RSQB") and mistake.text != closing:
+        note = Note(f"this is the `{bracket}` that is open", source.span(opening, opening + 1))
+        return _syntax(f"expected `{closing}`, found `{mistake.text}`", here, f"write `{closing}`", (note,))
     if "COMMA" in accepts and mistake.kind in _BEGINS_OPERAND:
-        gap = source.span(line.before_end - len(line.before), mistake.end)
-        return Diagnostic(
-            "N0001", "missing `,` between arguments", gap, f"write `{line.before}, {mistake.text}`"
-        )
+        span = source.span(line.before_end - len(line.before), mistake.end)
+        hint = f"write `{unquoted(line.before)}, {unquoted(mistake.text)}`"
+        return _syntax("missing `,` between arguments", span, hint)
     return None
 
 
-def closing_accepted(accepts: Collection[str], closing: str) -> bool:
-    """Whether the closing bracket could stand here."""
-    return ("RPAR" if closing == ")" else "RSQB") in accepts
-
-
-def unclosed_bracket(source: Source, offset: int) -> Diagnostic:
-    """N0002 for a `(` or `[`."""
-    sign = source.text[offset]
-    span = source.span(offset, offset + 1)
-    return Diagnostic("N0002", f"this `{sign}` is not closed", span, f"write the missing `{_CLOSES[sign]}`")
+# --- braces --------------------------------------------------------------------------------------
 
 
 def unclosed_brace(source: Source, offset: int, until: int) -> Diagnostic:
     """N0002 for a `{` that should have been closed before `until`."""
     span = source.span(offset, offset + 1)
-    if until >= len(source.text):
-        return Diagnostic(
-            "N0002", "this `{` is not closed", span, "write the missing `}` before the end of the file"
-        )
     word = _WORD.match(source.text, until)
-    found = source.span(until, word.end() if word else until + 1)
-    note = Note("it should be closed before this line", found)
-    return Diagnostic(
-        "N0002", "this `{` is not closed", span, f"write the missing `}}` before {quote(found.text)}", (note,)
-    )
+    if word is None:
+        hint = "write the missing `}` before the end of the file"
+        return Diagnostic("N0002", "this `{` is not closed", span, hint)
+    note = Note("it should be closed before this", source.span(*word.span()))
+    hint = f"write the missing `}}` before {quote(word.group())}"
+    return Diagnostic("N0002", "this `{` is not closed", span, hint, (note,))
 
 
 def brace_on_next_line(source: Source, offset: int, owner: str) -> Diagnostic:
     """N0001 for a `{` that begins a line."""
-    span = source.span(offset, offset + 1)
     message = f"the opening `{{` stands on the line of its {owner}"
-    return Diagnostic("N0001", message, span, "write `{` at the end of the line before")
+    return _syntax(message, source.span(offset, offset + 1), "write `{` at the end of the line before")
 
 
 def missing_brace(source: Source, offset: int, owner: str) -> Diagnostic:
     """N0001 for a body or clauses without their `{`."""
-    span = source.span(offset, offset)
-    message = f"expected `{{` at the end of this line: it opens the {owner}"
-    return Diagnostic(
-        "N0001", message, span, "write `{` here, and `}` after the last line that belongs to it"
-    )
+    what = "body" if owner in DECLARATION_WORDS else "clauses"
+    message = f"expected `{{` at the end of this line: it opens the {what} of the `{owner}`"
+    return _syntax(message, source.span(offset, offset), "write `{` here, and `}` after its last line")
 
 
 def extra_brace(source: Source, start: int, end: int) -> Diagnostic:
-    """N0001 for a `}` too many."""
-    message = "this `}` closes nothing"
-    return Diagnostic("N0001", message, source.span(start, end), "remove it, or look for a `{` missing above")
+    """N0001 for one or more `}` too many."""
+    hint = "remove it, or write the `{` that it should close"
+    return _syntax("this `}` closes nothing", source.span(start, end), hint)
 
 
 def second_on_line(source: Source, mistake: Mistake) -> Diagnostic:
-    """N0001 for a statement that begins where another has just ended."""
-    here = source.span(mistake.start, mistake.end)
-    what = quote(mistake.text)
-    if begins_line(source.text, mistake.start):
-        return Diagnostic("N0001", f"expected the end of the line, found {what}", here)
-    return Diagnostic(
-        "N0001", f"expected the end of the line, found {what}", here, "write it on a line of its own"
-    )
+    """N0001 for something after the end of a statement, on its line."""
+    message = f"expected the end of the line, found {quote(mistake.text)}"
+    if mistake.kind == UNREADABLE:
+        return _unreadable(source, mistake)
+    return _syntax(message, source.span(mistake.start, mistake.end), "write it on a line of its own")
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+def _syntax(message: str, span: Span, hint: str = "", notes: tuple[Note, ...] = ()) -> Diagnostic:
+    return Diagnostic("N0001", message, span, hint, notes)
+
+
+def _unclosed_bracket(source: Source, offset: int) -> Diagnostic:
+    sign = source.text[offset]
+    span = source.span(offset, offset + 1)
+    return Diagnostic("N0002", f"this `{sign}` is not closed", span, f"write the missing `{_CLOSING[sign]}`")

@@ -17,9 +17,7 @@ from nestdsl.syntax.lines import (
     CLAUSE,
     CLAUSE_WORDS,
     DECLARATION,
-    DECLARATION_WORDS,
     STATEMENT,
-    STATEMENT_WORDS,
     Line,
     Place,
     after_blanks,
@@ -38,11 +36,6 @@ _OWN_BRACES = {
     Place.BODY: ("level", "default", "train"),
     Place.CLAUSES: (),
 }
-_WORDS = {
-    Place.PROGRAM: DECLARATION_WORDS,
-    Place.BODY: STATEMENT_WORDS,
-    Place.CLAUSES: CLAUSE_WORDS,
-}
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DECLARED = re.compile(r"[A-Za-z_]\w*[ \t]+([A-Za-z_]\w*)")
 _CLOSING_BRACES = re.compile(r"\}(?:[ \t\r]*\})*")
@@ -53,7 +46,7 @@ def recover(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> None:
     frame = walk.frames[-1]
     first = after_blanks(walk.text, frame.start)
     at_start = mistake.rejected is None and mistake.start == first
-    accepts = walk.accepts()
+    accepts = walk.accepts() - {"BROKEN"}
     complete = mistake.rejected is None and (at_start or bool(accepts & {"_NL", END}))
     if complete:
         if mistake.kind == END:
@@ -66,9 +59,9 @@ def recover(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> None:
             return None
         if not at_start and _second_on_line(walk, mistake, found):
             return None
-    if "LBRACE" in accepts and "_NL" not in accepts and mistake.kind in ("_NL", END):
-        if _missing_brace(walk, mistake, found):
-            return None
+    needs_brace = "LBRACE" in accepts and "_NL" not in accepts and mistake.kind in ("_NL", END)
+    if needs_brace and _missing_brace(walk, mistake, found):
+        return None
     if frame.place is Place.CLAUSES and mistake.kind == "LBRACE" and _optimizer_among_clauses(walk, found):
         return None
     return _break(walk, mistake, found, accepts)
@@ -178,7 +171,8 @@ def _misplaced(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
     """Something that begins well, but not here; and what follows it for the same reason."""
     text, frame, start = walk.text, walk.frames[-1], mistake.start
     place = frame.place
-    if mistake.kind == "LBRACE" and place is not Place.CLAUSES and begins_line(text, start):
+    follows_something = begins_line(text, start) and text[: frame.start].strip() not in ("", "{")
+    if mistake.kind == "LBRACE" and place is not Place.CLAUSES and follows_something:
         owner = "level" if place is Place.BODY else "block"
         found.append(messages.brace_on_next_line(walk.source, start, owner))
         walk.feed("BROKEN", start, start)
@@ -201,16 +195,13 @@ def _misplaced(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
 def _end_of_clauses(text: str, start: int, frame: Frame) -> int:
     """The end of the clauses at `start` that stand in a body, with the `}` that ends them."""
     end = line_end(text, start)
-    while end < len(text):
+    following = after_blanks(text, end)
+    while CLAUSE.match(text, following):
+        end = line_end(text, following)
         following = after_blanks(text, end)
-        if CLAUSE.match(text, following):
-            end = line_end(text, following)
-        elif text.startswith("}", following) and indentation(text, following) > indentation(
-            text, frame.brace
-        ):
-            return following + 1
-        else:
-            break
+    is_theirs = text.startswith("}", following) and begins_line(text, following)
+    if is_theirs and indentation(text, following) > indentation(text, frame.brace):
+        return following + 1
     return end
 
 
@@ -239,7 +230,7 @@ def _break(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[s
     text, frame = walk.text, walk.frames[-1]
     start = after_blanks(text, frame.start)
     word = _first_word(text, frame.start)
-    keyword = word if word in _WORDS[frame.place] else nearest(word, _WORDS[frame.place])
+    keyword = word if word in messages.WORDS[frame.place] else nearest(word, messages.WORDS[frame.place])
     line = read_line(
         text,
         frame.start if frame.place is not Place.CLAUSES else start,

@@ -35,7 +35,7 @@ _STATEMENTS = frozenset({"LEVEL", "FLOW", "DEFAULT", "INPUT", "TRAIN"})
 _DECLARATIONS = frozenset({"USE", "PARAM", "BLOCK", "OPTIMIZER", "MODEL"})
 _GROUPS = (
     (_BEGIN_EXPRESSION, "NUMBER", "an expression"),
-    (_OPERATORS, "STAR", "an operator"),
+    (_OPERATORS, "PLUS", "an operator"),
     (_CLAUSES, "LEARN", "a clause"),
     (_STATEMENTS, "LEVEL", "a statement"),
     (_DECLARATIONS, "BLOCK", "a declaration"),
@@ -44,10 +44,15 @@ _NEVER_NAMED = frozenset({"BROKEN", "$END"})
 _LESS_TELLING = frozenset({"LPAR", "LSQB", "DOT"})
 
 
-def quote(text: str) -> str:
-    """`text` in back quotes, on one line and not too long; characters that cannot be seen by number."""
+def unquoted(text: str) -> str:
+    """`text` not too long, and with `?` for what cannot be printed."""
     shown = "".join(character if character.isprintable() else "?" for character in text[:40])
-    return f"`{shown}...`" if len(text) > 40 else f"`{shown}`"
+    return shown + "..." if len(text) > 40 else shown
+
+
+def quote(text: str) -> str:
+    """`text` in back quotes, on one line and not too long."""
+    return f"`{unquoted(text)}`"
 
 
 def either(choices: Iterable[str]) -> str:
@@ -61,6 +66,8 @@ def either(choices: Iterable[str]) -> str:
 def expected(terminals: Collection[str]) -> str:
     """What these terminals are, in the words of the language: `an operator or the end of the line`."""
     left = set(terminals) - _NEVER_NAMED
+    if "_NL" in left:
+        left.discard("RBRACE")
     words: list[str] = []
     for members, sign_of_group, words_of_group in _GROUPS:
         if sign_of_group in left:

@@ -137,15 +137,14 @@ class Bar(Quiet):
         self._progress.start()
 
     def held_out(self, step: int, bits_per_byte: float) -> None:
-        self._update(step, held_out=f"{bits_per_byte:.3f}")
+        assert self._task is not None, "the run has not started"
+        self._progress.update(self._task, completed=step, held_out=f"{bits_per_byte:.3f}")
         self._speed.pause_ends()
 
     def moved(self, step: int, bits_per_byte: float) -> None:
-        self._update(step, loss=f"{bits_per_byte:.3f}", speed=f"{self._speed.moved():,.0f}")
-
-    def _update(self, step: int, **texts: str) -> None:
-        if self._task is not None:
-            self._progress.update(self._task, completed=step, **texts)
+        assert self._task is not None, "the run has not started"
+        loss, speed = f"{bits_per_byte:.3f}", f"{self._speed.moved():,.0f}"
+        self._progress.update(self._task, completed=step, loss=loss, speed=speed)
 
 
 def reporter(quiet: bool = False) -> Reporter:

@@ -1,0 +1,62 @@
+"""What a run shows: lines where there is no terminal, a bar in one, nothing when quiet."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from nestdsl.training.progress import Bar, Lines, Speed, reporter
+
+
+def follow(shown) -> None:
+    with shown:
+        shown.start(0, 100, 64)
+        shown.held_out(0, 8.0)
+        for step in range(1, 101):
+            shown.moved(step, 8.0 - step / 50)
+        shown.held_out(100, 6.25)
+
+
+def test_lines_are_few_and_say_everything() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    follow(Lines(console))
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "step 0: held-out 8.000 bits per byte"
+    assert len(lines) == 22
+    assert re.fullmatch(r"step 100/100: loss 6\.000 bits per byte, [\d,]+ tokens/s, 0:00 left", lines[-2])
+    assert lines[-1] == "step 100: held-out 6.250 bits per byte"
+
+
+def test_a_bar_shows_loss_held_out_speed_and_time() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    follow(Bar(console))
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", console.file.getvalue())
+    last = shown.replace("\r", "\n").strip().splitlines()[-1]
+    assert "100/100" in last
+    assert "loss 6.000" in last
+    assert "held-out 6.250 bits/byte" in last
+    assert "tokens/s" in last
+
+
+def test_quiet_shows_nothing(capsys) -> None:
+    follow(reporter(quiet=True))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_lines_go_to_standard_error(capsys) -> None:
+    follow(reporter())
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "held-out" in captured.err
+
+
+def test_speed_forgets_a_slow_start(monkeypatch) -> None:
+    times = iter([0.0, 60.0, *(60.0 + 0.5 * step for step in range(1, 9))])
+    monkeypatch.setattr("nestdsl.training.progress.time.perf_counter", lambda: next(times))
+    speed = Speed(100, last=0.0)
+    next(times)
+    assert speed.moved() == pytest.approx(100 / 60)
+    for _ in range(7):
+        speed.moved()
+    assert speed.tokens_per_second == pytest.approx(200)

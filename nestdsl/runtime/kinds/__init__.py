@@ -1,0 +1,37 @@
+"""The kinds of levels as modules. Each is built as `Class(input_size, output_size, **arguments)`."""
+
+from nestdsl.runtime.kinds.attention import Attention
+from nestdsl.runtime.kinds.conv import Conv
+from nestdsl.runtime.kinds.embedding import Embedding
+from nestdsl.runtime.kinds.linear import Linear
+from nestdsl.runtime.kinds.matrix import BlockLinear, Matrix
+from nestdsl.runtime.kinds.mlp import Mlp
+from nestdsl.runtime.kinds.norms import LayerNorm, RmsNorm
+
+LAYERS: dict[str, type] = {
+    "embedding": Embedding,
+    "linear": Linear,
+    "mlp": Mlp,
+    "conv": Conv,
+    "rms_norm": RmsNorm,
+    "layer_norm": LayerNorm,
+    "matrix": BlockLinear,
+}
+"""Kinds that are read as a layer: `module(x)`, or `module(x, state)` where they keep state."""
+
+MEMORIES: dict[str, type] = {"attention": Attention, "matrix": Matrix}
+"""Kinds that learn `key -> value` in context: `learn(key, value, state, ...)`, then `read(context, query)`."""
+
+__all__ = [
+    "LAYERS",
+    "MEMORIES",
+    "Attention",
+    "BlockLinear",
+    "Conv",
+    "Embedding",
+    "LayerNorm",
+    "Linear",
+    "Matrix",
+    "Mlp",
+    "RmsNorm",
+]

@@ -1,0 +1,37 @@
+"""`linear`: a matrix and a bias."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nestdsl.runtime.kinds.weights import initialize
+
+
+class Linear(nn.Module):
+    """y = W x + b: `[batch, tokens, input_size]` -> `[batch, tokens, output_size]`.
+
+    init learned: W normal with deviation 1 / sqrt(input_size), so that features of deviation 1
+    stay so. The bias always begins at zero.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        out: int | None = None,
+        bias: bool = True,
+        init: str = "learned",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if out is not None and out != output_size:
+            raise ValueError(f"out = {out} is not the output size {output_size}")
+        self.weight = nn.Parameter(torch.empty(output_size, input_size))
+        self.bias = nn.Parameter(torch.zeros(output_size)) if bias else None
+        initialize(self.weight, init, init_std, learned_std=input_size**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)

@@ -1,0 +1,43 @@
+"""`mlp`: two matrices with an activation between."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nestdsl.runtime.functions import FUNCTIONS
+from nestdsl.runtime.kinds.linear import Linear
+
+ACTIVATIONS = ("gelu", "silu", "relu", "tanh")
+
+
+class Mlp(nn.Module):
+    """y = down(activation(up(x))): `[batch, tokens, input_size]` -> `[batch, tokens, output_size]`.
+
+    The hidden size is `hidden`, or else `expand` (4 if not given) times the input size. Both
+    matrices begin as `Linear`'s do. With init zeros both are zero, so no gradient of the loss
+    reaches either matrix.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        expand: float | None = None,
+        hidden: int | None = None,
+        activation: str = "gelu",
+        bias: bool = True,
+        init: str = "learned",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}: write one of {', '.join(ACTIVATIONS)}")
+        if hidden is None:
+            hidden = max(1, round((expand or 4) * input_size))
+        self.activation = FUNCTIONS[activation]
+        self.up = Linear(input_size, hidden, bias=bias, init=init, init_std=init_std)
+        self.down = Linear(hidden, output_size, bias=bias, init=init, init_std=init_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.activation(self.up(x)))

@@ -1,0 +1,81 @@
+"""`rms_norm` and `layer_norm`: each head's part is normalised by itself, each feature has its own weight.
+
+Statistics are taken in at least float32. Weights begin at one and biases at zero; `init` zeros
+and normal act on the weight.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nestdsl.runtime.functions import at_least_float32, split_heads
+from nestdsl.runtime.kinds.weights import initialize, require_division
+
+
+def _scale(size: int, init: str, init_std: float) -> nn.Parameter:
+    weight = nn.Parameter(torch.ones(size))
+    if init != "learned":
+        initialize(weight, init, init_std, learned_std=0.0)
+    return weight
+
+
+def _require_same(input_size: int, output_size: int) -> None:
+    if input_size != output_size:
+        raise ValueError(f"keeps the size: {input_size} in, {output_size} out")
+
+
+class RmsNorm(nn.Module):
+    """y = weight * x / sqrt(mean x^2 + eps), `[batch, tokens, size]` to the same."""
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        heads: int = 1,
+        eps: float = 1e-6,
+        init: str = "learned",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        _require_same(input_size, output_size)
+        require_division(input_size, heads)
+        self.heads = heads
+        self.eps = eps
+        self.weight = _scale(output_size, init, init_std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = split_heads(at_least_float32(x), self.heads)
+        mean_square = parts.square().mean(-1, keepdim=True)
+        normalized = (parts * torch.rsqrt(mean_square + self.eps)).flatten(-2)
+        return (normalized * self.weight).to(x.dtype)
+
+
+class LayerNorm(nn.Module):
+    """y = weight * (x - mean x) / sqrt(variance x + eps) + bias, `[batch, tokens, size]` to the same."""
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        heads: int = 1,
+        eps: float = 1e-6,
+        init: str = "learned",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        _require_same(input_size, output_size)
+        require_division(input_size, heads)
+        self.heads = heads
+        self.eps = eps
+        self.weight = _scale(output_size, init, init_std)
+        self.bias = nn.Parameter(torch.zeros(output_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = split_heads(at_least_float32(x), self.heads)
+        centered = parts - parts.mean(-1, keepdim=True)
+        variance = centered.square().mean(-1, keepdim=True)
+        normalized = (centered * torch.rsqrt(variance + self.eps)).flatten(-2)
+        return (normalized * self.weight + self.bias).to(x.dtype)

@@ -1,0 +1,30 @@
+"""The `init` choices, shared by the kinds: how a weight begins."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def initialize(weight: Tensor, init: str, init_std: float, learned_std: float) -> None:
+    """Fill a weight in place, from torch's default generator (the caller seeds it).
+
+    `init` is "learned" (normal with `learned_std`, the kind's own good default), "zeros", or
+    "normal" (normal with `init_std`). Raises ValueError for any other name.
+    """
+    with torch.no_grad():
+        match init:
+            case "learned":
+                nn.init.normal_(weight, std=learned_std)
+            case "zeros":
+                nn.init.zeros_(weight)
+            case "normal":
+                nn.init.normal_(weight, std=init_std)
+            case _:
+                raise ValueError(f"unknown init {init!r}: write learned, zeros or normal")
+
+
+def require_division(size: int, heads: int) -> None:
+    """Raise ValueError unless `heads` equal parts make up `size` features."""
+    if heads < 1 or size % heads:
+        raise ValueError(f"heads = {heads} does not divide the size {size}")

@@ -69,8 +69,9 @@ def _output_level(body: Body) -> str | None:
     """The level whose read is the body's output, directly or through functions of one flow."""
     makers = {instruction.result: instruction for instruction in body.instructions}
     instruction = makers.get(body.output)
-    while instruction is not None and instruction.operation == "function" and len(instruction.operands) == 1:
-        instruction = makers.get(str(instruction.operands[0]))
+    while instruction is not None and instruction.operation == "function":
+        flows = [operand for operand in instruction.operands if isinstance(operand, str)]
+        instruction = makers.get(flows[0]) if len(flows) == 1 else None
     return instruction.target if instruction is not None and instruction.operation == "read" else None
 
 

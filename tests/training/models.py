@@ -78,7 +78,8 @@ def plan_of(levels, train=ADAMW, takes="ids", size=256, output=256, period_steps
         Instruction("s", "read", "slow", ("h",)),
         Instruction("t", "read", "still", ("s",)),
         Instruction("o", "read", "head", ("t",)),
-        Instruction("out", "function", "tanh", ("o",)),
+        Instruction("p", "function", "tanh", ("o",)),
+        Instruction("out", "function", "multiply", (2.0, "p")),
     )
     built = tuple(LevelPlan(each.name, each.name, each.kind, (), 8, 8) for each in levels)
     body = Body("tiny", "tiny", 8, output, built, (), instructions, "out")

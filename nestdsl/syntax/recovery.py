@@ -142,6 +142,7 @@ def _extra_braces(walk: Walk, mistake: Mistake, found: list[Diagnostic], at_star
     found.append(messages.extra_brace(walk.source, *braces.span()))
     if at_start:
         walk.feed("BROKEN", *braces.span())
+    walk.frames[-1].closed = True
     walk.go_on_at(braces.end())
 
 
@@ -188,6 +189,7 @@ def _misplaced(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
     line = Line(end, False, None, "", start, "", start, None)
     found.append(messages.explain(walk.source, mistake, line, place, frame.start, ()))
     walk.feed("BROKEN", start, end)
+    frame.closed = True
     walk.go_on_at(end)
     return True
 
@@ -217,7 +219,7 @@ def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bo
     if not frame.closed:
         return False
     line = read_line(text, start, start, frame.place, opens=False, at_keyword=False)
-    found.append(mistake.rejected or messages.second_on_line(walk.source, mistake))
+    found.append(messages.second_on_line(walk.source, mistake))
     walk.go_on_at(max(line.end, start + 1))
     return True
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (the design's own lines)
 """Programs for the tests of this room: those of the language's design, and any that follow the grammar."""
 
 from __future__ import annotations

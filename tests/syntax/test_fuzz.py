@@ -70,7 +70,23 @@ def test_any_change_of_a_program(text, changes):
 
 
 MEGABYTE = limits.MAX_FILE_BYTES
-REPEATED = ["(", "{", "level a = \n", '"', " ", "}", "[", "-", "\n", "#\n", "\0", "x=", "{}", "use a\n", "2**"]
+REPEATED = [
+    "(",
+    "{",
+    "level a = \n",
+    '"',
+    " ",
+    "}",
+    "[",
+    "-",
+    "\n",
+    "#\n",
+    "\0",
+    "x=",
+    "{}",
+    "use a\n",
+    "2**",
+]
 HOSTILE = {
     **{repr(piece): (piece * MEGABYTE)[:MEGABYTE] for piece in REPEATED},
     "open blocks": "block a {\n" * 100_000,

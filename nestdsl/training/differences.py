@@ -19,10 +19,17 @@ def first_difference(saved: Plan, built: Plan) -> str:
     rest = (field.name for field in fields(Plan) if field.name not in ("model", "parameters", *_NOT_COMPARED))
     for name in ("model", "parameters", *rest):
         place = "" if name == "parameters" else name
-        difference = _difference(getattr(saved, name), getattr(built, name), place)
+        difference = _difference(_part(saved, name), _part(built, name), place)
         if difference:
             return difference
     return ""
+
+
+def _part(plan: Plan, name: str) -> object:
+    """A field of the plan, without the memories of optimizers, which follow from what they drive."""
+    if name == "levels":
+        return tuple(level for level in plan.levels if not level.owner)
+    return getattr(plan, name)
 
 
 def _difference(saved: object, built: object, place: str) -> str:

@@ -56,11 +56,9 @@ def _bytes(
 def _draw(logits: torch.Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
-    if top_k is not None and top_k < len(logits):
-        least = logits.topk(top_k).values[-1]
-        logits = logits.masked_fill(logits < least, float("-inf"))
-    probabilities = torch.softmax((logits - logits.max()) / temperature, dim=-1)
-    return int(torch.multinomial(probabilities, 1, generator=generator))
+    likely, bytes_ = logits.topk(len(logits) if top_k is None else min(top_k, len(logits)))
+    probabilities = torch.softmax((likely - likely[0]) / temperature, dim=-1)
+    return int(bytes_[torch.multinomial(probabilities, 1, generator=generator)])
 
 
 def _verify(model: NestModule, tokens: int, temperature: float, top_k: int | None) -> None:

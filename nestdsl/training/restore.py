@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from nestdsl.runtime.module import NestModule, build
 
 from nestdsl.diagnostics import fail
+from nestdsl.runtime.module import NestModule, build
 from nestdsl.training.checkpoint import Checkpoint, load
 
 

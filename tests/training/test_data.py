@@ -1,5 +1,6 @@
 """Sources of text, the held-out part, and the draws."""
 
+import dataclasses
 import os
 import random
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nestdsl.diagnostics import NestError
+from nestdsl.plan.plan import InputPlan
 from nestdsl.training import sources
 from nestdsl.training.data import ByteData, read_data, split
 from nestdsl.training.sources import Text, read_texts
@@ -90,9 +92,12 @@ def test_text_shorter_than_a_sequence_says_how_much_is_needed(tmp_path, size, pa
 
 def test_a_model_that_does_not_read_bytes_is_refused() -> None:
     data = ByteData("x", torch.zeros(99, dtype=torch.uint8), torch.zeros(99, dtype=torch.uint8), "")
-    for changes in ({"takes": "vectors"}, {"size": 100}, {"output": 128}):
-        assert "256" in errors("N0501", lambda changes=changes: data.verify(8, tiny_model(**changes).plan))
-    data.verify(8, tiny_model(size=300, output=300).plan)
+    fits = tiny_model(size=300, output=300).plan
+    data.verify(8, fits)
+    vectors = dataclasses.replace(fits, input=InputPlan("vectors", 300))
+    squares = dataclasses.replace(fits, train=dataclasses.replace(fits.train, objective="mse"))
+    for plan in (vectors, squares, tiny_model(size=100).plan, tiny_model(output=128).plan):
+        assert "256" in errors("N0501", lambda plan=plan: data.verify(8, plan))
 
 
 files_of_a_folder = st.dictionaries(

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.report import report
 from nestdsl.training.settings import DATA, Settings
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "checkpoint.safetensors, metrics.jsonl and plan.yaml. A part of the text is held out and never "
         "trained on. Equal arguments give equal numbers.",
     )
-    parser.add_argument("file", metavar="FILE", help="a .nest program")
+    add_program_arguments(parser)
     parser.add_argument(
         "--data",
         metavar="SOURCE",
@@ -44,14 +46,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--out", metavar="DIR", help="folder of the run (default: runs/ and the name of FILE)"
     )
-    parser.add_argument(
-        "--set",
-        metavar="name=value",
-        action="append",
-        default=[],
-        help="set a declared parameter; may be repeated",
-    )
-    parser.add_argument("--model", metavar="NAME", help="which model, where FILE has several")
     for name, kind, shown, text in _SETTINGS:
         default = getattr(Settings(), name)
         parser.add_argument(
@@ -83,7 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace, out: Path) -> Result:
-    from nestdsl.cli.program import load_program
 
     from nestdsl.training.data import read_data
     from nestdsl.training.loop import proceed, start
@@ -95,9 +88,10 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
     settings = Settings(**given)
     settings.verify()
     device = usable_device(arguments.device)
-    program = load_program(arguments.file, arguments.set, arguments.model)
+    program = load_program(arguments)
+    report(program.diagnostics, "text", sys.stderr)
     data = read_data(arguments.data)
-    model = program.compile(device=str(device), compile=not arguments.eager, seed=settings.seed)
+    model = program.compile(device, compile=not arguments.eager, seed=settings.seed)
     shown = reporter(arguments.quiet)
     if arguments.resume:
         return proceed(model, data, out, given, shown, arguments.until)

@@ -41,6 +41,12 @@ def stop(x: Tensor) -> Tensor:
     return x.detach()
 
 
+def constant(value: float, like: Tensor) -> Tensor:
+    """The same number at every token of a flow: [B, T, ...] -> [B, T, 1]."""
+    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+    return torch.full((*like.shape[:2], 1), value, dtype=dtype, device=like.device)
+
+
 def concat(*flows: Tensor) -> Tensor:
     """Flows side by side: the sizes add."""
     return torch.cat(flows, dim=-1)
@@ -77,4 +83,5 @@ FUNCTIONS: dict[str, Callable] = {
     "stop": stop,
     "concat": concat,
     "dropout": dropout,
+    "constant": constant,
 }

@@ -190,7 +190,7 @@ def _first_word(source: Source, mistake: Mistake, place: Place) -> Diagnostic:
             return _syntax(message, here, "close the clauses with `}` and write it on its own line")
         case Place.BODY | Place.CLAUSES if word in DECLARATION_WORDS:
             message = f"`{word}` stands at the top of a file, not inside a body"
-            return _syntax(message, here, "move it out of the braces")
+            return _syntax(message, here, "move it out of the braces, or close them before it")
     words = WORDS[place]
     near = nearest(word, words) if _WORD.fullmatch(word) else None
     message = f"{quote(word)} does not begin {_BEGINS[place]}"

@@ -76,18 +76,17 @@ def give_up(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> Program:
     else:
         message = f"more than {limits.MAX_DIAGNOSTICS} mistakes: reading stops here"
         found.append(Diagnostic("N0004", message, here, "correct those above first"))
-    while True:
-        walk.back()
-        if len(walk.frames) == 1:
-            return walk.finish()
+    walk.back()
+    while len(walk.frames) > 1:
         _close_brace(walk, mistake.start)
+    return walk.finish()
 
 
 # --- braces that are missing, or too many ------------------------------------------------------------
 
 
 def _close_brace(walk: Walk, offset: int) -> None:
-    """A `}` that the text does not have, and the line end that its statement then needs."""
+    """A `}` that the text does not have."""
     walk.feed("RBRACE", offset, offset)
 
 
@@ -103,12 +102,14 @@ def _unclosed_braces(walk: Walk, mistake: Mistake, found: list[Diagnostic], at_s
     text, frame = walk.text, walk.frames[-1]
     if not at_start or not begins_line(text, mistake.start) or frame.place is Place.PROGRAM:
         return False
-    if DECLARATION.match(text, mistake.start):
+    # What is deeper than the braces was meant to be inside them: it is in the wrong place.
+    depth = indentation(text, mistake.start)
+    if DECLARATION.match(text, mistake.start) and depth <= indentation(text, walk.frames[1].brace):
         left = 1
     elif (
         frame.place is Place.CLAUSES
         and STATEMENT.match(text, mistake.start)
-        and indentation(text, mistake.start) <= indentation(text, frame.brace)
+        and depth <= indentation(text, frame.brace)
     ):
         left = len(walk.frames) - 1
     else:
@@ -131,6 +132,8 @@ def _optimizer_among_clauses(walk: Walk, found: list[Diagnostic]) -> bool:
     """`optimizer name(...) {` reads as a clause up to its `{`: it was the next declaration."""
     start = walk.frames[-1].start
     if not begins_line(walk.text, start) or not DECLARATION.match(walk.text, start):
+        return False
+    if indentation(walk.text, start) > indentation(walk.text, walk.frames[1].brace):
         return False
     _close_before(walk, start, 1, found)
     return True

@@ -1,0 +1,7 @@
+"""`python -m nestdsl`."""
+
+import sys
+
+from nestdsl.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,82 @@
+"""The Python face of the compiler: a program, loaded and checked, as one object."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import networkx
+
+from nestdsl.compiler import Analysis, analyse
+from nestdsl.diagnostics import Diagnostic
+from nestdsl.graph.nest import NestGraph
+from nestdsl.plan.lower import lower
+from nestdsl.plan.plan import OrderedLevel, Plan
+from nestdsl.semantics.values import Constant
+from nestdsl.source import Source
+from nestdsl.syntax.files import read_source
+
+if TYPE_CHECKING:
+    import torch
+
+    from nestdsl.render.notebook import Picture
+    from nestdsl.runtime.module import NestModule
+
+
+class Nest:
+    """One model of a program that has passed every check."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.source: Source = analysis.source
+        self.nest_graph: NestGraph = analysis.graph()
+        self.diagnostics: tuple[Diagnostic, ...] = analysis.diagnostics
+        """The warnings; a program with errors is no Nest."""
+
+    def __repr__(self) -> str:
+        return f"<Nest {self.nest_graph.name} from {self.source.name}: {len(self.levels)} levels>"
+
+    @property
+    def graph(self) -> networkx.MultiDiGraph:
+        """Levels, flows and what passes between them; `nestdsl.graph.nodes` says what the attributes are."""
+        return self.nest_graph.networkx
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The whole compiled model as frozen data."""
+        return lower(self.nest_graph, self.source.name)
+
+    @property
+    def levels(self) -> tuple[OrderedLevel, ...]:
+        """Every declared level, the fastest first, with its kind, period, unit, optimizer and sizes."""
+        return self.plan.levels
+
+    def render(self, view: str = "nesting") -> Picture:
+        """A picture, `nesting` or `flow`: it shows itself in a notebook, and `.save("x.svg")` writes it."""
+        from nestdsl.render.notebook import picture
+
+        return picture(self.nest_graph, view)
+
+    def compile(
+        self, device: torch.device | str = "cpu", *, compile: bool = True, seed: int = 0
+    ) -> NestModule:
+        """The model as a torch.nn.Module with weights drawn from `seed`; `compile=False` runs it eagerly.
+
+        Raises NestError N0503 if the memory of this machine cannot hold it.
+        """
+        from nestdsl.runtime.module import build
+
+        return build(self.plan, seed=seed, compile=compile, device=device)
+
+
+def load(path: str | os.PathLike[str], /, *, model: str | None = None, **parameters: Constant) -> Nest:
+    """Reads, checks and elaborates a program's file; parameters override those it declares.
+
+    Raises NestError with `.diagnostics` if anything is wrong. `model` chooses one of several.
+    """
+    return Nest(analyse(read_source(os.fspath(path)), parameters, model))
+
+
+def parse(text: str, /, *, model: str | None = None, **parameters: Constant) -> Nest:
+    """Like `load`, for the text of a program; such a text can `use` the library only."""
+    return Nest(analyse(Source(text), parameters, model))

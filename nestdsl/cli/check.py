@@ -1,0 +1,33 @@
+"""`nestdsl check`: everything that is wrong with some programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from nestdsl.cli.report import FORMATS, report
+from nestdsl.compiler import analyse
+from nestdsl.diagnostics import Diagnostic, NestError
+from nestdsl.syntax.files import read_source
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("check", help="find everything that is wrong with programs")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="programs, `.nest` files")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to print what is found")
+    parser.add_argument("--strict", action="store_true", help="let warnings fail as errors do")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    found: list[Diagnostic] = []
+    for file in arguments.files:
+        try:
+            found += analyse(read_source(file)).diagnostics
+        except NestError as error:
+            found += error.diagnostics
+    report(found, arguments.format, sys.stdout)
+    if not found and arguments.format == "text":
+        count = len(arguments.files)
+        print(f"{count} program{'s' * (count != 1)} checked: nothing is wrong")
+    return int(any(diagnostic.is_error or arguments.strict for diagnostic in found))

@@ -1,0 +1,76 @@
+"""`nestdsl compile`: a program as its plan, or any form on the way."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from nestdsl.api import Nest
+from nestdsl.cli.output import write_text
+from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.report import report
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser("compile", help="compile a program, and show it in any form on the way")
+    add_program_arguments(parser)
+    parser.add_argument(
+        "--emit",
+        choices=tuple(_EMIT),
+        help="ast: the syntax tree; graph: levels and flows as networkx node-link JSON; "
+        "plan: the compiled model as YAML; python: the model's source",
+    )
+    parser.add_argument("-o", "--output", metavar="OUT", help="write to this file")
+    parser.add_argument(
+        "--verify", action="store_true", help="build the model and compare it with its plan, compiled with eager"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    nest = load_program(arguments)
+    report(nest.diagnostics, "text", sys.stderr)
+    if arguments.emit is None and arguments.output is None and not arguments.verify:
+        print(_summary(nest))
+    if arguments.emit is not None or arguments.output is not None:
+        write_text(_EMIT[arguments.emit or "plan"](nest), arguments.output)
+    if arguments.verify:
+        from nestdsl.runtime.verification import verify_model
+
+        print(verify_model(nest.plan))
+    return 0
+
+
+def _summary(nest: Nest) -> str:
+    from nestdsl.cli.summary import summary
+
+    return summary(nest.plan)
+
+
+def _ast(nest: Nest) -> str:
+    from nestdsl.syntax.dump import dump
+    from nestdsl.syntax.parser import parse
+
+    return dump(parse(nest.source)[0])
+
+
+def _graph(nest: Nest) -> str:
+    from nestdsl.graph.json import to_json
+
+    return to_json(nest.nest_graph)
+
+
+def _plan(nest: Nest) -> str:
+    from nestdsl.plan.yaml import to_yaml
+
+    return to_yaml(nest.plan)
+
+
+def _python(nest: Nest) -> str:
+    from nestdsl.runtime.source import python_source
+
+    return python_source(nest.plan)
+
+
+_EMIT: dict[str, Callable[[Nest], str]] = {"ast": _ast, "graph": _graph, "plan": _plan, "python": _python}

@@ -1,0 +1,52 @@
+"""What the commands share: the arguments that name a program, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+
+from nestdsl.api import Nest
+from nestdsl.compiler import analyse
+from nestdsl.diagnostics import NestError, fail
+from nestdsl.semantics.parameters import Override
+from nestdsl.source import Source
+from nestdsl.syntax import ast
+from nestdsl.syntax.files import read_source
+from nestdsl.syntax.parser import parse
+
+
+def add_program_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE, --set and --model."""
+    parser.add_argument("file", metavar="FILE", help="the program, a `.nest` file")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="set a parameter of the program, in the language's own expressions: --set depth=2*4",
+    )
+    parser.add_argument("--model", metavar="NAME", help="the model to take, if the file declares several")
+
+
+def load_program(arguments: argparse.Namespace) -> Nest:
+    """The program that the arguments name; raises NestError."""
+    source = read_source(arguments.file)
+    return Nest(analyse(source, overrides(arguments.settings), arguments.model))
+
+
+def overrides(settings: list[str]) -> dict[str, Override]:
+    """`name=expression` settings as expressions of the language; raises NestError."""
+    found: dict[str, Override] = {}
+    for setting in settings:
+        name, sign, _ = setting.partition("=")
+        source = Source(f"param {setting}\n", "--set")
+        program, diagnostics = parse(source)
+        declared = program.declarations[0] if len(program.declarations) == 1 else None
+        if not sign or diagnostics or not isinstance(declared, ast.Param):
+            if sign and diagnostics:
+                raise NestError(diagnostics)
+            raise fail("N0106", f"--set {setting} does not say NAME=VALUE", "write `--set dim=512`")
+        if name.strip() in found:
+            raise fail("N0106", f"`{name.strip()}` is set twice", "leave one of them out")
+        found[declared.name.text] = declared.value
+    return found

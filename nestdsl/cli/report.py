@@ -1,0 +1,26 @@
+"""Prints diagnostics in the format that a command asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TextIO
+
+from nestdsl.diagnostics import Diagnostic
+from nestdsl.diagnostics.render import render_github, render_json, render_text
+
+FORMATS = ("text", "json", "github")
+
+
+def report(diagnostics: Sequence[Diagnostic], format: str, stream: TextIO) -> None:
+    """Writes the diagnostics; nothing if there are none."""
+    if not diagnostics:
+        return
+    match format:
+        case "json":
+            text = render_json(diagnostics)
+        case "github":
+            text = render_github(diagnostics)
+        case _:
+            text = render_text(diagnostics, color=stream.isatty() and "NO_COLOR" not in os.environ)
+    print(text, file=stream)

@@ -1,0 +1,67 @@
+"""What a body becomes: a module whose state is an argument and a result, never hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Any]
+"""What a body keeps for each sequence: a dict for each stateful level and block, a list for copies."""
+
+Pass = tuple[Tensor, State]
+
+
+class Block(nn.Module):
+    """One body. Generated classes list what keeps state, and say in `body` what runs.
+
+    `body(in_, state, run)` maps in_ [batch, tokens, size] (ids: [batch, tokens]) and a state to
+    [batch, tokens, size] and the next state; `run` runs the blocks within it.
+    """
+
+    stateful: ClassVar[tuple[str, ...]] = ()
+    blocks: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+
+        def body(self, in_: Tensor, state: State, run: Run) -> Pass: ...
+
+    def initial(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
+        """The state at the start of a context, for `batch` sequences."""
+        state: State = {
+            name: getattr(self, name).init_state(batch, device=device, dtype=dtype) for name in self.stateful
+        }
+        for name in self.blocks:
+            block = getattr(self, name)
+            copies = isinstance(block, nn.ModuleList)
+            parts = [part.initial(batch, device, dtype) for part in (block if copies else [block])]
+            state[name] = parts if copies else parts[0]
+        return state
+
+
+class Run:
+    """Runs blocks as they are."""
+
+    def block(self, block: Block, x: Tensor, state: State) -> Pass:
+        return block.body(x, state, self)
+
+    def copies(self, copies: nn.ModuleList, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
+        """The copies of a repeat, one after the other."""
+        next_state: list[State] = []
+        for copy, copy_state in zip(copies, state, strict=True):
+            x, copy_next = self.block(copy, x, copy_state)  # type: ignore[arg-type]
+            next_state.append(copy_next)
+        return x, next_state
+
+
+class CompiledRun(Run):
+    """Runs the classes that it has compiled, and all other blocks as they are."""
+
+    def __init__(self, compiled: Mapping[type, Callable[[Block, Tensor, State], Pass]]) -> None:
+        self.compiled = dict(compiled)
+
+    def block(self, block: Block, x: Tensor, state: State) -> Pass:
+        unit = self.compiled.get(type(block))
+        return block.body(x, state, self) if unit is None else unit(block, x, state)

@@ -1,0 +1,119 @@
+"""NestModule: a plan as a torch module."""
+
+from __future__ import annotations
+
+import linecache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from nestdsl.plan.plan import OrderedLevel, Plan
+from nestdsl.runtime.block import Block, Run, State
+from nestdsl.runtime.compilation import can_compile, compiled_run
+
+
+class NestModule(Block):
+    """A compiled model. `build` makes one; its class is generated from the plan.
+
+    State is an argument and a result: `model(x)` starts a context, `model(x, state)` goes on
+    with one. A pass that starts a context runs compiled; one that goes on runs as it is, since
+    its lengths vary.
+    """
+
+    plan: Plan
+    run: Run
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output] and the state."""
+        if state is None:
+            return self.run.block(self, x, self.init_state(x.shape[0]))
+        return Run().block(self, x, state)
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The objective of the model's `train` clause, a mean over all targets.
+
+        cross_entropy (in nats): targets [batch, tokens] of ids, -100 where there is none; mse:
+        targets [batch, tokens, output].
+        """
+        outputs, _ = self(inputs)
+        if self.plan.train.objective == "cross_entropy":
+            return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+        return F.mse_loss(outputs, targets)
+
+    def init_state(self, batch: int) -> State:
+        """The state at the start of a context for `batch` sequences, on the device of the weights."""
+        device, dtype = self._placement()
+        return self.initial(batch, device, dtype)
+
+    def detach_state(self, state: State) -> State:
+        """The same state without the graph that led to it."""
+        return tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, state)
+
+    def reset_state(self, state: State) -> State:
+        """The state with which the next context starts, for as many sequences as this one has.
+
+        Every level of this version starts anew with each sequence (`reset context`).
+        """
+        return self.init_state(_batch(state))
+
+    def level_parameters(self, level: OrderedLevel) -> dict[str, nn.Parameter]:
+        """The weights of all copies of a declared level, by their full names."""
+        return {
+            f"{path}.{name}": parameter
+            for path in level.modules
+            for name, parameter in self.get_submodule(path).named_parameters()
+        }
+
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        for parameter in self.parameters():
+            return parameter.device, parameter.dtype
+        return torch.device("cpu"), torch.get_default_dtype()
+
+
+def _batch(state: Any) -> int:
+    """The number of sequences of a state: the first extent of its tensors."""
+    leaves = torch.utils._pytree.tree_leaves(state)
+    return next((leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim > 1), 1)
+
+
+def build(plan: Plan, seed: int = 0, compile: bool = True, device: torch.device | str = "cpu") -> NestModule:
+    """The model of a plan, with weights drawn from a seed.
+
+    Same plan, same seed, same model. With `compile`, whole passes run through torch.compile;
+    where that cannot work, a warning says why and the model runs as it is.
+    """
+    from nestdsl.runtime.source import python_source
+
+    text = python_source(plan)
+    file = f"<nestdsl {plan.model}>"
+    # So that a traceback through the generated code shows its lines.
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    namespace: dict[str, Any] = {}
+    exec(builtin_compile(text, file, "exec"), namespace)
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: NestModule = namespace["Model"]()
+    model.plan = plan
+    model.to(device)
+    _freeze(model)
+    model.run = compiled_run(model) if compile and can_compile(device) else Run()
+    return model
+
+
+def builtin_compile(text: str, file: str, mode: str) -> Any:
+    """Python's own `compile`, whose name `build` uses for torch's."""
+    import builtins
+
+    return builtins.compile(text, file, mode)
+
+
+def _freeze(model: NestModule) -> None:
+    """Weights of frozen levels need no gradient."""
+    for level in model.plan.levels:
+        if level.frozen:
+            for parameter in model.level_parameters(level).values():
+                parameter.requires_grad_(False)

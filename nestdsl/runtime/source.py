@@ -1,0 +1,226 @@
+"""Writes the Python source of a plan: what `--emit python` shows is what the runtime runs.
+
+Every body becomes one class. Names come from the plan, which may come from a file, so each is
+checked before it is written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from nestdsl.diagnostics import fail
+from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan
+from nestdsl.runtime.functions import FUNCTIONS
+from nestdsl.runtime.kinds import LAYERS, MEMORIES
+
+_INFIX = {"add": ("+", 1), "subtract": ("-", 1), "multiply": ("*", 2), "divide": ("/", 2), "power": ("**", 4)}
+_ATOM = 9
+_INLINE_WIDTH = 72
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
+_ANONYMOUS = re.compile(r".*_\d+\Z")
+
+
+def python_source(plan: Plan) -> str:
+    """The source of a module with one class for each body; the last, `Model`, is the whole."""
+    classes = _class_names(plan)
+    parts = [_header(plan), *(_class(body, plan, classes) for body in plan.bodies)]
+    return "\n\n\n".join(parts) + "\n"
+
+
+def _class_names(plan: Plan) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for body in plan.bodies:
+        name = "".join(part.capitalize() for part in _checked(body.name).split("_"))
+        names[body.name] = "Model" if body is plan.root else f"{name}Block"
+    return names
+
+
+def _header(plan: Plan) -> str:
+    memories = {MEMORIES[level.kind].__name__ for body in plan.bodies for level in body.levels if _remembers(level)}
+    layers = {
+        LAYERS[level.kind].__name__
+        for body in plan.bodies
+        for level in body.levels
+        if not _remembers(level) and level.kind in LAYERS
+    }
+    used = sorted(memories | layers)
+    lines = [
+        f'"""{_checked(plan.model)}: written by nestdsl from its plan."""',
+        "",
+        "from types import SimpleNamespace",
+        "",
+        "from torch import nn",
+        "",
+        "from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS",
+        "from nestdsl.runtime.block import Block",
+        "from nestdsl.runtime.functions import FUNCTIONS",
+    ]
+    if used:
+        lines.append(f"from nestdsl.runtime.kinds import {', '.join(used)}")
+    lines += ["from nestdsl.runtime.module import NestModule", "", "functions = SimpleNamespace(**FUNCTIONS)"]
+    return "\n".join(lines)
+
+
+def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
+    is_model = body is plan.root
+    what = "model" if is_model else "block"
+    stateful = [level.attribute for level in body.levels if level.stateful]
+    lines = [
+        f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
+        f'    """{what} {_checked(body.block)}: {body.input_size} -> {body.output_size}"""',
+        "",
+        f"    stateful = {_tuple(stateful)}",
+        f"    blocks = {_tuple([block.attribute for block in body.blocks])}",
+        "",
+        "    def __init__(self):",
+        "        super().__init__()",
+        *(f"        self.{_checked(level.attribute)} = {_construct(level)}" for level in body.levels),
+        *(f"        self.{_checked(block.attribute)} = {_copies(block, classes)}" for block in body.blocks),
+        "",
+        "    def body(self, in_, state, run):",
+        "        next_state = {}",
+        *(f"        {line}" for line in _Lines(body).lines()),
+        f"        return {_checked(body.output)}, next_state",
+    ]
+    return "\n".join(lines)
+
+
+def _tuple(names: list[str]) -> str:
+    return "(" + "".join(f"{_literal(_checked(name))}, " for name in names).rstrip() + ")"
+
+
+def _literal(value: object) -> str:
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _construct(level: LevelPlan) -> str:
+    arguments = [str(level.input_size), str(level.output_size)]
+    known = dict(level.arguments) | dict(level.options)
+    if level.kind in PYTHON_KINDS:
+        name = f"PYTHON_KINDS[{_literal(level.kind)}]"
+    elif _remembers(level):
+        name = MEMORIES[level.kind].__name__
+    elif level.kind in LAYERS:
+        name = LAYERS[level.kind].__name__
+    else:
+        raise fail(
+            "N0502",
+            f"this plan has a level of the kind `{level.kind}`, which is not known here",
+            "declare the kind with `nestdsl.kind` before the plan is built",
+        )
+    if _remembers(level) and level.kind == "attention":
+        del known["bias"]  # its projections have taken it
+    arguments += [f"{_checked(key)}={_literal(value)}" for key, value in known.items()]
+    return f"{name}({', '.join(arguments)})"
+
+
+def _copies(block: BlockPlan, classes: Mapping[str, str]) -> str:
+    built = [f"{classes[name]}()" for name in block.bodies]
+    if not block.repeated:
+        return built[0]
+    if len(set(built)) == 1 and len(built) > 1:
+        return f"nn.ModuleList({built[0]} for _ in range({len(built)}))"
+    return f"nn.ModuleList([{', '.join(built)}])"
+
+
+def _remembers(level: LevelPlan) -> bool:
+    return level.association and level.kind in MEMORIES
+
+
+def _checked(name: str) -> str:
+    if not _IDENTIFIER.match(name):
+        raise fail("N0502", f"this plan has the name {name!r}, which no program gives", "compile the program again")
+    return name
+
+
+class _Lines:
+    """The lines of one body. A value that is used once is written where it is used."""
+
+    def __init__(self, body: Body) -> None:
+        self.instructions = body.instructions
+        self.levels = {level.attribute: level for level in body.levels}
+        self.blocks = {block.attribute: block for block in body.blocks}
+        self.uses: dict[str, int] = {body.output: 2}
+        for instruction in body.instructions:
+            named = (*instruction.operands, *(value for _, value in instruction.keywords))
+            for operand in named:
+                if isinstance(operand, str):
+                    self.uses[operand] = self.uses.get(operand, 0) + 1
+        self.text: dict[str, tuple[str, int]] = {}
+
+    def lines(self) -> Iterator[str]:
+        for instruction in self.instructions:
+            yield from self._line(instruction)
+
+    def _line(self, instruction: Instruction) -> Iterator[str]:
+        result, target = _checked(instruction.result), _checked(instruction.target)
+        quoted = _literal(target)
+        operands = [self._operand(operand) for operand in instruction.operands]
+        match instruction.operation:
+            case "function":
+                yield from self._value(result, *self._function(target, operands, instruction.keywords))
+            case "recall":
+                yield from self._value(result, f"self.{target}.read({', '.join(operands)})", _ATOM)
+            case "read" if self.levels[target].stateful:
+                call = f"self.{target}({operands[0]}, state[{quoted}])"
+                yield f"{result}, next_state[{quoted}] = {call}"
+            case "read":
+                yield from self._value(result, f"self.{target}({operands[0]})", _ATOM)
+            case "learn":
+                arguments = [*operands, f"state[{quoted}]"]
+                arguments += [f"{_checked(name)}={self._keyword(value)}" for name, value in instruction.keywords]
+                yield f"{result}, next_state[{quoted}] = self.{target}.learn({', '.join(arguments)})"
+            case "block":
+                method = "copies" if self.blocks[target].repeated else "block"
+                call = f"run.{method}(self.{target}, {operands[0]}, state[{quoted}])"
+                yield f"{result}, next_state[{quoted}] = {call}"
+            case operation:
+                raise fail("N0502", f"this plan has the unknown operation {operation!r}", "compile the program again")
+
+    def _value(self, result: str, text: str, strength: int) -> Iterator[str]:
+        is_short = len(text) <= _INLINE_WIDTH
+        if is_short and self.uses.get(result) == 1 and _ANONYMOUS.match(result):
+            self.text[result] = (text, strength)
+        else:
+            yield f"{result} = {text}"
+
+    def _operand(self, operand: str | int | float, at_least: int = 0) -> str:
+        if not isinstance(operand, str):
+            return repr(operand) if operand >= 0 else f"({operand!r})"
+        text, strength = self.text.get(operand, (_checked(operand), _ATOM))
+        return text if strength >= at_least else f"({text})"
+
+    def _keyword(self, value: object) -> str:
+        return self._operand(value) if isinstance(value, str) else _literal(value)
+
+    def _function(self, name: str, operands: list[str], options: Pairs) -> tuple[str, int]:
+        if name in _INFIX:
+            sign, strength = _INFIX[name]
+            left, right = (self._protected(operand, strength, side) for side, operand in enumerate(operands))
+            return f"{left} {sign} {right}", strength
+        if name == "negate":
+            return f"-{self._protected(operands[0], 3, 1)}", 3
+        if name == "constant":
+            return f"functions.constant({operands[0]}, in_)", _ATOM
+        arguments = operands + [f"{_checked(key)}={_literal(value)}" for key, value in options]
+        if name == "dropout":
+            arguments.append("training=self.training")
+        if name in PYTHON_FUNCTIONS:
+            return f"PYTHON_FUNCTIONS[{_literal(name)}]({', '.join(arguments)})", _ATOM
+        if name not in FUNCTIONS:
+            raise fail(
+                "N0502",
+                f"this plan has the function `{name}`, which is not known here",
+                "declare the function with `nestdsl.function` before the plan is built",
+            )
+        return f"functions.{name}({', '.join(arguments)})", _ATOM
+
+    def _protected(self, text: str, strength: int, side: int) -> str:
+        """An operand in parentheses where Python would otherwise read it differently."""
+        known = next((found for found in self.text.values() if found[0] == text), None)
+        if known is None or known[1] > strength or (known[1] == strength and side == 0 and strength != 4):
+            return text
+        return f"({text})"

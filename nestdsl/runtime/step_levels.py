@@ -77,7 +77,8 @@ class StepLevels:
         moving = [group for group in self.groups if number % group.period == 0]
         for group in moving:
             if group.takes_mean and group.period > 1:
-                torch._foreach_div_(_gradients(group), float(group.period))
+                for gradient in _gradients(group):
+                    gradient.div_(group.period)
         self._verify_gradients_are_finite()
         gradients = [gradient for group in moving for gradient in _gradients(group)]
         norm = torch.nn.utils.get_total_norm(gradients)

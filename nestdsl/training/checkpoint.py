@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,15 +77,9 @@ def save(folder: Path, model: NestModule, levels: StepLevels, settings: Settings
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     tensors |= {_OPTIMIZER + name: tensor for name, tensor in levels.state_tensors().items()}
     plan = _plan_text(model.plan)
-    metadata = {
-        "format": _FORMAT,
-        "plan": plan,
-        "settings": json.dumps(settings.as_dict()),
-        "step": str(progress.step),
-        "data_source": progress.data_source,
-        "data_fingerprint": progress.data_fingerprint,
-        "held_out_before": repr(progress.held_out_before),
-    }
+    # One entry, because safetensors writes several in an order that changes from run to run.
+    described = {"settings": settings.as_dict(), "progress": asdict(progress), "plan": plan}
+    metadata = {_FORMAT: json.dumps(described)}
     new = folder / f".{FILE}.new"
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new, metadata)
@@ -111,23 +105,14 @@ def load(folder: Path) -> Checkpoint:
         raise fail("N0502", f"`{path}` is not a whole checkpoint: {error}", hint=hint) from error
     except OSError as error:
         raise fail("N0003", f"cannot read `{path}`: {error.strerror}") from error
-    if metadata.get("format") != _FORMAT:
-        raise fail(
-            "N0502", f"`{path}` is not a checkpoint of this version of nestdsl", hint="start a new run"
-        )
-    return Checkpoint(
-        folder,
-        from_yaml(metadata["plan"]),
-        parse_settings(json.loads(metadata["settings"])),
-        Progress(
-            int(metadata["step"]),
-            metadata["data_source"],
-            metadata["data_fingerprint"],
-            float(metadata["held_out_before"]),
-        ),
-        _part(tensors, _MODEL),
-        _part(tensors, _OPTIMIZER),
-    )
+    try:
+        described = json.loads(metadata[_FORMAT])
+        plan, progress = from_yaml(described["plan"]), Progress(**described["progress"])
+        settings = parse_settings(described["settings"])
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        message = f"`{path}` is not a checkpoint of this version of nestdsl"
+        raise fail("N0502", message, hint="start a new run") from error
+    return Checkpoint(folder, plan, settings, progress, _part(tensors, _MODEL), _part(tensors, _OPTIMIZER))
 
 
 _plan_text = lru_cache(maxsize=1)(to_yaml)  # a run writes the same plan again and again

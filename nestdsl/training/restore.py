@@ -18,9 +18,9 @@ def restore(folder: str | Path, device: str = "cpu", compile: bool = False) -> t
     """
     place = usable_device(device)
     checkpoint = load(Path(folder))
-    model = build(checkpoint.plan, compile=compile)
+    model = build(checkpoint.plan, compile=compile, device=place)
     checkpoint.apply(model)
-    return model.to(place), checkpoint
+    return model, checkpoint
 
 
 def usable_device(name: str) -> torch.device:

@@ -54,8 +54,9 @@ def test_a_damaged_checkpoint_is_a_diagnostic(tmp_path) -> None:
 
 
 def test_tensors_of_another_program_are_no_checkpoint(tmp_path) -> None:
-    save_file({"weight": torch.zeros(2)}, tmp_path / checkpoint.FILE)
-    assert "not a checkpoint of" in errors("N0502", lambda: checkpoint.load(tmp_path))
+    for metadata in ({}, {"format": "pt"}, {"nestdsl checkpoint 1": "{"}, {"nestdsl checkpoint 1": "{}"}):
+        save_file({"weight": torch.zeros(2)}, tmp_path / checkpoint.FILE, metadata)
+        assert "not a checkpoint of" in errors("N0502", lambda: checkpoint.load(tmp_path))
 
 
 def test_no_checkpoint(tmp_path) -> None:

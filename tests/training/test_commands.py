@@ -1,0 +1,165 @@
+"""`train`, `eval` and `generate` as a user meets them: results, and no traceback for any mistake."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nestdsl.cli.main import main
+from nestdsl.training import checkpoint
+from tests.training.models import ADAMW, PROGRAM
+
+QUICK = ("--eager", "--batch", "2", "--tokens", "16", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    arguments = ", ".join(f"{name} = {value}" for name, value in ADAMW.arguments if name != "reduce")
+    text = PROGRAM.format(
+        size=256, output=256, slow_period=4, slow_optimizer="", period_steps=1, train=f"adamw({arguments})"
+    )
+    Path("tiny.nest").write_text(text)
+    Path("text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 80)
+    return tmp_path
+
+
+def call(capsys, *arguments: str) -> tuple[int, str, str]:
+    status = main(arguments)
+    return status, *capsys.readouterr()
+
+
+def train(capsys, *arguments: str) -> tuple[int, str, str]:
+    return call(capsys, "train", "tiny.nest", "--data", "text.txt", *QUICK, *arguments)
+
+
+def test_train_eval_and_generate(capsys) -> None:
+    status, out, err = train(capsys, "--steps", "20", "--out", "run")
+    assert status == 0
+    found = re.fullmatch(
+        r"held-out bits per byte: (\S+) before, (\S+) after 20 steps \(\d+ s\); run in run\n", out
+    )
+    assert found
+    assert float(found[2]) < float(found[1])
+    assert "step 20/20" in err
+    status, out, _ = call(capsys, "eval", "run", "--data", "text.txt")
+    assert (status, out) == (
+        0,
+        f"held-out bits per byte: {found[2]} on text.txt, after 20 steps of training\n",
+    )
+    status, out, _ = call(capsys, "eval", "run", "--data", "text.txt", "--tokens", "8", "--sequences", "1")
+    assert status == 0
+    assert f" {found[2]} " not in out
+    made = [
+        call(capsys, "generate", "run", "--prompt", "the é", "--tokens", "30", "--seed", "3") for _ in "ab"
+    ]
+    assert made[0] == made[1]
+    assert made[0][0] == 0
+    assert made[0][1].startswith("the é")
+    assert all(character.isprintable() or character in "\n\t" for character in made[0][1])
+
+
+def test_a_run_that_was_cut_in_two_is_the_same_run(capsys) -> None:
+    train(capsys, "--steps", "9", "--out", "whole", "--quiet")
+    assert train(capsys, "--steps", "9", "--out", "cut", "--until", "5", "--quiet")[0] == 0
+    status, out, err = train(capsys, "--out", "cut", "--resume", "--quiet")
+    assert status == 0
+    assert "step" not in err
+    assert "after 9 steps" in out
+    assert Path("whole/metrics.jsonl").read_text() == Path("cut/metrics.jsonl").read_text()
+    assert (
+        Path("whole/checkpoint.safetensors").read_bytes() == Path("cut/checkpoint.safetensors").read_bytes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("train", "none.nest"), "N0003"),
+        (("train", "."), "N0003"),
+        (("train", "tiny.nest", "--set", "dimm=4"), "N0106"),
+        (("train", "tiny.nest", "--data", "none.txt"), "N0003"),
+        (("train", "tiny.nest", "--data", "empty"), "N0501"),
+        (("train", "tiny.nest", "--data", "task:recall"), "N0501"),
+        (("train", "tiny.nest", "--data", "binary"), "N0003"),
+        (("train", "tiny.nest", "--data", "short.txt"), "N0501"),
+        (("train", "tiny.nest", "--data", "text.txt", "--out", "text.txt"), "N0504"),
+        (("train", "tiny.nest", "--data", "text.txt", "--out", "text.txt/run"), "N0504"),
+        (("train", "tiny.nest", "--data", "text.txt", "--out", "none", "--resume"), "N0003"),
+        (("train", "tiny.nest", "--data", "text.txt", "--out", "damaged"), "N0504"),
+        (("train", "tiny.nest", "--data", "text.txt", "--out", "damaged", "--resume"), "N0502"),
+        (("train", "tiny.nest", "--data", "text.txt", "--device", "abacus"), "N0203"),
+        (("train", "tiny.nest", "--data", "text.txt", "--batch", "0"), "N0202"),
+        (("eval", "none"), "N0003"),
+        (("eval", "damaged"), "N0502"),
+        (("generate", "none", "--prompt", "x"), "N0003"),
+    ],
+)
+def test_a_mistake_is_a_diagnostic(capsys, arguments, code) -> None:
+    Path("empty").mkdir()
+    Path("binary").write_bytes(b"\x89\x00\xff")
+    Path("short.txt").write_text("short")
+    Path("damaged").mkdir()
+    Path("damaged/checkpoint.safetensors").write_bytes(b"half a file")
+    status, out, err = call(capsys, *arguments, *(("--eager",) if arguments[0] == "train" else ()))
+    assert status == 1
+    assert out == ""
+    assert f"error[{code}]" in err
+    assert err.count("error[") == 1
+    assert "Traceback" not in err
+
+
+def test_a_checkpoint_of_another_program(capsys) -> None:
+    train(capsys, "--steps", "2", "--out", "run", "--quiet")
+    status, _, err = train(capsys, "--steps", "2", "--out", "run", "--resume", "--set", "dim=16")
+    assert status == 1
+    assert "error[N0502]: the checkpoint in `run` is of another program: `dim` is 8 there and 16 here" in err
+
+
+def test_warnings_of_the_program_are_shown_and_harmless(capsys) -> None:
+    Path("tiny.nest").write_text(
+        Path("tiny.nest").read_text().replace("flow h ", "flow unused = in\n  flow h ")
+    )
+    status, _, err = train(capsys, "--steps", "1", "--out", "run", "--quiet")
+    assert status == 0
+    assert "warning[N0304]" in err
+
+
+def test_a_program_without_bytes(capsys) -> None:
+    body = "input vectors(4)\n flow out = in -> linear(4)\n train { objective mse optimizer sgd }"
+    Path("vectors.nest").write_text(f"model v {{\n {body}\n}}\n")
+    status, _, err = call(capsys, "train", "vectors.nest", "--data", "text.txt", "--eager")
+    assert status == 1
+    assert "error[N0501]" in err
+    assert "`input vectors(4)`" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_an_interrupt_ends_with_a_message_and_its_status(tmp_path) -> None:
+    command = [sys.executable, "-m", "nestdsl", "train", "tiny.nest", "--data", "text.txt", "--out", "run"]
+    options = [*QUICK, "--steps", "100000", "--checkpoint-every", "1"]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    try:
+        while not (_metrics().count("\n") > 3 or time.monotonic() > deadline or process.poll() is not None):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "interrupted; add --resume to continue from the last checkpoint in run" in err
+    assert "Traceback" not in err
+    assert checkpoint.load(Path("run")).progress.step >= 1
+    assert all(json.loads(line) for line in _metrics().splitlines())
+
+
+def _metrics() -> str:
+    path = Path("run/metrics.jsonl")
+    return path.read_text() if path.exists() else ""

@@ -14,7 +14,8 @@ _OF_ASSOCIATION = {
     "gradient": "nothing happens in context that one could differentiate through",
     "chunk": "only levels that change at every token have chunks",
 }
-_WITHOUT_START = ("rms_norm", "layer_norm", "attention")
+WITHOUT_START = ("rms_norm", "layer_norm", "attention")
+"""Kinds that have no random start."""
 
 
 def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -28,7 +29,7 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
             _check_memory(level, diagnostics)
         else:
             _check_surprise(level, diagnostics)
-        if "init" in written and level.kind in _WITHOUT_START[:2]:
+        if "init" in written and level.kind in WITHOUT_START[:2]:
             _report(level, "init", f"`{level.kind}` always starts as no more than the norm", "", diagnostics)
         if level.frozen:
             for name in ("every", "optimizer"):

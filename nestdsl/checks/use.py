@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import networkx
 
+from nestdsl.checks.clauses import WITHOUT_START
 from nestdsl.diagnostics import Diagnostics
+from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Flow, Learning, Level
 from nestdsl.library.signatures import LIBRARY
@@ -20,22 +22,36 @@ def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
                 _report(diagnostics, f"nothing reads the level `{node.name}`", node)
         elif not node.name.endswith((".in", ".out")) and node.name not in ("in", "out"):
             _report(diagnostics, f"nothing uses the flow `{node.name}`", node)
+    reached = reached_levels(graph)
     for level in graph.levels():
-        _check_trained(level, diagnostics)
+        _check_start(level, diagnostics)
+        if level.id in used and level.id not in reached:
+            _check_reached(level, diagnostics)
 
 
 def _report(diagnostics: Diagnostics, message: str, node: Flow | Level) -> None:
     diagnostics.report("N0304", message, node.span, "use it on the way to `out`, or remove it")
 
 
-def _check_trained(level: Level, diagnostics: Diagnostics) -> None:
+def _check_start(level: Level, diagnostics: Diagnostics) -> None:
     kind = LIBRARY.kinds.get(level.kind)
     is_static = level.frozen and level.learning is not Learning.ASSOCIATION
-    if kind is None or not is_static or "init" in dict(level.written) or kind.is_nonparametric:
+    if kind is None or not is_static or "init" in dict(level.written) or level.kind in WITHOUT_START:
         return
     diagnostics.report(
         "N0305",
         f"`{level.name}` is frozen at its random start: nothing ever changes or trains it",
         level.clause("frozen"),
         "remove `frozen`; if random features are what you want, say so with `init normal(0.02)`",
+    )
+
+
+def _check_reached(level: Level, diagnostics: Diagnostics) -> None:
+    if level.owner or level.frozen or level.learning is not Learning.SURPRISE:
+        return
+    diagnostics.report(
+        "N0305",
+        f"no gradient reaches `{level.name}`, so nothing ever trains it",
+        level.span,
+        "`stop` and `gradient stop` let no gradient through; remove them, or say `frozen` here",
     )

@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Sequence
 
 from nestdsl import __version__
-from nestdsl.cli import check, compile, eval, explain, generate, train
+from nestdsl.cli import check, compile, eval, explain, fmt, generate, render, train
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import NestError
 
-COMMANDS = (check, compile, explain, train, eval, generate)
+COMMANDS = (check, fmt, compile, render, explain, train, eval, generate)
 
 CLEAN, DIAGNOSTICS, USAGE, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
 

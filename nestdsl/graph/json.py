@@ -18,10 +18,22 @@ def to_json(graph: NestGraph) -> str:
         for id, node in graph.networkx.nodes(data="node")
     ]
     edges = [
-        {"source": source, "target": target, "key": key, "type": data["type"].value, "position": data["position"]}
+        {
+            "source": source,
+            "target": target,
+            "key": key,
+            "type": data["type"].value,
+            "position": data["position"],
+        }
         for source, target, key, data in graph.networkx.edges(keys=True, data=True)
     ]
-    whole = {"directed": True, "multigraph": True, "graph": {"name": graph.name}, "nodes": nodes, "edges": edges}
+    whole = {
+        "directed": True,
+        "multigraph": True,
+        "graph": {"name": graph.name},
+        "nodes": nodes,
+        "edges": edges,
+    }
     return json.dumps(whole, indent=1, ensure_ascii=False)
 
 

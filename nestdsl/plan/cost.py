@@ -57,7 +57,9 @@ def total(levels: Iterable[OrderedLevel], optimizer_memories: dict[str, int]) ->
     flops = add("flops_per_token")
     return Costs(
         parameters=parameters,
-        trained_parameters=sum(level.parameters * level.copies for level in levels if not level.frozen),
+        trained_parameters=sum(
+            level.parameters * level.copies for level in levels if level.learns != "nothing"
+        ),
         parameter_bytes=parameters * BYTES,
         optimizer_bytes=sum(
             level.parameters * level.copies * optimizer_memories.get(level.name, 0) * BYTES

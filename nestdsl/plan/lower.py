@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse, Unit
+from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency, order
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.bodies import BodyLowering
@@ -42,15 +43,16 @@ def ordered_levels(graph: NestGraph, modules: dict[str, str]) -> tuple[OrderedLe
     copies: dict[str, list[Level]] = {}
     for level in graph.levels():
         copies.setdefault(level.declared, []).append(level)
+    reached = reached_levels(graph)
     return tuple(
-        _ordered(graph, name, rank.number, copies[name], modules)
+        _ordered(graph, name, rank.number, copies[name], modules, reached)
         for rank in order(graph)
         for name in rank.levels
     )
 
 
 def _ordered(
-    graph: NestGraph, name: str, rank: int, copies: list[Level], modules: dict[str, str]
+    graph: NestGraph, name: str, rank: int, copies: list[Level], modules: dict[str, str], reached: set[str]
 ) -> OrderedLevel:
     level = copies[0]
     state, state_growth = level_state(graph, level)
@@ -63,7 +65,7 @@ def _ordered(
         frequency=describe_frequency(level),
         unit=level.unit.value,
         period=level.period,
-        learns=_learns(level),
+        learns=_learns(level, reached),
         optimizer=_optimizer(level.optimizer) if level.optimizer else None,
         frozen=level.frozen,
         owner=level.owner,
@@ -79,12 +81,12 @@ def _ordered(
     )
 
 
-def _learns(level: Level) -> str:
+def _learns(level: Level, reached: set[str]) -> str:
     if level.learning is Learning.ASSOCIATION:
         return f"{level.objective or 'softmax'}: key -> value"
     if level.owner:
         return "grad"
-    return "nothing" if level.frozen and level.unit is Unit.STEP else "surprise"
+    return "surprise" if level.id in reached and not level.frozen else "nothing"
 
 
 def _optimizer(use: OptimizerUse) -> OptimizerPlan:

@@ -61,7 +61,7 @@ class StepLevels:
             if level.frozen:
                 for weight in of_level.values():
                     weight.requires_grad_(False)
-        trained = {level: of_level for level, of_level in weights.items() if not level.frozen}
+        trained = {level: of_level for level, of_level in weights.items() if level.learns != "nothing"}
         _verify_each_weight_once(model, weights)
         self.groups = tuple(_groups(model.plan, trained))
 

@@ -1,0 +1,95 @@
+"""The programs whose invariants are tested: every example, and one memory for each way to say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nestdsl
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.nest"))
+
+_MEMORY = """
+model memory_model(dim = 16, heads = 2) {{
+  input {input}
+  flow x = in -> {first}
+  flow k = x -> linear -> l2_normalize(heads)
+  flow v = x -> linear
+  flow q = x -> linear -> l2_normalize(heads)
+  flow step = x -> linear(heads) -> sigmoid
+  flow retain = sigmoid((x -> linear(heads)) + 3)
+  level memory = matrix(heads) {{
+    learn k -> v
+    {clauses}
+  }}
+  flow out = x + (q -> memory) -> linear(11)
+  train {{ objective {objective} }}
+}}
+"""
+
+CLAUSES = {
+    "exact": "every 1 token",
+    "delta": "every 1 token, chunk 8  optimizer gd(step = step)  init zeros",
+    "gated": "every 1 token, chunk 16  optimizer gd(step = step, retain = retain)  init learned",
+    "before": "every 1 token, chunk 8  optimizer gd(step = step, retain = retain)  read before",
+    "anchor": "every 1 token, chunk 8  optimizer gd(step = step, retain = 0.9)  read anchor",
+    "dot": "every 1 token  objective dot  optimizer gd(step = 0.5, retain = retain)  init normal(0.1)",
+    "dot_before": "every 1 token, chunk 24  objective dot  optimizer gd(step = step)  read before",
+    "dot_anchor": "every 1 token, chunk 5  objective dot  optimizer gd(step = step)  read anchor",
+    "period": "every 8 tokens  optimizer gd(step = step, retain = retain)",
+    "period_before": "every 8 tokens  optimizer gd(step = step, retain = retain)  read before",
+    "period_anchor": "every 8 tokens  objective dot  optimizer gd(step = 1, retain = 0.5)  read anchor",
+    "stop": "every 1 token  optimizer gd(step = step)  gradient stop",
+}
+
+_OTHERS = {
+    "attention": """
+model m(dim = 16) {
+  input ids(11)
+  flow x = in -> embedding(dim)
+  flow k = x -> linear
+  flow v = x -> linear(24)
+  level wide   = attention(2) { learn k -> v }
+  level narrow = attention(heads = 4, window = 5, rotary = false)
+  flow out = (k -> wide -> linear(dim)) + (x -> layer_norm -> narrow) -> linear(11)
+}
+""",
+    "functions": """
+param width = 3
+block gate(rate = 0.0) {
+  flow out = (in -> gelu) * sigmoid(in / 2 - 1) + tanh(in) ** 2 - abs(stop(in)) + relu(-in) -> dropout(rate)
+}
+model m {
+  input vectors(6)
+  level gates[2] = gate
+  level mlps[3] = mlp(hidden = 5, activation = "silu")
+  flow x = in -> linear(8) -> conv(width) -> softplus
+  flow y = concat(x -> gates, sqrt(exp(x -> linear(4))), sign(x), 1.5) -> softmax
+  flow z = y -> rms_norm -> parallel(mlps)
+  flow out = (z -> mlps[1]) + l2_normalize(z) -> linear(6)
+  train { objective mse }
+}
+""",
+}
+
+
+def texts() -> dict[str, str]:
+    """All programs by name, as text."""
+    found = {path.stem: path.read_text() for path in EXAMPLES}
+    for name, clauses in CLAUSES.items():
+        found[f"matrix_{name}"] = _MEMORY.format(
+            input="ids(11)", first="embedding(dim)", clauses=clauses, objective="cross_entropy"
+        )
+    found["matrix_vectors"] = _MEMORY.format(
+        input="vectors(11)", first="linear(dim) -> conv(3)", clauses=CLAUSES["gated"], objective="mse"
+    )
+    return found | _OTHERS
+
+
+def nest(name: str) -> nestdsl.Nest:
+    """A program, small: examples with 16 features in each of 2 heads."""
+    small = {"dim": 32, "depth": 2, "heads": 2, "vocab": 11}
+    text = texts()[name]
+    taken = {
+        key: value for key, value in small.items() if f"{key} = " in text.split("model ")[-1].split(")")[0]
+    }
+    return nestdsl.parse(text, **(taken if name in {path.stem for path in EXAMPLES} else {}))

@@ -39,7 +39,9 @@ def _class_names(plan: Plan) -> dict[str, str]:
 
 
 def _header(plan: Plan) -> str:
-    memories = {MEMORIES[level.kind].__name__ for body in plan.bodies for level in body.levels if _remembers(level)}
+    memories = {
+        MEMORIES[level.kind].__name__ for body in plan.bodies for level in body.levels if _remembers(level)
+    }
     layers = {
         LAYERS[level.kind].__name__
         for body in plan.bodies
@@ -132,7 +134,9 @@ def _remembers(level: LevelPlan) -> bool:
 
 def _checked(name: str) -> str:
     if not _IDENTIFIER.match(name):
-        raise fail("N0502", f"this plan has the name {name!r}, which no program gives", "compile the program again")
+        raise fail(
+            "N0502", f"this plan has the name {name!r}, which no program gives", "compile the program again"
+        )
     return name
 
 
@@ -171,14 +175,18 @@ class _Lines:
                 yield from self._value(result, f"self.{target}({operands[0]})", _ATOM)
             case "learn":
                 arguments = [*operands, f"state[{quoted}]"]
-                arguments += [f"{_checked(name)}={self._keyword(value)}" for name, value in instruction.keywords]
+                arguments += [
+                    f"{_checked(name)}={self._keyword(value)}" for name, value in instruction.keywords
+                ]
                 yield f"{result}, next_state[{quoted}] = self.{target}.learn({', '.join(arguments)})"
             case "block":
                 method = "copies" if self.blocks[target].repeated else "block"
                 call = f"run.{method}(self.{target}, {operands[0]}, state[{quoted}])"
                 yield f"{result}, next_state[{quoted}] = {call}"
             case operation:
-                raise fail("N0502", f"this plan has the unknown operation {operation!r}", "compile the program again")
+                raise fail(
+                    "N0502", f"this plan has the unknown operation {operation!r}", "compile the program again"
+                )
 
     def _value(self, result: str, text: str, strength: int) -> Iterator[str]:
         is_short = len(text) <= _INLINE_WIDTH

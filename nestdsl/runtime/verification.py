@@ -22,7 +22,10 @@ def verify_model(plan: Plan, tokens: int = 24) -> str:
     """
     eager = build(plan, compile=False).double().eval()
     compiled = build(plan).double().eval()
-    _require(sum(weight.numel() for weight in eager.parameters()) == plan.costs.parameters, "its weights are counted")
+    _require(
+        sum(weight.numel() for weight in eager.parameters()) == plan.costs.parameters,
+        "its weights are counted",
+    )
     x = _sample(plan, tokens)
     whole, _ = eager(x)
     _require(whole.shape == (2, tokens, plan.output_size), "its output has the planned size")

@@ -93,7 +93,7 @@ def save(folder: Path, model: NestModule, levels: StepLevels, settings: Settings
 def load(folder: Path) -> Checkpoint:
     """Reads the checkpoint of a run. Raises NestError: N0003 if there is none, N0502 if it is damaged."""
     path = folder / FILE
-    if not path.is_file():
+    if not os.path.isfile(path):
         hint = "give the folder that `nestdsl train` wrote with --out"
         raise fail("N0003", f"there is no checkpoint `{path}`", hint=hint)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from nestdsl.training import checkpoint, metrics
 from nestdsl.training.checkpoint import Progress
 from nestdsl.training.data import ByteData, mixed_seed, read_data
 from nestdsl.training.evaluate import held_out_bits_per_byte
+from nestdsl.training.memory import fits_memory
 from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings
@@ -103,7 +105,7 @@ def start(
     data.verify(settings.tokens, model.plan)
     prepare_folder(out)
     levels = StepLevels(model)
-    with shown:
+    with shown, fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens)
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
@@ -137,7 +139,7 @@ def proceed(
     levels = StepLevels(model)
     saved.apply(model, levels)
     step = saved.progress.step
-    with shown, metrics.Metrics(out, step) as written:
+    with shown, fits_memory(settings), metrics.Metrics(out, step) as written:
         shown.start(step, settings.steps, settings.batch * settings.tokens)
         return _run(model, levels, data, out, settings, saved.progress, written, shown, until)
 
@@ -145,13 +147,13 @@ def proceed(
 def prepare_folder(out: Path) -> None:
     """Makes the folder of a new run. Raises NestError N0504 if it holds a run or cannot be written."""
     for name in (checkpoint.FILE, metrics.FILE, checkpoint.PLAN_FILE):
-        if (out / name).exists():
+        if os.path.exists(out / name):  # unlike Path.exists, False where one may not look
             raise fail(
                 "N0504",
                 f"`{out}` holds a run already (`{name}`)",
                 hint="continue it with --resume, give another --out, or remove the folder",
             )
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise fail("N0504", f"`{out}` is not a folder", hint="give a folder with --out")
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from nestdsl.diagnostics import fail
+from nestdsl.diagnostics import NestError, fail
 
 SOURCES = "a text file, a folder of text files, or `stdlib` (the Python source of this machine)"
 MOST_BYTES = 2**31
@@ -48,22 +48,23 @@ def read_texts(source: str) -> tuple[Text, ...]:
     if source.startswith("task:"):
         raise fail("N0501", f"there is no data source `{source}`", hint=f"give {SOURCES}")
     path = Path(source)
-    if path.is_dir():
+    # Unlike those of Path, these are False where one may not look.
+    if os.path.isdir(path):
         return _read_folder(path, _files(path))
-    if path.is_file():
+    if os.path.isfile(path):
         return (_read_file(path),)
-    if path.exists():
+    if os.path.exists(path):
         raise fail("N0003", f"`{source}` is neither a file nor a folder", hint=f"give {SOURCES}")
     raise fail("N0003", f"data source not found: `{source}`", hint=f"give {SOURCES}")
 
 
 def _read_file(path: Path) -> Text:
-    _verify_size(path.stat().st_size, path)
     try:
+        _verify_size(path.stat().st_size, path)
         content = path.read_bytes()
         content.decode("utf-8")
     except OSError as error:
-        raise fail("N0003", f"cannot read `{path}`: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         place = f"byte {error.object[error.start]:#04x} at offset {error.start}"
         raise fail("N0003", f"`{path}` is not UTF-8 text: {place}", hint="convert it to UTF-8") from error
@@ -80,7 +81,7 @@ def _read_folder(folder: Path, files: list[Path]) -> tuple[Text, ...]:
             _verify_size(size, folder)
             content = path.read_bytes()
         except OSError as error:
-            raise fail("N0003", f"cannot read `{path}`: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         if _is_text(content):
             texts.append(Text(path.relative_to(folder).as_posix(), content))
     if not texts:
@@ -91,11 +92,19 @@ def _read_folder(folder: Path, files: list[Path]) -> tuple[Text, ...]:
 def _files(folder: Path, ending: str = "", left_out: frozenset[str] = frozenset()) -> list[Path]:
     """The regular files with this ending in a folder and the folders in it, hidden ones left out, by name."""
     found = []
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if name not in left_out and not name.startswith(".")]
         paths = (Path(place, name) for name in names if name.endswith(ending) and not name.startswith("."))
-        found.extend(path for path in paths if path.is_file())
+        found.extend(path for path in paths if os.path.isfile(path))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _refuse(error: OSError) -> None:
+    raise _unreadable(error.filename, error) from error
+
+
+def _unreadable(path: Path | str, error: OSError) -> NestError:
+    return fail("N0003", f"cannot read `{path}`: {error.strerror}")
 
 
 def _is_text(content: bytes) -> bool:

@@ -74,9 +74,19 @@ def test_sources_that_cannot_be_read(tmp_path, monkeypatch) -> None:
     assert "a text file, a folder" in errors("N0501", lambda: read_data("task:recall"))
     os.mkfifo(tmp_path / "pipe")
     assert "neither a file nor a folder" in errors("N0003", lambda: read_data(str(tmp_path / "pipe")))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", _forbidden)
+        assert "Permission denied" in errors("N0003", lambda: read_data(str(binary)))
+        assert "Permission denied" in errors("N0003", lambda: read_data(str(tmp_path)))
+        patch.setattr(os, "scandir", _forbidden)
+        assert "Permission denied" in errors("N0003", lambda: read_data(str(tmp_path)))
     monkeypatch.setattr(sources, "MOST_BYTES", 4)
     assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(binary)))
     assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(tmp_path)))
+
+
+def _forbidden(path):
+    raise PermissionError(13, "Permission denied", str(path))
 
 
 @pytest.mark.parametrize(

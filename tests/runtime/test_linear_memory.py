@@ -268,7 +268,14 @@ def test_float32_keeps_its_digits(block: int) -> None:
 
 # torch's own, on the first import of its compiler
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-@pytest.mark.parametrize(("rule", "mode"), [(Rule("l2", chunk=5), "anchor"), (Rule("l2", period=4), "after")])
+@pytest.mark.parametrize(
+    ("rule", "mode"),
+    [
+        (Rule("l2"), "after"),
+        pytest.param(Rule("l2", chunk=5), "anchor", marks=pytest.mark.slow),
+        pytest.param(Rule("l2", period=4), "after", marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_equals_eager_at_every_position_without_recompiling(rule: Rule, mode: str) -> None:
     torch.compiler.reset()
     inputs = make_inputs(9)
@@ -279,11 +286,12 @@ def test_compiled_equals_eager_at_every_position_without_recompiling(rule: Rule,
         trajectory, following = learn(key, value, step, retain, state, rule, block=4)
         return {"out": read(trajectory, query, mode, rule), **following}
 
-    compiled = torch.compile(run, fullgraph=True)
+    compiled = torch.compile(run, fullgraph=True, dynamic=False)
     flows = [inputs[name] for name in NAMES if name != "matrix"]
     for position in range(4):
         state = state_at(inputs["matrix"], rule, 0)
-        state["position"] = state["position"] + position
+        if "position" in state:
+            state["position"] = state["position"] + position
         with torch.compiler.set_stance("default" if position == 0 else "fail_on_recompile"):
             got = compiled(state, *flows)
         want = run(state, *flows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -82,9 +83,10 @@ def save(folder: Path, model: NestModule, levels: StepLevels, settings: Settings
     metadata = {_FORMAT: json.dumps(described)}
     new = folder / f".{FILE}.new"
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new, metadata)
-        _replace(new, folder / FILE)
         (folder / PLAN_FILE).write_text(plan, encoding="utf-8")  # for people; nothing reads it
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new, metadata)
+        shutil.copymode(folder / PLAN_FILE, new)  # safetensors lets nobody else read what it writes
+        _replace(new, folder / FILE)
     except (OSError, SafetensorError) as error:
         hint = "the last whole checkpoint is still there" if (folder / FILE).exists() else ""
         raise fail("N0504", f"a checkpoint cannot be written to `{folder}`: {error}", hint=hint) from error

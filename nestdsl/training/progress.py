@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from dataclasses import dataclass, field
+from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -31,30 +32,31 @@ class Reporter(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class Speed:
-    """Tokens per second of the recent steps. Steps that also compile are forgotten."""
+    """How fast recent steps were: the median, so that steps that also compile do not count."""
 
-    tokens_per_step: int
-    seconds_per_step: float = 0.0
-    last: float = field(default_factory=time.perf_counter)
+    def __init__(self, tokens_per_step: int) -> None:
+        self._tokens_per_step = tokens_per_step
+        self._seconds: deque[float] = deque(maxlen=20)
+        self._last = time.perf_counter()
 
-    def moved(self) -> float:
+    def moved(self) -> None:
+        """A step has ended."""
         now = time.perf_counter()
-        seconds = now - self.last
-        self.last = now
-        if not self.seconds_per_step or seconds < self.seconds_per_step / 4:
-            self.seconds_per_step = seconds
-        self.seconds_per_step += 0.2 * (seconds - self.seconds_per_step)
-        return self.tokens_per_second
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.tokens_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
+        self._seconds.append(now - self._last)
+        self._last = now
 
     def pause_ends(self) -> None:
         """What was not training since the last step does not count."""
-        self.last = time.perf_counter()
+        self._last = time.perf_counter()
+
+    @property
+    def seconds_per_step(self) -> float:
+        return statistics.median(self._seconds)
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self._tokens_per_step / self.seconds_per_step
 
 
 class Quiet:
@@ -95,12 +97,12 @@ class Lines(Quiet):
         self._speed.pause_ends()
 
     def moved(self, step: int, bits_per_byte: float) -> None:
-        speed = self._speed.moved()
+        self._speed.moved()
         if step % max(1, self._steps // 20) == 0 or step == self._steps:
             left = _duration((self._steps - step) * self._speed.seconds_per_step)
             self._print(
                 f"step {step}/{self._steps}: loss {bits_per_byte:.3f} bits per byte, "
-                f"{speed:,.0f} tokens/s, {left} left"
+                f"{self._speed.tokens_per_second:,.0f} tokens/s, {left} left"
             )
 
     def _print(self, text: str) -> None:
@@ -143,7 +145,8 @@ class Bar(Quiet):
 
     def moved(self, step: int, bits_per_byte: float) -> None:
         assert self._task is not None, "the run has not started"
-        loss, speed = f"{bits_per_byte:.3f}", f"{self._speed.moved():,.0f}"
+        self._speed.moved()
+        loss, speed = f"{bits_per_byte:.3f}", f"{self._speed.tokens_per_second:,.0f}"
         self._progress.update(self._task, completed=step, loss=loss, speed=speed)
 
 

@@ -37,6 +37,11 @@ def test_what_is_saved_is_read_again(tmp_path) -> None:
     assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in other.state_dict().items())
 
 
+def test_who_may_read_one_file_of_a_run_may_read_all(tmp_path) -> None:
+    saved(tmp_path)
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1
+
+
 def test_a_damaged_checkpoint_is_a_diagnostic(tmp_path) -> None:
     saved(tmp_path)
     path = tmp_path / checkpoint.FILE

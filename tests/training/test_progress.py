@@ -3,7 +3,6 @@
 import io
 import re
 
-import pytest
 from rich.console import Console
 
 from nestdsl.training.progress import Bar, Lines, Speed, reporter
@@ -51,12 +50,14 @@ def test_lines_go_to_standard_error(capsys) -> None:
     assert "held-out" in captured.err
 
 
-def test_speed_forgets_a_slow_start(monkeypatch) -> None:
-    times = iter([0.0, 60.0, *(60.0 + 0.5 * step for step in range(1, 9))])
-    monkeypatch.setattr("nestdsl.training.progress.time.perf_counter", lambda: next(times))
-    speed = Speed(100, last=0.0)
-    next(times)
-    assert speed.moved() == pytest.approx(100 / 60)
-    for _ in range(7):
+def test_speed_is_that_of_steps_that_do_not_compile_or_wait(monkeypatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("nestdsl.training.progress.time.perf_counter", lambda: now)
+    speed = Speed(100)
+    for seconds in (60.0, 0.5, 0.5, 30.0, 0.5):
+        now += seconds
         speed.moved()
-    assert speed.tokens_per_second == pytest.approx(200)
+        now += 7.0
+        speed.pause_ends()
+    assert speed.seconds_per_step == 0.5
+    assert speed.tokens_per_second == 200

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Learning, OptimizerUse
+from nestdsl.graph.nodes import TRAIN, Learning, OptimizerUse
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.names import listed
 
 
 def check_optimizers(graph: NestGraph, diagnostics: Diagnostics) -> None:
-    if "train" in graph:
+    if TRAIN in graph:
         _check_across(graph.train.optimizer, "training", diagnostics)
     for level in graph.levels():
         if level.optimizer is None or level.owner:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import networkx
 
-from nestdsl.graph.nodes import EdgeType, Level, Node, Operation, Read, Scope, Train
+from nestdsl.graph.nodes import TRAIN, EdgeType, Level, Node, Operation, Read, Scope, Train
 
 NodeT = TypeVar("NodeT")
 
@@ -53,7 +53,7 @@ class NestGraph:
 
     def prune(self) -> None:
         """Removes all that `out` does not depend on (N0304 has named it)."""
-        needed = {"train", "out", *networkx.ancestors(self.networkx, "out")}
+        needed = {TRAIN, "out", *networkx.ancestors(self.networkx, "out")}
         self.networkx.remove_nodes_from([id for id in self.networkx if id not in needed])
 
     # --- reading -------------------------------------------------------------------------
@@ -80,7 +80,7 @@ class NestGraph:
 
     @property
     def train(self) -> Train:
-        node = self["train"]
+        node = self[TRAIN]
         assert isinstance(node, Train)
         return node
 

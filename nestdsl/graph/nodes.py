@@ -12,6 +12,9 @@ from enum import Enum
 from nestdsl.library.signatures import Takes, Value
 from nestdsl.source import Span
 
+TRAIN = "@train"
+"""The id of the outermost level; no name of a program has its first sign."""
+
 Operand = str | int | float
 """What an operation reads: the id of a node, or a number."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx
 
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operation, Read, Train
+from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Learning, Level, Operation, Read, Train
 
 
 class InvariantError(Exception):
@@ -14,7 +14,7 @@ class InvariantError(Exception):
 
 def verify(graph: NestGraph) -> None:
     """Raises InvariantError unless every promise of `semantics -> graph -> plan` holds."""
-    _require("train" in graph and isinstance(graph["train"], Train), "the graph has a `train` node")
+    _require(TRAIN in graph and isinstance(graph[TRAIN], Train), "the graph has a `train` node")
     _require("in" in graph and "out" in graph, "the model has `in` and `out`")
     for id, node in graph.networkx.nodes(data="node"):
         _require(node is not None, f"{id} is a node")

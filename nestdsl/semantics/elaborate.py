@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Flow, Input, Learning, Level, OptimizerUse, Scope, Train, Unit
+from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Input, Learning, Level, OptimizerUse, Scope, Train, Unit
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, Takes, Type
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.bodies import WITH_TRAIN, Body
@@ -219,7 +219,7 @@ def _train(model: ast.Model, reader: ClauseReader, graph: NestGraph, takes: Take
                     clause.span,
                     "`train` has `objective`, `every` and `optimizer`",
                 )
-    graph.add(Train("train", objective, period, optimizer or default_optimizer(span), span))
+    graph.add(Train(TRAIN, objective, period, optimizer or default_optimizer(span), span))
     _connect_training(graph)
 
 

@@ -1,0 +1,46 @@
+"""`nestdsl render`: a picture of a program."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.report import report
+from nestdsl.render.notebook import SUFFIXES, format_of
+from nestdsl.render.views import VIEWS
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "render",
+        help="draw a program",
+        description="Draws what nests in what, or the data flow. Uses the system's `dot` where there is one.",
+    )
+    add_program_arguments(parser)
+    parser.add_argument(
+        "--view",
+        choices=tuple(VIEWS),
+        default="nesting",
+        help="nesting: levels by how often they are updated, slow outside and fast inside; "
+        "flow: the data flow (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help=f"the file to write, a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} as its suffix says "
+        "(default: the name of FILE with .svg, in this folder)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    output = Path(arguments.output or f"{Path(arguments.file).stem}.svg")
+    format_of(output)
+    nest = load_program(arguments)
+    report(nest.diagnostics, "text", sys.stderr)
+    nest.render(arguments.view).save(output)
+    print(output)
+    return 0

@@ -1,0 +1,13 @@
+"""The pictures that can be drawn of a graph, by the name that `--view` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import graphviz
+
+from nestdsl.graph.nest import NestGraph
+from nestdsl.render.flow import flow
+from nestdsl.render.nesting import nesting
+
+VIEWS: dict[str, Callable[[NestGraph], graphviz.Digraph]] = {"nesting": nesting, "flow": flow}

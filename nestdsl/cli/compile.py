@@ -23,7 +23,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("-o", "--output", metavar="OUT", help="write to this file")
     parser.add_argument(
-        "--verify", action="store_true", help="build the model and compare it with its plan, compiled with eager"
+        "--verify",
+        action="store_true",
+        help="build the model and compare it with its plan, compiled with eager",
     )
     parser.set_defaults(run=run)
 

@@ -59,10 +59,18 @@ def _costs(plan: Plan) -> str:
         f"parameters        {costs.parameters:,} ({_bytes(costs.parameter_bytes)}), "
         f"{costs.trained_parameters:,} trained; optimizer memories {_bytes(costs.optimizer_bytes)}",
         f"state             {_bytes(costs.state_bytes_per_sequence)} for each sequence"
-        + (f", and {_bytes(costs.state_bytes_per_token)} for each token read" if costs.state_bytes_per_token else ""),
+        + (
+            f", and {_bytes(costs.state_bytes_per_token)} for each token read"
+            if costs.state_bytes_per_token
+            else ""
+        ),
         f"operations        {costs.flops_per_token_decoding:,} a token decoding, "
         f"{costs.flops_per_token_training:,} training"
-        + (f", and {costs.flops_per_token_of_context:,} for each token of context" if costs.flops_per_token_of_context else ""),
+        + (
+            f", and {costs.flops_per_token_of_context:,} for each token of context"
+            if costs.flops_per_token_of_context
+            else ""
+        ),
         f"clock             {_clock(plan)}",
     ]
     return "\n".join(lines)
@@ -71,7 +79,9 @@ def _costs(plan: Plan) -> str:
 def _clock(plan: Plan) -> str:
     tokens = [f"{period:,}" for period, _ in plan.clock.tokens]
     steps = [f"{period:,}" for period, _ in plan.clock.steps]
-    parts = [f"{' '.join(periods)} {unit}" for periods, unit in ((tokens, "tokens"), (steps, "steps")) if periods]
+    parts = [
+        f"{' '.join(periods)} {unit}" for periods, unit in ((tokens, "tokens"), (steps, "steps")) if periods
+    ]
     return "; ".join(parts)
 
 

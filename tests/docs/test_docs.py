@@ -1,0 +1,62 @@
+"""What the documents show works as shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nestdsl.cli.main import COMMANDS
+from nestdsl.compiler import analyse
+from nestdsl.library.signatures import LIBRARY
+from nestdsl.source import Source
+from nestdsl.syntax.files import read_source
+from nestdsl.syntax.formatter import format_source
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = sorted([*(ROOT / "examples").rglob("*.nest"), *(ROOT / "nestdsl" / "library").glob("*.nest")])
+
+
+def fences(language: str) -> list[tuple[str, str]]:
+    found = []
+    for document in DOCUMENTS:
+        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", document.read_text("utf-8"), re.S)):
+            found.append((f"{document.name}-{number}", text))
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), fences("nest"))
+def test_programs_in_documents_are_right(name: str, text: str) -> None:
+    assert analyse(Source(text, name)).diagnostics == ()
+
+
+@pytest.mark.parametrize(("name", "text"), fences("python"))
+def test_python_in_documents_runs(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    kinds, functions = dict(LIBRARY.kinds), dict(LIBRARY.functions)
+    try:
+        exec(compile(text, name, "exec"), {"__name__": "document"})
+    finally:
+        LIBRARY.kinds, LIBRARY.functions = kinds, functions
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
+def test_programs_of_the_project_are_clean_formatted_and_say_what_they_show(path: Path) -> None:
+    source = read_source(path)
+    assert analyse(source).diagnostics == ()
+    assert format_source(source) == source.text
+    assert source.text.startswith("# ")
+
+
+def test_links_of_documents_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for command in COMMANDS:
+        assert f"nestdsl {command.__name__.rpartition('.')[2]}" in text, command

@@ -28,6 +28,8 @@ STATEMENT = re.compile(_STATEMENT)
 CLAUSE = re.compile(_CLAUSE)
 _NEW_IN_BODY = re.compile(rf"[ \t\r\f\ufeff]*(?:{_DECLARATION}|{_STATEMENT}|\}})")
 _NEW_IN_CLAUSES = re.compile(rf"[ \t\r\f\ufeff]*(?:{_DECLARATION}|{_STATEMENT}|{_CLAUSE}|\}})")
+_PAIR = re.compile(r"\{[^{}()\[\]\n]*\}")
+_ENDS_WITH_BRACES = re.compile(r"[} \t\r]+(?:#|\n|\Z)")
 _NEXT_DECLARATION = re.compile(rf"\n(?=[ \t\r\f\ufeff]*{_DECLARATION})")
 
 _PIECE = re.compile(
@@ -65,11 +67,14 @@ class Line:
     enclosing: int | None
 
 
-def read_line(text: str, start: int, mistake: int, place: Place, *, opens: bool, at_keyword: bool) -> Line:
+def read_line(
+    text: str, start: int, mistake: int, place: Place, opened: int, *, opens: bool, at_keyword: bool
+) -> Line:
     """The line that begins at `start` and has its mistake at `mistake`.
 
-    `opens` says that a `{` on this line opens its body or its clauses, so that reading goes on
-    there. `at_keyword` says that the mistake is itself the keyword of a clause.
+    `opened` is the offset of the `{` around it, or -1. `opens` says that a `{` on this line opens its
+    body or its clauses, so that reading goes on there. `at_keyword` says that the mistake is itself
+    the keyword of a clause.
     """
     begins_new = _NEW_IN_CLAUSES if place is Place.CLAUSES else _NEW_IN_BODY
     brackets: list[int] = []
@@ -97,17 +102,17 @@ def read_line(text: str, start: int, mistake: int, place: Place, *, opens: bool,
                 break
             continue
         if sign == "{":
-            if braces or not (opens or brackets):
-                if braces or not _is_stray(text, start, position):
-                    braces += 1
-            else:
+            if opens and not braces:
                 end, cut = position, bool(brackets)
                 break
+            if braces or not _opens_nothing(text, start, position, bool(brackets)):
+                braces += 1
         elif sign == "}":
-            if not braces:
+            if braces:
+                braces -= 1
+            elif begins_line(text, position) or not _closes_nothing(text, opened, position):
                 end = position
                 break
-            braces -= 1
         elif braces:
             pass
         elif sign in "([":
@@ -132,12 +137,21 @@ def read_line(text: str, start: int, mistake: int, place: Place, *, opens: bool,
     return Line(end, cut, bracket, last, last_end, before, before_end, enclosing)
 
 
-def _is_stray(text: str, start: int, brace: int) -> bool:
-    """Whether a `{` that has no place here holds nothing: the next line is not deeper than its own."""
+def _opens_nothing(text: str, start: int, brace: int, in_brackets: bool) -> bool:
+    """Whether a `{` that has no place here is a slip of its own, with no `}` that belongs to it."""
+    if in_brackets:
+        return not _PAIR.match(text, brace)
     following = after_blanks(text, brace + 1)
     if text.find("\n", brace, following) < 0:
         return False
     return indentation(text, following) <= indentation(text, start)
+
+
+def _closes_nothing(text: str, opened: int, brace: int) -> bool:
+    """Whether a `}` is a slip: inside a line, and the `{` that it would close on another."""
+    if opened >= text.rfind("\n", 0, brace) + 1:
+        return False
+    return not _ENDS_WITH_BRACES.match(text, brace)
 
 
 def begins_line(text: str, offset: int) -> bool:

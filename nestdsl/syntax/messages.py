@@ -91,7 +91,7 @@ def explain(
             return _unfinished(source, line, accepts if mistake.start == line.end else ())
     if after_blanks(source.text, start) == mistake.start:
         return _first_word(source, mistake, place)
-    if mistake.kind in ("_NL", END, "RBRACE"):
+    if mistake.kind in ("_NL", END) or (mistake.kind == "RBRACE" and line.end <= mistake.start):
         return _ends_early(source, mistake, line, accepts)
     if line.enclosing is not None:
         in_brackets = _in_brackets(source, mistake, line, line.enclosing, accepts)
@@ -225,8 +225,6 @@ def _in_brackets(
     here = source.span(mistake.start, mistake.end)
     bracket = source.text[opening]
     closing = _CLOSING[bracket]
-    if mistake.kind == "LBRACE":
-        return _unclosed_bracket(source, opening)
     if mistake.kind in ("RPAR", "RSQB") and mistake.text != closing:
         note = Note(f"this is the `{bracket}` that is open", source.span(opening, opening + 1))
         return _syntax(f"expected `{closing}`, found `{mistake.text}`", here, f"write `{closing}`", (note,))

@@ -36,6 +36,8 @@ _OWN_BRACES = {
     Place.BODY: ("level", "default", "train"),
     Place.CLAUSES: (),
 }
+_INSIDE = {Place.PROGRAM: STATEMENT, Place.BODY: CLAUSE}
+_BESIDE = {Place.PROGRAM: DECLARATION, Place.BODY: STATEMENT}
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DECLARED = re.compile(r"[A-Za-z_]\w*[ \t]+([A-Za-z_]\w*)")
 _CLOSING_BRACES = re.compile(r"\}(?:[ \t\r]*\})*")
@@ -158,8 +160,7 @@ def _missing_brace(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> boo
         found.append(messages.brace_on_next_line(walk.source, following, owner))
         walk.go_on_at(following)
         return True
-    opens = STATEMENT if frame.place is Place.PROGRAM else CLAUSE
-    if not opens.match(text, following):
+    if not _INSIDE[frame.place].match(text, following):
         return False
     end = mistake.start
     found.append(messages.missing_brace(walk.source, end, owner))
@@ -175,8 +176,17 @@ def _misplaced(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
     """Something that begins well, but not here; and what follows it for the same reason."""
     text, frame, start = walk.text, walk.frames[-1], mistake.start
     place = frame.place
-    follows_something = begins_line(text, start) and text[: frame.start].strip() not in ("", "{")
-    if mistake.kind == "LBRACE" and place is not Place.CLAUSES and follows_something:
+    if mistake.kind == "LBRACE":
+        if not begins_line(text, start):
+            return False
+        following = after_blanks(text, start + 1)
+        same = _BESIDE.get(place)
+        if same is None or same.match(text, following) or not text[: frame.start].strip():
+            # Not the `{` of the line before: what follows belongs beside that, not inside it.
+            line = Line(start, False, None, "", start, "", start, None)
+            found.append(messages.explain(walk.source, mistake, line, place, frame.start, ()))
+            walk.go_on_at(start + 1)
+            return True
         owner = "level" if place is Place.BODY else "block"
         found.append(messages.brace_on_next_line(walk.source, start, owner))
         walk.feed("BROKEN", start, start)
@@ -221,7 +231,7 @@ def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bo
         return True
     if not frame.closed:
         return False
-    line = read_line(text, start, start, frame.place, opens=False, at_keyword=False)
+    line = read_line(text, start, start, frame.place, frame.brace, opens=False, at_keyword=False)
     found.append(messages.second_on_line(walk.source, mistake))
     walk.go_on_at(max(line.end, start + 1))
     return True
@@ -241,6 +251,7 @@ def _break(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[s
         frame.start if frame.place is not Place.CLAUSES else start,
         mistake.start,
         frame.place,
+        frame.brace,
         opens=keyword in _OWN_BRACES[frame.place],
         at_keyword=mistake.kind.lower() in CLAUSE_WORDS,
     )

@@ -24,6 +24,7 @@ def check(text: str) -> None:
     program, found = parse(Source(text))
     assert isinstance(program, Program)
     assert len(found) <= limits.MAX_DIAGNOSTICS + 2
+    assert len(set(found)) == len(found)  # each mistake once: reading went on behind it
     for diagnostic in found:
         spans = [diagnostic.span, *(note.span for note in diagnostic.notes)]
         assert all(0 <= span.start <= span.end <= len(text) for span in spans)
@@ -57,7 +58,7 @@ def test_every_program_of_the_grammar_is_read(text):
 @given(
     st.one_of(st.sampled_from(sorted(DESIGN.values())), programs()),
     st.lists(
-        st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(["", "\n", *TOKENS])),
+        st.tuples(st.floats(0, 1), st.integers(0, 12), st.sampled_from(["", "\n", "{", "}", *TOKENS])),
         min_size=1,
         max_size=5,
     ),

@@ -51,7 +51,9 @@ def _compile(unit: type[Block]) -> Callable[[Block, Tensor, State], Pass]:
     def call(block: Block, x: Tensor, state: State) -> Pass:
         with torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT), warnings.catch_warnings():
             # Tracing looks at `.grad` of tensors that are not leaves, and at retired modules of torch.
-            warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning)
+            warnings.filterwarnings(
+                "ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning
+            )
             warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
             return compiled(block, x, state)
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.runtime.block import Block, Run, State
 from nestdsl.runtime.compilation import can_compile, compiled_run
+from nestdsl.runtime.memory import require_memory
 
 
 class NestModule(Block):
@@ -94,6 +95,12 @@ def build(plan: Plan, seed: int = 0, compile: bool = True, device: torch.device 
     namespace: dict[str, Any] = {}
     exec(builtin_compile(text, file, "exec"), namespace)
     device = torch.device(device)
+    require_memory(
+        plan.costs.parameter_bytes,
+        device,
+        f"the model `{plan.model}`",
+        "make it smaller, with `--set` for instance",
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: NestModule = namespace["Model"]()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.runtime.memory import require_memory, training_bytes
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
 from nestdsl.training.checkpoint import Progress
@@ -103,6 +104,7 @@ def start(
     """Begins a run in a folder that holds none."""
     settings.verify()
     data.verify(settings.tokens, model.plan)
+    _require_memory(model, settings)
     prepare_folder(out)
     levels = StepLevels(model)
     with shown, fits_memory(settings):
@@ -114,6 +116,19 @@ def start(
         with metrics.Metrics(out) as written:
             written.write(step=0, held_out_bits_per_byte=before)
             return _run(model, levels, data, out, settings, progress, written, shown, until)
+
+
+def _require_memory(model: NestModule, settings: Settings) -> None:
+    """Raises NestError N0503 if not even the least that a step needs is free."""
+    device = next(model.parameters()).device
+    what = f"training with {settings.batch:,} sequences of {settings.tokens:,} tokens"
+    needed = training_bytes(model.plan, settings.batch, settings.tokens)
+    require_memory(
+        needed - model.plan.costs.parameter_bytes,
+        device,
+        what,
+        "lower --batch or --tokens, or the model's sizes",
+    )
 
 
 def proceed(

@@ -1,0 +1,31 @@
+"""N0503 comes before the allocation, with the estimate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import nestdsl
+from nestdsl.runtime.memory import require_memory, training_bytes
+
+PROGRAM = "model m(dim = 8) { input ids(256)\n flow out = in -> embedding(dim) -> linear(256) }"
+
+
+def test_a_model_beyond_memory_is_refused_with_its_size() -> None:
+    nest = nestdsl.parse(PROGRAM, dim=10**11)
+    with pytest.raises(nestdsl.NestError) as caught:
+        nest.compile()
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "N0503"
+    assert "186.3 TiB" in diagnostic.message
+
+
+def test_the_estimate_counts_weights_gradients_memories_and_outputs() -> None:
+    plan = nestdsl.parse(PROGRAM).plan
+    weights = 256 * 8 + 256 * 8 + 256
+    assert training_bytes(plan, batch=2, tokens=10) == 4 * (4 * weights + 2 * 10 * (8 + 256))
+
+
+def test_what_fits_is_let_through() -> None:
+    require_memory(1, torch.device("cpu"), "this", "")
+    require_memory(2**80, torch.device("meta"), "this", "")

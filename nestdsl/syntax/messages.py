@@ -214,7 +214,10 @@ def _ends_early(source: Source, mistake: Mistake, line: Line, accepts: Collectio
     span = source.span(line.before_end - len(line.before), line.before_end)
     hint = ""
     if set(accepts) == {"NAME"} and _WORD.fullmatch(line.before):
-        hint = "write `reset context`" if line.before == "reset" else f"write `{line.before} name`"
+        example = {"reset": "reset context", "input": "input ids(256)"}.get(
+            line.before, f"{line.before} name"
+        )
+        hint = f"write `{example}`"
     return _syntax(f"expected {expected(accepts)} after {quote(line.before)}", span, hint)
 
 

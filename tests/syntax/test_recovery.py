@@ -258,3 +258,10 @@ def test_any_one_sign_left_out_of_a_program_gives_one_diagnostic_at_most():
         if character in "(){}[]=,":
             text = HOPE[:index] + HOPE[index + 1 :]
             assert len(reports(text)) <= 1, (HOPE[max(0, index - 30) : index + 10], reports(text))
+
+
+def test_any_sign_put_into_a_program_gives_at_most_three_diagnostics():
+    for index in range(0, len(HOPE), 7):
+        for sign in "(){}[]=,$x\n":
+            text = HOPE[:index] + sign + HOPE[index:]
+            assert len(reports(text)) <= 3, (HOPE[max(0, index - 30) : index + 10], sign, reports(text))

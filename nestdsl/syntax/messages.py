@@ -137,12 +137,24 @@ def _hint(text: str, mistake: Mistake, line: Line, start: int, accepts: Collecti
             return f"`{statement}` has no `{{ }}`"
         case "RSQB" | "RPAR":
             return "it closes nothing: remove it, or write the bracket that it should close"
+        case "SLASH" if statement == "use":
+            return 'write `use std.titans` for the library, or `use "blocks/mine.nest"` for a file'
         case "DOT":
             return "a number begins with a digit: write `0.5`"
         case "NAME":
             near = nearest(mistake.text, (word.lower() for word in accepts if word.isalpha()))
-            return f"did you mean `{near}`?" if near else ""
-    return ""
+            if near:
+                return f"did you mean `{near}`?"
+    return _instead(accepts)
+
+
+def _instead(accepts: Collection[str]) -> str:
+    """What to do where a part is missing, or something stands behind the last."""
+    if "NUMBER" in accepts:
+        return "write a name, a number, a string, a call such as `f(x)`, or an expression in parentheses"
+    if "_NL" in accepts or END in accepts:
+        return "remove what follows, or write it on a line of its own"
+    return f"write {expected(accepts)} here" if accepts else "remove it"
 
 
 def _unreadable(source: Source, mistake: Mistake) -> Diagnostic:
@@ -165,7 +177,7 @@ def _unreadable(source: Source, mistake: Mistake) -> Diagnostic:
         return _syntax(message, here, "names have the letters a to z and A to Z, digits and `_`")
     if not character.isprintable():
         return _syntax(f"the character U+{ord(character):04X} has no meaning here", here, "remove it")
-    return _syntax(f"{quote(character)} has no meaning here", here)
+    return _syntax(f"{quote(character)} has no meaning here", here, "remove it, or begin a comment with `#`")
 
 
 def _first_word(source: Source, mistake: Mistake, place: Place) -> Diagnostic:
@@ -212,7 +224,7 @@ def _ends_early(source: Source, mistake: Mistake, line: Line, accepts: Collectio
     if line.enclosing is not None:
         return _unclosed_bracket(source, line.enclosing)
     span = source.span(line.before_end - len(line.before), line.before_end)
-    hint = ""
+    hint = _instead(accepts)
     if set(accepts) == {"NAME"} and _WORD.fullmatch(line.before):
         example = {"reset": "reset context", "input": "input ids(256)"}.get(
             line.before, f"{line.before} name"

@@ -29,6 +29,7 @@ def check(text: str) -> None:
         spans = [diagnostic.span, *(note.span for note in diagnostic.notes)]
         assert all(0 <= span.start <= span.end <= len(text) for span in spans)
         assert diagnostic.message
+        assert diagnostic.hint
         assert "\n" not in diagnostic.message
         assert not any(name in diagnostic.message for name in ("LPAR", "_NL", "BROKEN", "$END", "RBRACE"))
     assert time.perf_counter() - started < 5

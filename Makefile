@@ -29,7 +29,7 @@ format: $(READY)
 
 DEMO_PROGRAM ?= examples/hope.nest
 DEMO_DATA    ?= stdlib
-DEMO_STEPS   ?= 300
+DEMO_STEPS   ?= 600
 DEMO_PROMPT  ?= import
 DEMO_OUT     ?= runs/demo
 

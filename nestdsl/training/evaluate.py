@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import torch
-
 from nestdsl.training.data import ByteData
 
 if TYPE_CHECKING:
@@ -26,10 +24,10 @@ def held_out_bits_per_byte(
     model.eval()
     total = 0.0
     try:
-        with torch.no_grad():
-            for input_part, target_part in zip(inputs.split(batch), targets.split(batch), strict=True):
-                loss = model.loss(input_part.to(device), target_part.to(device))
-                total += float(loss) * len(input_part)
+        # Not under no_grad: for that mode the model would be compiled a second time.
+        for input_part, target_part in zip(inputs.split(batch), targets.split(batch), strict=True):
+            loss = model.loss(input_part.to(device), target_part.to(device))
+            total += float(loss.detach()) * len(input_part)
     finally:
         model.train(was_training)
     return total / len(inputs) / math.log(2)

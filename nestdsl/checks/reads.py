@@ -12,7 +12,7 @@ _LEARNING = (EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE)
 
 
 def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
-    reads = _subgraph(graph, (EdgeType.READ,))
+    reads = graph.part((EdgeType.READ,))
     is_acyclic = True
     for component in networkx.strongly_connected_components(reads):
         if len(component) > 1 or any(reads.has_edge(id, id) for id in component):
@@ -38,23 +38,14 @@ def _report_cycle(graph: NestGraph, cycle: list[tuple[str, ...]], diagnostics: D
 
 def _check_self_reference(graph: NestGraph, diagnostics: Diagnostics) -> None:
     """N0407: memories whose own keys, values or steps are read from themselves."""
-    whole = _subgraph(graph, (EdgeType.READ, *_LEARNING))
+    whole = graph.part((EdgeType.READ, *_LEARNING))
     for component in networkx.strongly_connected_components(whole):
         for id in sorted(component):
             node = graph[id]
             if isinstance(node, Level) and (len(component) > 1 or whole.has_edge(id, id)):
                 diagnostics.report(
                     "N0407",
-                    f"`{node.name}` learns from what is read from itself; this compiler cannot run such memories yet",
+                    f"`{node.name}` learns from what is read from itself; this compiler cannot run that yet",
                     node.clause("learn"),
                     "learn from flows that do not read this level",
                 )
-
-
-def _subgraph(graph: NestGraph, types: tuple[EdgeType, ...]) -> networkx.DiGraph:
-    """A plain graph of the edges of some types."""
-    found: networkx.DiGraph = networkx.DiGraph()
-    for source, target, type in graph.edges():
-        if type in types and graph.networkx.nodes[source] and graph.networkx.nodes[target]:
-            found.add_edge(source, target)
-    return found

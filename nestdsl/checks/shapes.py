@@ -18,18 +18,11 @@ _SIZE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.G
 
 def check_shapes(graph: NestGraph, diagnostics: Diagnostics) -> None:
     """Fills `graph.sizes` and `graph.level_sizes`."""
-    edges = [
-        (source, target, key)
-        for source, target, key, type in graph.networkx.edges(keys=True, data="type")
-        if type in _SIZE_EDGES
-    ]
     inference = _Inference(graph, diagnostics)
-    lone = [node for node in graph.nodes(Input)]
-    for node in lone:
-        inference.visit(node)
-    for id in networkx.topological_sort(graph.networkx.edge_subgraph(edges)):
-        if "node" in graph.networkx.nodes[id]:
-            inference.visit(graph[id])
+    flows = graph.part(_SIZE_EDGES)
+    flows.add_nodes_from(node.id for node in graph.nodes(Input))  # even where nothing reads it
+    for id in networkx.topological_sort(flows):
+        inference.visit(graph[id])
 
 
 class _Inference:
@@ -53,6 +46,8 @@ class _Inference:
                     self.sizes[node.id] = self.sizes[source]
                     if source in self.ids:
                         self.ids.add(node.id)
+                        if node.id == "out":
+                            self._size(node.id, node.span)
             case Operation():
                 self._operation(node)
             case Level() if node.learning is Learning.ASSOCIATION:
@@ -130,7 +125,7 @@ class _Inference:
             if dict(level.arguments).get("rotary") and (key // heads) % 2:
                 self.diagnostics.report(
                     "N0204",
-                    f"each head's part of the key, of size {key // heads}, is odd: rotary positions turn pairs",
+                    f"rotary positions turn pairs, but the key has {key // heads} numbers for each head",
                     level.span,
                     "choose a size that is even for each head, or write `rotary = false`",
                 )

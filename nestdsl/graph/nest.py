@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 import networkx
@@ -52,8 +52,19 @@ class NestGraph:
         self.networkx.add_edge(source, target, key=f"{type.value}{position}", type=type, position=position)
 
     def prune(self) -> None:
-        """Removes all that `out` does not depend on (N0304 has named it)."""
-        needed = {TRAIN, "out", *networkx.ancestors(self.networkx, "out")}
+        """Removes all that `out` does not depend on (N0304 has named it).
+
+        What enters a block stays even if the block makes nothing of it.
+        """
+        needed = {TRAIN, "in", "out", *networkx.ancestors(self.networkx, "out")}
+        entered = True
+        while entered:
+            entered = {
+                f"{scope.id}.in"
+                for scope in self.scopes.values()
+                if scope.id and f"{scope.id}.out" in needed and f"{scope.id}.in" not in needed
+            }
+            needed |= entered | {node for id in entered for node in networkx.ancestors(self.networkx, id)}
         self.networkx.remove_nodes_from([id for id in self.networkx if id not in needed])
 
     # --- reading -------------------------------------------------------------------------
@@ -107,9 +118,22 @@ class NestGraph:
         found = (self[target] for target in self.targets(level, EdgeType.READ))
         return tuple(node for node in found if isinstance(node, Read))
 
+    def part(self, types: Collection[EdgeType]) -> networkx.DiGraph:
+        """A plain graph of the edges of some types: much faster to walk than a view of the whole.
+
+        A level that could not be read (its mistake is reported) is no part of it.
+        """
+        whole = self.networkx
+        found: networkx.DiGraph = networkx.DiGraph()
+        found.add_edges_from(
+            (source, target)
+            for source, target, type in whole.edges(data="type")
+            if type in types and whole.nodes[source] and whole.nodes[target]
+        )
+        return found
+
     def edges(self) -> Iterator[tuple[str, str, EdgeType]]:
-        for source, target, type in self.networkx.edges(data="type"):
-            yield source, target, type
+        yield from self.networkx.edges(data="type")
 
     def _edges_into(self, id: str) -> Iterator[tuple[str, str, EdgeType, int]]:
         for source, target, data in self.networkx.in_edges(id, data=True):

@@ -78,7 +78,7 @@ def _depths(graph: NestGraph) -> dict[str, int]:
     depths: dict[str, int] = {level.declared: 0 for level in graph.levels()}
     reached: dict[str, dict[Frequency, int]] = {}
     first_in: dict[str, dict[Frequency, int]] = {}
-    for id in networkx.topological_sort(_waits(graph)):
+    for id in networkx.topological_sort(graph.part(_STATE_EDGES)):
         node = graph[id]
         waits: dict[Frequency, int] = {}
         for source, _, type in graph.networkx.in_edges(id, data="type"):
@@ -104,12 +104,3 @@ def _depths(graph: NestGraph) -> dict[str, int]:
 
 
 _STATE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE, EdgeType.OPTIMIZE))
-
-
-def _waits(graph: NestGraph) -> networkx.MultiDiGraph:
-    edges = (
-        (source, target, key)
-        for source, target, key, type in graph.networkx.edges(keys=True, data="type")
-        if type in _STATE_EDGES
-    )
-    return graph.networkx.edge_subgraph(edges)

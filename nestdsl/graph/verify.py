@@ -33,10 +33,8 @@ def verify(graph: NestGraph) -> None:
                 _verify_level(graph, node)
         if not isinstance(node, Level | Train):
             _require(graph.sizes.get(id, 0) > 0, f"{id} has a size")
-    reads = [
-        (s, t, k) for s, t, k, type in graph.networkx.edges(keys=True, data="type") if type is EdgeType.READ
-    ]
-    _require(networkx.is_directed_acyclic_graph(graph.networkx.edge_subgraph(reads)), "reads form no cycle")
+    reads = graph.part((EdgeType.READ,))
+    _require(networkx.is_directed_acyclic_graph(reads), "reads form no cycle")
 
 
 def _verify_level(graph: NestGraph, level: Level) -> None:

@@ -227,11 +227,4 @@ def level_plan(graph: NestGraph, level: Level, attribute: str) -> LevelPlan:
 def _run_order(graph: NestGraph) -> list[str]:
     """Nodes so that each comes after what it needs, otherwise in the order of the program."""
     place = {id: number for number, id in enumerate(graph.networkx)}
-    edges = [
-        (source, target, key)
-        for source, target, key, type in graph.networkx.edges(keys=True, data="type")
-        if type in _RUN_EDGES
-    ]
-    return list(
-        networkx.lexicographical_topological_sort(graph.networkx.edge_subgraph(edges), key=place.__getitem__)
-    )
+    return list(networkx.lexicographical_topological_sort(graph.part(_RUN_EDGES), key=place.__getitem__))

@@ -8,50 +8,63 @@ from nestdsl.checks.clauses import WITHOUT_START
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Flow, Learning, Level
+from nestdsl.graph.nodes import Flow, Input, Learning, Level
 from nestdsl.library.signatures import LIBRARY
 
 
 def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
     used = {"out", *networkx.ancestors(graph.networkx, "out")} if "out" in graph else set()
-    for node in [*graph.nodes(Flow), *graph.levels()]:
-        if node.id in used or node.id == "in":
+    for node in [*graph.nodes(Input), *graph.nodes(Flow), *graph.levels()]:
+        if node.id in used:
             continue
-        if isinstance(node, Level):
-            if not node.owner:
-                _report(diagnostics, f"nothing reads the level `{node.name}`", node)
-        elif not node.name.endswith((".in", ".out")) and node.name not in ("in", "out"):
-            _report(diagnostics, f"nothing uses the flow `{node.name}`", node)
+        match node:
+            case Input():
+                _report(diagnostics, "`out` does not depend on the input", node)
+            case Level(owner=""):
+                _report(diagnostics, f"nothing reads the level `{_written_name(graph, node)}`", node)
+            case Flow(name="in") if f"{node.scope}.out" in used:
+                block = graph.scopes[node.scope].block
+                _report(diagnostics, f"`{block}` makes nothing of what is piped into it", node)
+            case Flow() if node.name not in ("in", "out") and not node.name.endswith((".in", ".out")):
+                _report(diagnostics, f"nothing uses the flow `{node.name}`", node)
     reached = reached_levels(graph)
     for level in graph.levels():
-        _check_start(level, diagnostics)
+        _check_start(graph, level, diagnostics)
         if level.id in used and level.id not in reached:
-            _check_reached(level, diagnostics)
+            _check_reached(graph, level, diagnostics)
 
 
-def _report(diagnostics: Diagnostics, message: str, node: Flow | Level) -> None:
+def _report(diagnostics: Diagnostics, message: str, node: Input | Flow | Level) -> None:
     diagnostics.report("N0304", message, node.span, "use it on the way to `out`, or remove it")
 
 
-def _check_start(level: Level, diagnostics: Diagnostics) -> None:
+def _written_name(graph: NestGraph, level: Level) -> str:
+    """The name in the program: attention makes projections, which are levels that nobody wrote."""
+    whole, _, _ = level.id.rpartition(".")
+    if whole in graph and isinstance(attention := graph[whole], Level):
+        return attention.name
+    return level.name
+
+
+def _check_start(graph: NestGraph, level: Level, diagnostics: Diagnostics) -> None:
     kind = LIBRARY.kinds.get(level.kind)
     is_static = level.frozen and level.learning is not Learning.ASSOCIATION
     if kind is None or not is_static or "init" in dict(level.written) or level.kind in WITHOUT_START:
         return
     diagnostics.report(
         "N0305",
-        f"`{level.name}` is frozen at its random start: nothing ever changes or trains it",
+        f"`{_written_name(graph, level)}` is frozen at its random start: nothing ever changes or trains it",
         level.clause("frozen"),
         "remove `frozen`; if random features are what you want, say so with `init normal(0.02)`",
     )
 
 
-def _check_reached(level: Level, diagnostics: Diagnostics) -> None:
+def _check_reached(graph: NestGraph, level: Level, diagnostics: Diagnostics) -> None:
     if level.owner or level.frozen or level.learning is not Learning.SURPRISE:
         return
     diagnostics.report(
         "N0305",
-        f"no gradient reaches `{level.name}`, so nothing ever trains it",
+        f"no gradient reaches `{_written_name(graph, level)}`, so nothing ever trains it",
         level.span,
         "`stop` and `gradient stop` let no gradient through; remove them, or say `frozen` here",
     )

@@ -31,5 +31,11 @@ MAX_MODULES = 200
 MAX_LEVELS = 10_000
 """Levels of one model, copies counted."""
 
+MAX_NODES = 50_000
+"""Levels, flows and operations of all models of one program, copies counted."""
+
 MAX_BLOCK_DEPTH = 30
 """Blocks within blocks: elaboration recurses over them."""
+
+MAX_PARAMETER_DEPTH = 30
+"""Parameters that are computed from one another: elaboration recurses over them."""

@@ -153,7 +153,7 @@ _BUILT_IN_KINDS = (
         "mlp",
         "two matrices with an activation between",
         (
-            ArgumentSpec("expand", Type.NUMBER, None, minimum=0.0, exclusive=True),
+            ArgumentSpec("expand", Type.NUMBER, None, minimum=0.0, maximum=1e6, exclusive=True),
             _whole("hidden", None),
             ArgumentSpec("activation", Type.STRING, "gelu", choices=_ACTIVATIONS),
             _flag("bias", True),
@@ -264,7 +264,8 @@ def _tanh(x: float) -> float:
 def _sigmoid(x: float) -> float:
     import math
 
-    return 1.0 / (1.0 + math.exp(-x))
+    # Of the two forms, the one whose exponential cannot overflow.
+    return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
 
 
 _BUILT_IN_FUNCTIONS = (

@@ -10,7 +10,7 @@ from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Read, Scope, Un
 from nestdsl.library.signatures import LIBRARY, Kind, Value
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_LEVELS
 from nestdsl.semantics.arguments import bind, match_arguments
-from nestdsl.semantics.clauses import ClauseReader, Clauses, collect, places
+from nestdsl.semantics.clauses import ClauseReader, Clauses, collect, is_surprise, places
 from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.modules import Module, report_twice
 from nestdsl.semantics.names import did_you_mean
@@ -20,6 +20,7 @@ from nestdsl.semantics.scope import (
     FlowName,
     Inherited,
     LevelName,
+    LimitReachedError,
     Meaning,
     Poisoned,
     Shared,
@@ -103,7 +104,7 @@ class Body:
                         self._names[name.text] = FlowName(self.prefix + name.text)
                         self.shared.graph.add(Flow(self.prefix + name.text, self.scope.id, name.text, span))
                 case ast.Level(name):
-                    if self._is_new(name):
+                    if self._is_new(name, is_level=True):
                         self._names[name.text] = Poisoned()
                 case ast.Broken(str() as name, _) if name not in self._names:
                     self._names[name] = Poisoned()
@@ -120,7 +121,7 @@ class Body:
                         default = statement
                         self._default = collect(clauses, self.diagnostics)
 
-    def _is_new(self, name: ast.Name) -> bool:
+    def _is_new(self, name: ast.Name, is_level: bool = False) -> bool:
         if name.text == "in":
             self.diagnostics.report(
                 "N0102",
@@ -128,6 +129,15 @@ class Body:
                 name.span,
                 "give it another name",
             )
+            return False
+        if is_level and name.text == "out":
+            self.diagnostics.report(
+                "N0104",
+                "`out` is what the body gives: a flow, not a level",
+                name.span,
+                "give the level another name, and read it: `flow out = in -> name`",
+            )
+            self._names["out"] = Poisoned()
             return False
         if name.text in self._spans:
             report_twice(self.diagnostics, name, self._spans[name.text])
@@ -300,6 +310,7 @@ class Body:
             return None
         self.shared.count_level(span)
         clauses = self._with_default(own, kind)
+        learn = own.get("learn")
         level = Level(
             id=self.prefix + local,
             declared=self.declared_prefix + declared,
@@ -311,7 +322,7 @@ class Body:
             period=WITH_TRAIN,
             written=places(own),
         )
-        if kind.is_nonparametric and "learn" not in own:
+        if kind.is_nonparametric and (learn is None or is_surprise(learn)):
             return self._self_attention(level, own)
         self.shared.graph.reserve(level.id)
         pending = _Pending(level, clauses, own, self._index)
@@ -383,7 +394,7 @@ class Body:
 
         for name in ("query", "key", "value"):
             outputs[name] = project(name, entry)
-        written = tuple((name, span) for name, span in level.written if (name, span) not in shared)
+        written = tuple((name, span) for name, span in level.written if name not in (*dict(shared), "learn"))
         graph.add(
             replace(
                 level,
@@ -415,7 +426,8 @@ class Body:
         span: Span,
     ) -> Stage | None:
         assert isinstance(block, ast.Block)
-        if block in self.shared.open_blocks:
+        self.shared.count_nodes(span)
+        if any(block is other for other in self.shared.open_blocks):
             self.diagnostics.report(
                 "N0104",
                 f"the block `{block.name.text}` contains itself",
@@ -424,8 +436,13 @@ class Body:
             )
             return None
         if len(self.shared.open_blocks) >= MAX_BLOCK_DEPTH:
-            self.diagnostics.report("N0004", f"blocks nest deeper than {MAX_BLOCK_DEPTH}", call.span)
-            return None
+            self.diagnostics.report(
+                "N0004",
+                f"blocks stand at most {MAX_BLOCK_DEPTH} deep in one another",
+                call.span,
+                "write what is inside in one block; blocks in a row need no nesting",
+            )
+            raise LimitReachedError
         names = [parameter.name.text for parameter in block.parameters]
         matched = match_arguments(call, names, f"`{block.name.text}`", self.diagnostics)
         given = {name: self.constant(argument.value) for name, argument in matched.items()}
@@ -538,13 +555,12 @@ class Body:
     def _associates(self, level: Level, learn: ast.Learn) -> bool:
         """Elaborates `learn key -> value`; False for `learn surprise` and for mistakes."""
         if learn.value is None:
-            is_surprise = isinstance(learn.key, ast.Name) and learn.key.text == "surprise"
-            if not is_surprise:
+            if not is_surprise(learn):
                 self.diagnostics.report(
                     "N0104",
                     "a memory in a model learns a value for each key",
                     learn.span,
-                    "write `learn key -> value`, or `learn surprise`; only optimizers learn a bare expression",
+                    "write `learn key -> value`, or `learn surprise`; only an optimizer learns an expression",
                 )
             return False
         kind = LIBRARY.kinds[level.kind]

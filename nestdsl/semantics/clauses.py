@@ -68,6 +68,14 @@ def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
     return found
 
 
+def is_surprise(learn: ast.Clause) -> bool:
+    """True for `learn surprise`."""
+    match learn:
+        case ast.Learn(ast.Name("surprise"), None):
+            return True
+    return False
+
+
 def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
     """Each clause with its place; a chunk counts as a clause of its own."""
     found: list[tuple[str, Span]] = []
@@ -136,7 +144,7 @@ class ClauseReader:
         declared = self.module.find(name)
         if declared and isinstance(declared[1], ast.Optimizer):
             self._not_yet(
-                f"the optimizer `{name}` is written in the language; this compiler cannot run such optimizers yet",
+                f"the optimizer `{name}` is written in the language; this compiler cannot run such yet",
                 call.span,
                 f"use one of {listed(LIBRARY.optimizers)}",
             )

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Input, Learning, Level, OptimizerUse, Scope, Train, Unit
+from nestdsl.graph.nodes import (
+    TRAIN,
+    EdgeType,
+    Flow,
+    Input,
+    Learning,
+    Level,
+    OptimizerUse,
+    Scope,
+    Train,
+    Unit,
+)
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, Takes, Type
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.bodies import WITH_TRAIN, Body
@@ -43,25 +54,44 @@ def elaborate(
     `overrides` set parameters of the model or of the file. Blocks that no model uses are tried
     with their defaults, so that their mistakes are found too.
     """
-    overrides = overrides or {}
     result = Elaboration(source)
     diagnostics = result.diagnostics
     module = load_modules(source, diagnostics)
     models = [declared for declared in module.names.values() if isinstance(declared, ast.Model)]
     if model is not None:
         models = _chosen(models, model, diagnostics)
+    overrides = _check_overrides(module, models, overrides or {}, diagnostics)
     parameters = FileParameters(diagnostics, overrides, module)
-    _check_overrides(module, models, overrides, diagnostics)
+    try:
+        _declarations(result, module, models, parameters)
+    except LimitReachedError:
+        pass
+    except RecursionError:
+        diagnostics.report(
+            "N0004",
+            "the expressions and blocks of this program stand too deep in one another",
+            module.program.span,
+            "name parts of long expressions with `flow`, and use fewer blocks within blocks",
+        )
+    return result
+
+
+def _declarations(
+    result: Elaboration, module: Module, models: Sequence[ast.Model], parameters: FileParameters
+) -> None:
+    """Elaborates the models, then what no model has reached. Nothing follows a limit."""
     instantiated: set[int] = set()
-    for declared in models:
-        result.graphs[declared.name.text] = _model(declared, module, parameters, overrides, instantiated)
+    nodes = 0
+    for model in models:
+        graph = _model(model, module, parameters, instantiated, nodes)
+        result.graphs[model.name.text] = graph
+        nodes += len(graph.networkx)
     for declaration in module.names.values():
         match declaration:
             case ast.Block() if id(declaration) not in instantiated:
-                _try_block(declaration, module, parameters, instantiated)
+                nodes += _try_block(declaration, module, parameters, instantiated, nodes)
             case ast.Param():
                 parameters.value(module, declaration)
-    return result
 
 
 def _chosen(models: Sequence[ast.Model], name: str, diagnostics: Diagnostics) -> list[ast.Model]:
@@ -75,38 +105,35 @@ def _chosen(models: Sequence[ast.Model], name: str, diagnostics: Diagnostics) ->
 
 def _check_overrides(
     module: Module, models: Sequence[ast.Model], overrides: Mapping[str, Override], diagnostics: Diagnostics
-) -> None:
+) -> dict[str, Override]:
     known = [name for name, declared in module.names.items() if isinstance(declared, ast.Param)]
     known += [parameter.name.text for model in models for parameter in model.parameters]
-    check_overrides(overrides, known, diagnostics)
+    return check_overrides(overrides, known, diagnostics)
 
 
 def _model(
     model: ast.Model,
     module: Module,
     parameters: FileParameters,
-    overrides: Mapping[str, Override],
     instantiated: set[int],
+    nodes_before: int,
 ) -> NestGraph:
     diagnostics = parameters.diagnostics
     names = [parameter.name.text for parameter in model.parameters]
     given = {
         name: parameters.override_value(override, module)
-        for name, override in overrides.items()
+        for name, override in parameters.overrides.items()
         if name in names
     }
     values = parameters.of_declaration(module, model.parameters, given)
     graph = NestGraph(model.name.text, _shown(values, module, parameters))
-    shared = Shared(graph, diagnostics, instantiated=instantiated)
+    shared = Shared(graph, diagnostics, instantiated=instantiated, nodes_before=nodes_before)
     scope = Scope("", "", model.name.text, None, model.name.span)
     graph.scopes[""] = scope
     body = Body(shared, module, parameters, scope, values, "in", Inherited())
-    try:
-        takes = _input(model, body, graph)
-        body.run(model.body, model.name, "model")
-        _train(model, body.clause_reader, graph, takes)
-    except LimitReachedError:
-        pass
+    takes = _input(model, body, graph)
+    body.run(model.body, model.name, "model")
+    _train(model, body.clause_reader, graph, takes)
     return graph
 
 
@@ -124,19 +151,23 @@ def _shown(
     return tuple(shown.items())
 
 
-def _try_block(block: ast.Block, module: Module, parameters: FileParameters, instantiated: set[int]) -> None:
+def _try_block(
+    block: ast.Block,
+    module: Module,
+    parameters: FileParameters,
+    instantiated: set[int],
+    nodes_before: int,
+) -> int:
+    """Elaborates a block by itself, to find its mistakes; gives the number of nodes it made."""
     graph = NestGraph(block.name.text)
-    shared = Shared(graph, parameters.diagnostics, [block], instantiated)
+    shared = Shared(graph, parameters.diagnostics, [block], instantiated, nodes_before)
     scope = Scope("", "", block.name.text, None, block.name.span)
     graph.scopes[""] = scope
     values = parameters.of_declaration(module, block.parameters, {}, is_trial=True)
     graph.add(Flow("in", "", "in", block.name.span))
-    try:
-        Body(shared, module, parameters, scope, values, "in", Inherited()).run(
-            block.body, block.name, "block"
-        )
-    except LimitReachedError:
-        pass
+    shared.count_nodes(block.name.span)
+    Body(shared, module, parameters, scope, values, "in", Inherited()).run(block.body, block.name, "block")
+    return len(graph.networkx)
 
 
 def _input(model: ast.Model, body: Body, graph: NestGraph) -> Takes | None:

@@ -42,7 +42,9 @@ class FlowElaborator:
     def expression(self, expression: ast.Expression) -> Result:
         """A flow, a compile-time value, or UNKNOWN where a mistake is reported."""
         match expression:
-            case ast.Number(value) | ast.String(value) | ast.Boolean(value):
+            case ast.Number(value, span):
+                return self.arithmetic.bounded(value, span)
+            case ast.String(value) | ast.Boolean(value):
                 return value
             case ast.Name():
                 return self._name(expression)
@@ -161,7 +163,7 @@ class FlowElaborator:
                 return UNKNOWN
             case Poisoned():
                 return UNKNOWN
-        if name == "parallel":
+        if name == "parallel" and not self.body.is_declared(name):
             return self._parallel_call(call)
         function = LIBRARY.functions.get(name) if not self.body.is_declared(name) else None
         if function is not None:
@@ -267,7 +269,7 @@ class FlowElaborator:
         if flow is None:
             return UNKNOWN
         match stage:
-            case ast.Name(name, span):
+            case ast.Name(_, span):
                 return self._stage_call(flow, ast.Call(stage, (), span), is_name=True)
             case ast.Index():
                 stages = self._element(stage)

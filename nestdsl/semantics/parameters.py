@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nestdsl.diagnostics import Diagnostics
+from nestdsl.limits import MAX_PARAMETER_DEPTH
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names import did_you_mean, listed
-from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe, fold
+from nestdsl.semantics.scope import LimitReachedError
+from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, fold
 from nestdsl.syntax import ast
 
 Override = Constant | ast.Expression
@@ -28,26 +31,37 @@ class FileParameters:
     def value(self, module: Module, param: ast.Param) -> Constant | Unknown:
         if id(param) in self.values:
             return self.values[id(param)]
-        if param in self.open:
+        if len(self.open) > MAX_PARAMETER_DEPTH:
+            self.diagnostics.report(
+                "N0004",
+                f"parameters may be computed from one another at most {MAX_PARAMETER_DEPTH} deep",
+                param.span,
+                "give a parameter of this chain a number",
+            )
+            raise LimitReachedError
+        if any(param is other for other in self.open):
             self.diagnostics.report(
                 "N0301",
-                f"`{param.name.text}` is computed from itself",
+                f"`{param.name.text}` is computed from itself: {self._circle(param)}",
                 param.span,
                 "give one of these parameters a value that names none of the others",
             )
             return UNKNOWN
-        self.open.append(param)
         override = self.overrides.get(param.name.text) if module is self.main else None
-        if override is None:
-            value = fold(param.value, lambda name: self.lookup(module, name), self.diagnostics)
-        else:
-            value = self.override_value(override, module)
+        self.open.append(param)
+        value = self.override_value(param.value if override is None else override, module)
         self.open.pop()
         self.values[id(param)] = value
         return value
 
+    def _circle(self, param: ast.Param) -> str:
+        names = [other.name.text for other in self.open]
+        return " -> ".join([*names[names.index(param.name.text) :], param.name.text])
+
     def override_value(self, override: Override, module: Module) -> Constant | Unknown:
-        if isinstance(override, int | float | bool | str):
+        if isinstance(override, int | float):
+            return Arithmetic(self.diagnostics).bounded(override, None)
+        if isinstance(override, str):
             return override
         return fold(override, lambda name: self.lookup(module, name), self.diagnostics)
 
@@ -58,7 +72,7 @@ class FileParameters:
             return self.value(*found)
         if found is None and (module.is_partial or name.text in module.broken):
             return UNKNOWN
-        known = [known for known in module.known_names()]
+        known = list(module.known_names())
         self.diagnostics.report(
             "N0101" if found is None else "N0104",
             f"unknown name `{name.text}`" if found is None else f"`{name.text}` is not a parameter",
@@ -86,7 +100,14 @@ class FileParameters:
 
         for parameter in parameters:
             name = parameter.name.text
-            if name in values:
+            if name in ("in", "out"):
+                self.diagnostics.report(
+                    "N0102",
+                    f"`{name}` is a flow of every body already",
+                    parameter.name.span,
+                    "give the parameter another name",
+                )
+            elif name in values:
                 self.diagnostics.report(
                     "N0102", f"`{name}` is defined twice", parameter.span, "give one of them another name"
                 )
@@ -106,13 +127,35 @@ class FileParameters:
         return values
 
 
-def check_overrides(overrides: Mapping[str, Override], known: list[str], diagnostics: Diagnostics) -> None:
-    """N0106 for every override that no parameter takes."""
+def check_overrides(
+    overrides: Mapping[str, Override], known: list[str], diagnostics: Diagnostics
+) -> dict[str, Override]:
+    """The overrides that some parameter takes; the others are N0106, or N0203 for what is no value.
+
+    Python can give anything; a program's numbers are finite.
+    """
+    taken: dict[str, Override] = {}
     for name, override in overrides.items():
-        if name in known:
+        is_constant = isinstance(override, int | float | bool | str)
+        is_expression = isinstance(override, ast.Expression)
+        if not (is_constant or is_expression):
+            diagnostics.report(
+                "N0203",
+                f"cannot set {name} to a value of the type {type(override).__name__}",
+                None,
+                "a parameter is a number (int or float), True or False, or a string",
+            )
             continue
-        span = None if isinstance(override, int | float | bool | str) else override.span
-        value = describe(override) if span is None else override.span.text  # type: ignore[union-attr]
+        if isinstance(override, float) and not math.isfinite(override):
+            diagnostics.report(
+                "N0203", f"cannot set {name} = {override}", None, "a parameter's number is finite"
+            )
+            continue
+        if name in known:
+            taken[name] = override
+            continue
+        span = override.span if isinstance(override, ast.Expression) else None
+        value = span.text if span else describe(override)
         otherwise = f"its parameters are {listed(known)}" if known else "it declares no parameters"
         diagnostics.report(
             "N0106",
@@ -120,3 +163,4 @@ def check_overrides(overrides: Mapping[str, Override], known: list[str], diagnos
             span,
             did_you_mean(name, known, otherwise),
         )
+    return taken

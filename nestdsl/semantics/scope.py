@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, OptimizerUse, Unit
-from nestdsl.limits import MAX_LEVELS
+from nestdsl.limits import MAX_LEVELS, MAX_NODES
 from nestdsl.semantics.values import Constant, Unknown
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -70,22 +70,35 @@ class Inherited:
 
 @dataclass(slots=True)
 class Shared:
-    """What all bodies of one model share."""
+    """What all bodies of one model share; `nodes_before` counts those of the models before it."""
 
     graph: NestGraph
     diagnostics: Diagnostics
     open_blocks: list[ast.Block] = field(default_factory=list)
     instantiated: set[int] = field(default_factory=set)
+    nodes_before: int = 0
     levels: int = 0
 
     def feed(self, flow: str, source: str) -> None:
         """Says what a named flow, or the `in` of a block, is."""
         self.graph.connect(source, flow, EdgeType.READ)
 
+    def count_nodes(self, span: Span) -> None:
+        """Ends what never ends: blocks without levels can be endless too."""
+        if self.nodes_before + len(self.graph.networkx) > MAX_NODES:
+            self.diagnostics.report(
+                "N0004",
+                f"a program may have at most {MAX_NODES:,} levels, flows and operations, copies counted",
+                span,
+                "use fewer copies, or smaller blocks",
+            )
+            raise LimitReachedError
+
     def count_level(self, span: Span) -> None:
         self.levels += 1
         if self.levels > MAX_LEVELS:
             self.too_many_levels(span)
+        self.count_nodes(span)
 
     def too_many_levels(self, span: Span) -> None:
         self.diagnostics.report(

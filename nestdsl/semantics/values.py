@@ -68,7 +68,7 @@ class Arithmetic:
                 return UNKNOWN
         assert isinstance(left, int | float) and isinstance(right, int | float)
         try:
-            return self._bounded(_compute(operator, left, right), span)
+            return self.bounded(_compute(operator, left, right), span)
         except ZeroDivisionError:
             self.diagnostics.report("N0203", "division by zero", span, "the divisor must not be 0")
         except OverflowError:
@@ -97,15 +97,16 @@ class Arithmetic:
         except ValueError:
             self.diagnostics.report("N0203", f"`{name}({describe(value)})` is not a real number", span)
             return UNKNOWN
-        return self._bounded(int(result) if float(result).is_integer() else result, span)
+        return self.bounded(int(result) if float(result).is_integer() else result, span)
 
-    def _bounded(self, value: int | float, span: Span) -> int | float | Unknown:
+    def bounded(self, value: int | float, span: Span | None) -> int | float | Unknown:
+        """The value itself, unless it is too large to compute with."""
         if (isinstance(value, int) and abs(value) > MAX_WHOLE) or not math.isfinite(value):
             self._too_large(span)
             return UNKNOWN
         return value
 
-    def _too_large(self, span: Span) -> None:
+    def _too_large(self, span: Span | None) -> None:
         self.diagnostics.report(
             "N0004",
             f"this number is beyond the limit of {MAX_WHOLE:,} for whole numbers (1e308 for others)",
@@ -147,7 +148,9 @@ def fold(expression: ast.Expression, lookup: Lookup, diagnostics: Diagnostics) -
     """The value of an expression where only compile-time values may stand."""
     arithmetic = Arithmetic(diagnostics)
     match expression:
-        case ast.Number(value) | ast.String(value) | ast.Boolean(value):
+        case ast.Number(value, span):
+            return arithmetic.bounded(value, span)
+        case ast.String(value) | ast.Boolean(value):
             return value
         case ast.Name():
             return lookup(expression)

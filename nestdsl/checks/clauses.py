@@ -55,7 +55,7 @@ def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
     if level.unit is Unit.STEP or level.frozen:
         diagnostics.report(
             "N0407",
-            f"`{level.name}` learns `key -> value` but not in context; this compiler cannot run such a memory yet",
+            f"`{level.name}` learns `key -> value` but not in context, which this compiler cannot run yet",
             level.clause("frozen" if level.frozen else "every"),
             "write `every 1 token`",
         )

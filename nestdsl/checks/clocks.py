@@ -5,6 +5,8 @@ Only then is there one clock: a segment at whose end every slower level's turn c
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level, Unit
@@ -26,7 +28,7 @@ def _check_periods(levels: list[Level], unit: Unit, diagnostics: Diagnostics) ->
     for level in levels:
         first.setdefault(level.period, level)
     periods = sorted(first)
-    for shorter, longer in zip(periods, periods[1:], strict=False):
+    for shorter, longer in pairwise(periods):
         if longer % shorter:
             below, above = longer - longer % shorter, longer - longer % shorter + shorter
             other = first[shorter]
@@ -56,7 +58,7 @@ def check_sequence(graph: NestGraph, tokens: int) -> tuple[Diagnostic, ...]:
         if level.in_context and level.reset == "context" and level.period > tokens:
             found.report(
                 "N0406",
-                f"`{level.name}` updates once in {level.period} tokens, but a sequence has {tokens}: it never does",
+                f"`{level.name}` updates once in {level.period} tokens, but a sequence has {tokens}: never",
                 level.clause("every"),
                 f"train on longer sequences, or choose a period of at most {tokens}",
             )

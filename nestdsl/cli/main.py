@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as `| head` does; that is no fault.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLEAN
-    except Exception:  # the one place that turns a fault into exit status 3
+    except Exception:  # noqa: BLE001  the one place that turns a fault into exit status 3
         traceback.print_exc()
         print(
             f"\nThis is a fault of nestdsl {__version__}, not of your program. Please report it with the "

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from nestdsl.library.signatures import (
     LIBRARY,
     REQUIRED,
-    ArgumentSpec,
     Arguments,
+    ArgumentSpec,
     Function,
     Kind,
     Place,

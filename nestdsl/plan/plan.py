@@ -171,7 +171,7 @@ class InputPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled model. `bodies` holds each distinct body once, parts before wholes; the last is the model."""
+    """A compiled model. `bodies` holds each distinct body once, parts before wholes; the last is the whole."""
 
     format: int
     model: str

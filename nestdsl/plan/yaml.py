@@ -28,7 +28,7 @@ def to_yaml(plan: Plan) -> str:
 def from_yaml(text: str) -> Plan:
     """The plan that a text holds; raises NestError N0502 if it holds none of this format."""
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader, in C where there is one
     except yaml.YAMLError as error:
         raise _unreadable(f"it is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -35,10 +35,20 @@ class Block(nn.Module):
         }
         for name in self.blocks:
             block = getattr(self, name)
-            copies = isinstance(block, nn.ModuleList)
-            parts = [part.initial(batch, device, dtype) for part in (block if copies else [block])]
-            state[name] = parts if copies else parts[0]
+            if isinstance(block, nn.ModuleList):
+                state[name] = [part.initial(batch, device, dtype) for part in blocks_of(block)]
+            else:
+                state[name] = block.initial(batch, device, dtype)
         return state
+
+
+def blocks_of(part: Block | nn.ModuleList) -> list[Block]:
+    """A block alone, or the copies in a list."""
+    if isinstance(part, Block):
+        return [part]
+    copies = list(part)
+    assert all(isinstance(copy, Block) for copy in copies)
+    return copies  # type: ignore[return-value]  # just asserted
 
 
 class Run:
@@ -50,8 +60,8 @@ class Run:
     def copies(self, copies: nn.ModuleList, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
         """The copies of a repeat, one after the other."""
         next_state: list[State] = []
-        for copy, copy_state in zip(copies, state, strict=True):
-            x, copy_next = self.block(copy, x, copy_state)  # type: ignore[arg-type]
+        for copy, copy_state in zip(blocks_of(copies), state, strict=True):
+            x, copy_next = self.block(copy, x, copy_state)
             next_state.append(copy_next)
         return x, next_state
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.block import Block, CompiledRun, Pass, Run, State
+from nestdsl.runtime.block import Block, CompiledRun, Pass, Run, State, blocks_of
 
 _RECOMPILE_LIMIT = 64
 """How many shapes and modes one body may be compiled for before that is an error."""
@@ -35,8 +35,7 @@ def _units(blocks: Iterable[Block]) -> set[type[Block]]:
 
 def _parts(block: Block) -> Iterable[Block]:
     for name in block.blocks:
-        part = getattr(block, name)
-        yield from part if isinstance(part, nn.ModuleList) else [part]
+        yield from blocks_of(getattr(block, name))
 
 
 def _compile(unit: type[Block]) -> Callable[[Block, Tensor, State], Pass]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.runtime.block import Block, Run, State
@@ -28,7 +28,7 @@ class NestModule(Block):
     run: Run
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output] and the state."""
+        """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output], state."""
         if state is None:
             return self.run.block(self, x, self.init_state(x.shape[0]))
         return Run().block(self, x, state)
@@ -76,7 +76,7 @@ class NestModule(Block):
 
 def _batch(state: Any) -> int:
     """The number of sequences of a state: the first extent of its tensors."""
-    leaves = torch.utils._pytree.tree_leaves(state)
+    leaves = tree_leaves(state)
     return next((leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim > 1), 1)
 
 

@@ -36,7 +36,8 @@ def verify_model(plan: Plan, tokens: int = 24) -> str:
     gradients = _gradients(compiled, x)
     for name, gradient in _gradients(eager, x).items():
         _compare(gradients[name], gradient, f"compiled and eager gradients of `{name}` are equal")
-    return f"{plan.model}: verified, {plan.costs.parameters:,} weights; compiled equals eager in value and gradient"
+    weights = f"{plan.costs.parameters:,} weights"
+    return f"{plan.model}: verified, {weights}; compiled equals eager in value and gradient"
 
 
 def _sample(plan: Plan, tokens: int) -> Tensor:

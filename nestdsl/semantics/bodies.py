@@ -161,7 +161,7 @@ class Body:
             return ConstantName(self._index)
         found = self.module.find(name)
         if found and isinstance(found[1], ast.Param):
-            return ConstantName(self.parameters.value(*found))
+            return ConstantName(self.parameters.value(found[0], found[1]))
         if found is None and name in self.module.broken:
             return Poisoned()
         return None

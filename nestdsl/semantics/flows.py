@@ -365,7 +365,8 @@ class FlowElaborator:
         """All elements of an array on the same input, added [E74]."""
         matched = match_arguments(call, ("levels",), "`parallel`", self.diagnostics)
         argument = matched.get("levels")
-        meaning = self.body.meaning(argument.value.text) if argument and _is_name(argument.value) else None
+        name = argument.value if argument else None
+        meaning = self.body.meaning(name.text) if isinstance(name, ast.Name) else None
         if isinstance(meaning, Poisoned):
             return UNKNOWN
         if not isinstance(meaning, LevelName) or not meaning.is_array:
@@ -406,10 +407,6 @@ class FlowElaborator:
             self.body.shared.feed(stage.entry, flow)
             flow = stage.exit
         return FlowName(flow)
-
-
-def _is_name(expression: ast.Expression) -> bool:
-    return isinstance(expression, ast.Name)
 
 
 def _result(operand: Operand) -> Result:

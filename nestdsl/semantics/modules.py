@@ -142,15 +142,14 @@ class _Loader:
             )
             return None
         try:
-            shown = str(Path(module.source.name).parent / use.module)
-            source = read_source(path, shown)
+            text = read_source(path).text
         except NestError as error:
             missing(
                 f"`{use.module}` cannot be used: {error.diagnostics[0].message}",
                 "check the path: it is taken from the folder of this file",
             )
             return None
-        return source, str(path)
+        return Source(text, str(Path(module.source.name).parent / use.module), path), str(path)
 
 
 def report_twice(diagnostics: Diagnostics, name: ast.Name, first: Span) -> None:

@@ -69,7 +69,7 @@ class FileParameters:
         """A name where only `param`s of the file can stand."""
         found = module.find(name.text)
         if found and isinstance(found[1], ast.Param):
-            return self.value(*found)
+            return self.value(found[0], found[1])
         if found is None and (module.is_partial or name.text in module.broken):
             return UNKNOWN
         known = list(module.known_names())

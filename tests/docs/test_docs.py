@@ -22,7 +22,9 @@ PROGRAMS = sorted([*(ROOT / "examples").rglob("*.nest"), *(ROOT / "nestdsl" / "l
 def fences(language: str) -> list[tuple[str, str]]:
     found = []
     for document in DOCUMENTS:
-        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", document.read_text("utf-8"), re.S)):
+        for number, text in enumerate(
+            re.findall(rf"```{language}\n(.*?)```", document.read_text("utf-8"), re.S)
+        ):
             found.append((f"{document.name}-{number}", text))
     return found
 

@@ -20,7 +20,7 @@ LAYERS: dict[str, type] = {
 """Kinds that are read as a layer: `module(x)`, or `module(x, state)` where they keep state."""
 
 MEMORIES: dict[str, type] = {"attention": Attention, "matrix": Matrix}
-"""Kinds that learn `key -> value` in context: `learn(key, value, state, ...)`, then `read(context, query)`."""
+"""Kinds that learn `key -> value` in context: `learn(key, value, state, ...)`, `read(context, query)`."""
 
 __all__ = [
     "LAYERS",

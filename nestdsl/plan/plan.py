@@ -95,7 +95,8 @@ class OrderedLevel:
     `modules` are the paths of its copies in the built model. `frequency` is `every token`,
     `every 16 steps`, `every read` (attention) or `never`. Sizes and costs are of one copy; what
     attention keeps and computes grows with the tokens read, which the last two fields of bytes
-    and of operations count. `learns` is `surprise`, an association, or `nothing`. An optimizer's memory has an `owner`: what it drives.
+    and of operations count. `learns` is `surprise`, an association, or `nothing`. An optimizer's
+    memory has an `owner`: what it drives.
     """
 
     name: str

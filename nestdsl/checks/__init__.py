@@ -1,7 +1,7 @@
 """The checks of a graph, in the order they run: each a small file with one entry function.
 
-A check adds diagnostics. Those in FIRST find cycles, without which sizes can be inferred; WHOLE
-speak about what is missing, and run only where nothing else is wrong.
+A check adds diagnostics. Those in WHOLE speak about what is missing, and run only where nothing
+else is wrong.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from nestdsl.graph.nest import NestGraph
 
 Check = Callable[[NestGraph, Diagnostics], None]
 
-FIRST: tuple[Check, ...] = (check_reads,)
-CHECKS: tuple[Check, ...] = (check_shapes, check_causality, check_clocks, check_clauses, check_optimizers)
+CHECKS: tuple[Check, ...] = (
+    check_reads,
+    check_shapes,
+    check_causality,
+    check_clocks,
+    check_clauses,
+    check_optimizers,
+)
 WHOLE: tuple[Check, ...] = (check_use,)
 
 
 def run_checks(graph: NestGraph, diagnostics: Diagnostics) -> None:
     """Runs every check that this graph can take, and reports all that they find."""
-    before = len(diagnostics)
-    for check in FIRST:
-        check(graph, diagnostics)
-    if len(diagnostics) > before:
-        return
     for check in CHECKS:
         check(graph, diagnostics)
     if not diagnostics.has_errors:

@@ -30,13 +30,11 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
         else:
             _check_surprise(level, diagnostics)
         if "init" in written and level.kind in WITHOUT_START[:2]:
-            _report(level, "init", f"`{level.kind}` always starts as no more than the norm", "", diagnostics)
+            _report(level, "init", f"`{level.kind}` always starts with a scale of 1", "", diagnostics)
         if level.frozen:
             for name in ("every", "optimizer"):
                 if name in written and "frozen" in written:
-                    _report(
-                        level, name, "it is `frozen`: it never updates", "leave one of them out", diagnostics
-                    )
+                    _report(level, name, "a frozen level never updates", "leave one of them out", diagnostics)
 
 
 def _check_attention(level: Level, diagnostics: Diagnostics) -> None:

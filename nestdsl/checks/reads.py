@@ -23,8 +23,11 @@ def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
 
 
 def _report_cycle(graph: NestGraph, cycle: list[tuple[str, ...]], diagnostics: Diagnostics) -> None:
-    flows = [node for edge in cycle if isinstance(node := graph[edge[0]], Flow)]
-    flows.sort(key=lambda flow: flow.span.start)
+    nodes = [node for edge in cycle if isinstance(node := graph[edge[0]], Flow)]
+    flows = [flow for flow in nodes if flow.name != "in" and not flow.name.endswith((".in", ".out"))]
+    flows = flows or nodes
+    first = min(range(len(flows)), key=lambda place: flows[place].span.start)
+    flows = flows[first:] + flows[:first]
     path = " -> ".join(flow.name for flow in [*flows, flows[0]])
     notes = tuple(Note(f"`{flow.name}` is part of it", flow.span) for flow in flows[1:])
     diagnostics.report(

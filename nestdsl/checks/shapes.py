@@ -21,6 +21,10 @@ def check_shapes(graph: NestGraph, diagnostics: Diagnostics) -> None:
     inference = _Inference(graph, diagnostics)
     flows = graph.part(_SIZE_EDGES)
     flows.add_nodes_from(node.id for node in graph.nodes(Input))  # even where nothing reads it
+    if not networkx.is_directed_acyclic_graph(flows):
+        circles = [part for part in networkx.strongly_connected_components(flows) if len(part) > 1]
+        flows.remove_nodes_from([id for part in circles for id in part])
+        flows.remove_edges_from(list(networkx.selfloop_edges(flows)))
     for id in networkx.topological_sort(flows):
         inference.visit(graph[id])
 
@@ -119,13 +123,14 @@ class _Inference:
             return
         heads = dict(level.arguments).get("heads")
         if isinstance(heads, int):
-            fits = self._divides(heads, key, "a key", level.span)
-            if not (self._divides(heads, value, "a value", level.span) and fits):
+            sizes = {key: "keys and values"} if key == value else {key: "keys", value: "values"}
+            fits = [self._divides(heads, size, what, level.span) for size, what in sizes.items()]
+            if not all(fits):
                 return
             if dict(level.arguments).get("rotary") and (key // heads) % 2:
                 self.diagnostics.report(
                     "N0204",
-                    f"rotary positions turn pairs, but the key has {key // heads} numbers for each head",
+                    f"rotary positions turn pairs of numbers, but each head's key has size {key // heads}",
                     level.span,
                     "choose a size that is even for each head, or write `rotary = false`",
                 )

@@ -19,12 +19,18 @@ def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
             continue
         match node:
             case Input():
-                _report(diagnostics, "`out` does not depend on the input", node)
+                how = "read it: `flow out = in -> ...`"
+                _report(diagnostics, "`out` does not depend on the input", node, how)
             case Level(owner=""):
                 _report(diagnostics, f"nothing reads the level `{_written_name(graph, node)}`", node)
             case Flow(name="in") if f"{node.scope}.out" in used:
                 block = graph.scopes[node.scope].block
-                _report(diagnostics, f"`{block}` makes nothing of what is piped into it", node)
+                _report(
+                    diagnostics,
+                    f"`{block}` makes nothing of what is piped into it",
+                    node,
+                    "read `in` in the block, or add its result instead of piping",
+                )
             case Flow() if node.name not in ("in", "out") and not node.name.endswith((".in", ".out")):
                 _report(diagnostics, f"nothing uses the flow `{node.name}`", node)
     reached = reached_levels(graph)
@@ -34,8 +40,8 @@ def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
             _check_reached(graph, level, diagnostics)
 
 
-def _report(diagnostics: Diagnostics, message: str, node: Input | Flow | Level) -> None:
-    diagnostics.report("N0304", message, node.span, "use it on the way to `out`, or remove it")
+def _report(diagnostics: Diagnostics, message: str, node: Input | Flow | Level, hint: str = "") -> None:
+    diagnostics.report("N0304", message, node.span, hint or "use it on the way to `out`, or remove it")
 
 
 def _written_name(graph: NestGraph, level: Level) -> str:

@@ -26,14 +26,14 @@ def match_arguments(
                 "N0103",
                 f"{what} {takes}; this is one too many",
                 argument.span,
-                f"its arguments are {listed(names)}" if names else f"write `{call.function.text}` alone",
+                _its_arguments(names) if names else f"write `{call.function.text}` alone",
             )
         elif name in matched:
             diagnostics.report(
                 "N0103", f"{what} is given `{name}` twice", argument.span, "leave one of them out"
             )
         elif name not in names:
-            otherwise = f"its arguments are {listed(names)}" if names else "it takes no arguments"
+            otherwise = _its_arguments(names) if names else "it takes no arguments"
             diagnostics.report(
                 "N0103",
                 f"{what} has no argument `{name}`",
@@ -45,6 +45,10 @@ def match_arguments(
         if name in free:
             free.remove(name)
     return matched
+
+
+def _its_arguments(names: Sequence[str]) -> str:
+    return f"its arguments are {listed(names)}" if len(names) > 1 else f"its argument is {listed(names)}"
 
 
 def bind(
@@ -98,13 +102,13 @@ def check_argument(spec: ArgumentSpec, value: object, span: Span, diagnostics: D
                 diagnostics.report("N0202", f"{wanted}, not {describe(value)}", span, "write a whole number")
                 return False
             assert isinstance(value, int | float)
-            if value != int(value) or value < (spec.minimum or 0):
-                least = "positive" if spec.minimum == 1 else f"at least {spec.minimum or 0:g}"
+            if value != int(value) or value < (value if spec.minimum is None else spec.minimum):
+                sign = "" if spec.minimum is None else "positive "
                 diagnostics.report(
                     "N0202",
-                    f"{wanted}, {least}; this is {describe(value)}",
+                    f"`{spec.name}` is a {sign}whole number; this is {describe(value)}",
                     span,
-                    _whole_hint(value),
+                    whole_hint(value),
                 )
                 return False
             return _in_range(spec, value, span, diagnostics)
@@ -145,8 +149,9 @@ def _exact(type: Type, value: int | float | bool | str) -> Value:
             return value
 
 
-def _whole_hint(value: int | float) -> str:
-    if value != int(value):
+def whole_hint(value: object) -> str:
+    """What to write instead of a value that is no positive whole number."""
+    if isinstance(value, float) and value > 1:
         return f"write {int(value)} or {int(value) + 1}, or make the division come out whole"
     return "write a positive whole number"
 

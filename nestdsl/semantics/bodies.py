@@ -9,7 +9,7 @@ from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Read, Scope, Unit
 from nestdsl.library.signatures import LIBRARY, Kind, Value
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_LEVELS
-from nestdsl.semantics.arguments import bind, match_arguments
+from nestdsl.semantics.arguments import bind, match_arguments, whole_hint
 from nestdsl.semantics.clauses import ClauseReader, Clauses, collect, is_surprise, places
 from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.modules import Module, report_twice
@@ -26,7 +26,7 @@ from nestdsl.semantics.scope import (
     Shared,
     Stage,
 )
-from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
+from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
@@ -105,7 +105,7 @@ class Body:
                         self.shared.graph.add(Flow(self.prefix + name.text, self.scope.id, name.text, span))
                 case ast.Level(name):
                     if self._is_new(name, is_level=True):
-                        self._names[name.text] = Poisoned()
+                        self._names[name.text] = LevelName((), False)
                 case ast.Broken(str() as name, _) if name not in self._names:
                     self._names[name] = Poisoned()
                 case ast.Default(clauses, span):
@@ -159,25 +159,32 @@ class Body:
             return self._names[name]
         if name == "index" and self._index is not None:
             return ConstantName(self._index)
-        found = self.module.find(name)
+        found = self.find(name)
         if found and isinstance(found[1], ast.Param):
             return ConstantName(self.parameters.value(found[0], found[1]))
         if found is None and name in self.module.broken:
             return Poisoned()
         return None
 
+    def find(self, name: str) -> tuple[Module, ast.Declaration] | None:
+        """What the file declares or imports by a name. A model hides nothing: no body can use it."""
+        found = self.module.find(name)
+        if found and isinstance(found[1], ast.Model) and (name in LIBRARY.kinds or name in LIBRARY.functions):
+            return None
+        return found
+
     def is_declared(self, name: str) -> bool:
         """True if the file declares or imports the name, which then hides the library's."""
-        return self.module.find(name) is not None
+        return self.find(name) is not None
 
     def makes_levels(self, name: str) -> bool:
         """True for a kind or a block."""
-        found = self.module.find(name)
+        found = self.find(name)
         return isinstance(found[1], ast.Block) if found else name in LIBRARY.kinds
 
     def describe_name(self, name: str) -> str | None:
         """What a name of the file or library is, for messages; None if nothing has it."""
-        found = self.module.find(name)
+        found = self.find(name)
         if found:
             return {ast.Block: "a block", ast.Optimizer: "an optimizer", ast.Model: "a model"}.get(
                 type(found[1]), "a parameter"
@@ -222,7 +229,12 @@ class Body:
                 return UNKNOWN
         thing = self.describe_name(name.text)
         if thing:
-            self.diagnostics.report("N0104", f"`{name.text}` is {thing}, not a value", name.span)
+            self.diagnostics.report(
+                "N0104",
+                f"`{name.text}` is {thing}, not a value",
+                name.span,
+                "a number, a parameter or arithmetic on them is needed here",
+            )
             return UNKNOWN
         return self.unknown_name(name)
 
@@ -249,10 +261,18 @@ class Body:
     def _level(self, level: ast.Level) -> None:
         if self._spans.get(level.name.text) != level.name.span:
             return
+        elements = self._elements(level)
+        self._index = None
+        self._names[level.name.text] = (
+            Poisoned() if elements is None else LevelName(elements, level.count is not None)
+        )
+
+    def _elements(self, level: ast.Level) -> tuple[tuple[Stage, ...], ...] | None:
+        """For each element of an array (one if it is none) its copies; None after a mistake."""
         count = self._copies(level.count, "an array")
         copies = self._copies(level.repeat, "a repeat")
         if count is None or copies is None:
-            return
+            return None
         own = collect(level.clauses, self.diagnostics)
         name = level.name.text
         elements: list[tuple[Stage, ...]] = []
@@ -265,12 +285,10 @@ class Body:
                 declared = f"{base}[*]" if level.repeat is not None else base
                 stage = self._stage(level.kind, local, declared, own, (copy, copies), level.span)
                 if stage is None:
-                    self._index = None
-                    return
+                    return None
                 stages.append(stage)
             elements.append(tuple(stages))
-        self._index = None
-        self._names[name] = LevelName(tuple(elements), level.count is not None)
+        return tuple(elements)
 
     def _copies(self, expression: ast.Expression | None, what: str) -> int | None:
         if expression is None:
@@ -281,9 +299,9 @@ class Body:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             self.diagnostics.report(
                 "N0202",
-                f"the number of copies of {what} is a positive whole number",
+                f"the number of copies of {what} is a positive whole number; this is {describe(value)}",
                 expression.span,
-                "write a whole number of at least 1",
+                whole_hint(value),
             )
             return None
         if value > MAX_LEVELS:
@@ -298,7 +316,7 @@ class Body:
         self, call: ast.Call, local: str, declared: str, own: Clauses, copy: tuple[int, int], span: Span
     ) -> Stage | None:
         name = call.function.text
-        found = self.module.find(name)
+        found = self.find(name)
         if found and isinstance(found[1], ast.Block):
             return self._block(*found, call, local, declared, own, copy, span)
         kind = LIBRARY.kinds.get(name) if found is None else None
@@ -333,11 +351,17 @@ class Body:
         return Stage(level=level.id)
 
     def _no_kind(self, name: ast.Name) -> None:
-        thing = (
-            "a value" if isinstance(self.meaning(name.text), ConstantName) else self.describe_name(name.text)
-        )
-        if isinstance(self.meaning(name.text), Poisoned):
-            return
+        match self.meaning(name.text):
+            case Poisoned():
+                return
+            case ConstantName():
+                thing = "a value"
+            case LevelName():
+                thing = "a level"
+            case FlowName():
+                thing = "a flow"
+            case None:
+                thing = self.describe_name(name.text)
         if thing:
             self.diagnostics.report(
                 "N0104",
@@ -516,6 +540,8 @@ class Body:
                     period = reader.period(clause)
                     if period:
                         changes["period"], changes["unit"] = period
+                    elif changes.get("learning") is Learning.ASSOCIATION:
+                        changes["period"], changes["unit"] = 1, Unit.TOKEN  # no second mistake
                     changes["chunk"] = reader.chunk(clause) or (period[0] if period else 1)
                     continue
                 case ast.OptimizerClause(call):

@@ -68,6 +68,10 @@ def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
     return found
 
 
+def _available() -> list[str]:
+    return [name for name, signature in LIBRARY.optimizers.items() if signature.is_available]
+
+
 def is_surprise(learn: ast.Clause) -> bool:
     """True for `learn surprise`."""
     match learn:
@@ -105,7 +109,8 @@ class ClauseReader:
         return None if every.chunk is None else self._whole(_CHUNK, every.chunk)
 
     def _unit(self, every: ast.Every, units: Sequence[Unit]) -> Unit | None:
-        choice = " or ".join(f"`every {every.count.span.text} {unit.value}s`" for unit in units)
+        count = every.count.span.text
+        choice = " or ".join(f"`every {count} {unit.value}{'s' * (count != '1')}`" for unit in units)
         if every.unit is None:
             self.diagnostics.report(
                 "N0401",
@@ -146,7 +151,7 @@ class ClauseReader:
             self._not_yet(
                 f"the optimizer `{name}` is written in the language; this compiler cannot run such yet",
                 call.span,
-                f"use one of {listed(LIBRARY.optimizers)}",
+                f"use one of {listed(_available())}",
             )
             return None
         signature = LIBRARY.optimizers.get(name)
@@ -156,16 +161,14 @@ class ClauseReader:
                     "N0101",
                     f"there is no optimizer `{name}`",
                     call.function.span,
-                    did_you_mean(
-                        name, LIBRARY.optimizers, f"the optimizers are {listed(LIBRARY.optimizers)}"
-                    ),
+                    did_you_mean(name, LIBRARY.optimizers, f"the optimizers are {listed(_available())}"),
                 )
             return None
         if not signature.is_available:
             self._not_yet(
                 f"the optimizer `{name}` is in the language but not yet in this compiler",
                 call.span,
-                "use `gd(step, retain)`, which it generalises",
+                f"use `gd(step, retain)`: {name} is a further step from there",
             )
             return None
         return signature
@@ -224,7 +227,7 @@ class ClauseReader:
                 "write `init learned`, `init zeros` or `init normal(std)`",
             )
             return None
-        name = self._choice(init.call.function, INITS, "start")
+        name = self._choice(init.call.function, INITS, "init")
         if name is None:
             return None
         bound = self._arguments(init.call, (_STD,) if name == "normal" else ())
@@ -272,12 +275,12 @@ class ClauseReader:
             return name.text
         if name.text in elsewhere:
             self.diagnostics.report(
-                "N0104", f"`{name.text}` is no {what} here", name.span, f"here it is {listed(choices)}"
+                "N0104", f"`{what}` cannot be `{name.text}` here", name.span, f"here it is {listed(choices)}"
             )
             return None
         self.diagnostics.report(
             "N0101",
-            f"there is no {what} `{name.text}`",
+            f"`{what}` cannot be `{name.text}`",
             name.span,
             did_you_mean(name.text, choices, f"it is one of {listed(choices)}"),
         )

@@ -238,9 +238,7 @@ def _train(model: ast.Model, reader: ClauseReader, graph: NestGraph, takes: Take
                 found = reader.period(clause, (Unit.STEP,))
                 period = found[0] if found else 1
                 if clause.chunk is not None:
-                    diagnostics.report(
-                        "N0405", "training has no chunk", clause.chunk.span, "write `every 1 step`"
-                    )
+                    diagnostics.report("N0405", "training has no chunk", clause.chunk.span, "leave it out")
             case ast.OptimizerClause(call):
                 optimizer = reader.optimizer(call)
             case _:

@@ -83,7 +83,9 @@ class FlowElaborator:
             constant = self._operation("constant", (value,), span)
             return constant.id if isinstance(constant, FlowName) else None
         if value is not UNKNOWN:
-            self.diagnostics.report("N0104", f"{what} is a flow, not {describe(value)}", span)
+            self.diagnostics.report(
+                "N0104", f"{what} is a flow, not {describe(value)}", span, "name a flow, such as `in`"
+            )
         return None
 
     def _name(self, name: ast.Name) -> Result:
@@ -128,7 +130,10 @@ class FlowElaborator:
                 operands.append(value)
             else:
                 self.diagnostics.report(
-                    "N0104", f"`{operator}` computes with flows and numbers, not {describe(value)}", span
+                    "N0104",
+                    f"`{operator}` computes with flows and numbers, not {describe(value)}",
+                    span,
+                    "name a flow or write a number",
                 )
                 return UNKNOWN
         return self._operation(_ARITHMETIC[operator], tuple(operands), span)
@@ -250,6 +255,7 @@ class FlowElaborator:
                     "N0104",
                     f"`{function.name}` takes a flow, not {describe(value)}",
                     argument.span,
+                    f"write `{function.name}(in)` or `in -> {function.name}`",
                 )
                 return None, rest
         if len(flows) < (function.flows or 1):
@@ -281,7 +287,7 @@ class FlowElaborator:
                     "N0104",
                     "a flow is piped into a level, kind, function or block",
                     stage.span,
-                    "write `a + b` to add flows, `a -> b -> c` to go on",
+                    "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives",
                 )
                 return UNKNOWN
 
@@ -304,7 +310,7 @@ class FlowElaborator:
                     "N0104",
                     f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
                     call.span,
-                    f"write `+ {name}` to add it" if thing == "a flow" else "",
+                    f"write `+ {name}` to add it, `* {name}` to multiply by it",
                 )
                 return UNKNOWN
             case Poisoned():
@@ -321,6 +327,7 @@ class FlowElaborator:
                 "N0104",
                 f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
                 call.span,
+                "optimizers stand in the clause `optimizer`, parameters in the arguments of a call",
             )
             return UNKNOWN
         stage = self.body.anonymous(call, self._anonymous_name(name))
@@ -397,7 +404,7 @@ class FlowElaborator:
             if stage.read_at is not None:
                 self.diagnostics.report(
                     "N0104",
-                    "this level is made of flows of its own, so it is read in one place only",
+                    "a block, like attention, has flows of its own: it can be read in one place only",
                     span,
                     "declare a second level, or name its result with `flow` and use that",
                     (Note("it is read here first", stage.read_at),),

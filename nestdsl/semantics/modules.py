@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 
 from nestdsl.diagnostics import Diagnostics, NestError, Note
 from nestdsl.limits import MAX_MODULES
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.names import did_you_mean, listed, nearest
 from nestdsl.source import Source, Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
@@ -92,7 +93,12 @@ class _Loader:
             module.is_partial = True
             return
         if key not in self.loaded and len(self.loaded) >= MAX_MODULES:
-            self.diagnostics.report("N0004", f"a program may use at most {MAX_MODULES} files", use.span)
+            self.diagnostics.report(
+                "N0004",
+                f"a program may use at most {MAX_MODULES} files",
+                use.span,
+                "put several files into one",
+            )
             module.is_partial = True
             return
         used = self.loaded.get(key) or self.load(source, key)
@@ -144,12 +150,20 @@ class _Loader:
         try:
             text = read_source(path).text
         except NestError as error:
-            missing(
-                f"`{use.module}` cannot be used: {error.diagnostics[0].message}",
-                "check the path: it is taken from the folder of this file",
-            )
+            # What was written says more than where that is on this machine.
+            why = error.diagnostics[0].message.replace(repr(str(path)), f"`{use.module}`")
+            missing(why, _nearest_file(use, path) or "the path is taken from the folder of this file")
             return None
         return Source(text, str(Path(module.source.name).parent / use.module), path), str(path)
+
+
+def _nearest_file(use: ast.Use, path: Path) -> str:
+    """A hint that names a program beside the one that is missing."""
+    if path.exists() or not path.parent.is_dir():
+        return ""
+    beside = (other.stem for other in islice(path.parent.glob("*.nest"), MAX_MODULES))
+    match = nearest(path.stem, beside)
+    return f'did you mean "{Path(use.module).with_name(f"{match}.nest")}"?' if match else ""
 
 
 def report_twice(diagnostics: Diagnostics, name: ast.Name, first: Span) -> None:

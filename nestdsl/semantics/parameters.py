@@ -56,7 +56,8 @@ class FileParameters:
 
     def _circle(self, param: ast.Param) -> str:
         names = [other.name.text for other in self.open]
-        return " -> ".join([*names[names.index(param.name.text) :], param.name.text])
+        circle = [*names[names.index(param.name.text) :], param.name.text]
+        return " needs ".join(f"`{name}`" for name in circle)
 
     def override_value(self, override: Override, module: Module) -> Constant | Unknown:
         if isinstance(override, int | float):
@@ -77,7 +78,9 @@ class FileParameters:
             "N0101" if found is None else "N0104",
             f"unknown name `{name.text}`" if found is None else f"`{name.text}` is not a parameter",
             name.span,
-            did_you_mean(name.text, known, f"declare it: `param {name.text} = ...`"),
+            did_you_mean(name.text, known, f"declare it: `param {name.text} = ...`")
+            if found is None
+            else "a parameter's value is a number, another parameter or arithmetic on them",
         )
         return UNKNOWN
 

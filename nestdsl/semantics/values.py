@@ -76,7 +76,7 @@ class Arithmetic:
         except ValueError:
             self.diagnostics.report(
                 "N0203",
-                f"{describe(left)} ** {describe(right)} is not a real number",
+                f"({describe(left)}) ** {describe(right)} is not a real number",
                 span,
                 "a negative number takes only whole powers",
             )
@@ -95,7 +95,9 @@ class Arithmetic:
             self._too_large(span)
             return UNKNOWN
         except ValueError:
-            self.diagnostics.report("N0203", f"`{name}({describe(value)})` is not a real number", span)
+            self.diagnostics.report(
+                "N0203", f"`{name}({describe(value)})` is not a real number", span, "give it a larger number"
+            )
             return UNKNOWN
         return self.bounded(int(result) if float(result).is_integer() else result, span)
 
@@ -109,7 +111,7 @@ class Arithmetic:
     def _too_large(self, span: Span | None) -> None:
         self.diagnostics.report(
             "N0004",
-            f"this number is beyond the limit of {MAX_WHOLE:,} for whole numbers (1e308 for others)",
+            f"this number is too large: whole numbers go to {MAX_WHOLE:,}, others to 1e308",
             span,
             "use a smaller number",
         )
@@ -167,7 +169,12 @@ def fold(expression: ast.Expression, lookup: Lookup, diagnostics: Diagnostics) -
                 assert isinstance(value, int | float)
                 return arithmetic.call(function, name, value, span)
             if value is not UNKNOWN:
-                diagnostics.report("N0104", f"`{name}` takes a number here, not {describe(value)}", span)
+                diagnostics.report(
+                    "N0104",
+                    f"`{name}` takes a number here, not {describe(value)}",
+                    span,
+                    "write a number or the name of a parameter that is one",
+                )
             return UNKNOWN
         case _:
             diagnostics.report(

@@ -1,0 +1,126 @@
+"""The order of levels (Definition 2): the reference decompositions of FACTS A11, and what they leave open."""
+
+import pytest
+
+from tests.semantics.programs import model, ranks
+
+LAYER = "level w = linear\nflow out = in -> w\ntrain {{ objective mse  {} }}"
+
+
+def test_one_layer_with_gradient_descent_is_one_level():
+    assert ranks(model(LAYER.format("optimizer sgd"))) == [{"w"}]
+
+
+def test_momentum_is_faster_than_the_weights():
+    assert ranks(model(LAYER.format("optimizer sgd(momentum = 0.9)"))) == [{"@train.sgd.m"}, {"w"}]
+
+
+def test_the_moments_of_adam_are_one_level():
+    assert ranks(model(LAYER.format("optimizer adamw"))) == [{"@train.adamw.m", "@train.adamw.v"}, {"w"}]
+
+
+def test_the_momentum_of_muon_is_faster_than_the_weights():
+    assert ranks(model(LAYER.format("optimizer muon"))) == [{"@train.muon.m"}, {"w"}]
+
+
+LINEAR_ATTENTION = """
+flow k = in -> linear
+flow v = in -> linear
+flow q = in -> linear
+level memory = matrix { learn k -> v  objective dot  every 1 token }
+flow out = q -> memory
+"""
+PROJECTIONS = {"k.linear", "v.linear", "q.linear"}
+
+
+def test_linear_attention():
+    assert ranks(model(LINEAR_ATTENTION + "train { optimizer sgd }")) == [{"memory"}, PROJECTIONS]
+
+
+def test_linear_attention_with_momentum():
+    text = model(LINEAR_ATTENTION + "train { optimizer sgd(momentum = 0.9) }")
+    assert ranks(text) == [{"memory"}, {"@train.sgd.m"}, PROJECTIONS]
+
+
+def test_transformer_block():
+    block = "flow h = in + (in -> rms_norm -> attend)\nflow out = h + (h -> rms_norm -> think)"
+    text = model(f"level attend = attention(2)\nlevel think = mlp\n{block}\ntrain {{ optimizer sgd }}")
+    attention, *rest = ranks(text)
+    assert attention == {"attend"}
+    assert rest == [
+        {f"attend.{part}" for part in ("query", "key", "value", "output")}
+        | {"think", "h.rms_norm", "out.rms_norm"}
+    ]
+
+
+def test_hope():
+    """Memories, then levels by frequency, then what never moves; optimizer states beside what they drive."""
+    text = model(
+        LINEAR_ATTENTION.replace("flow out = q -> memory", "flow h = q -> memory")
+        + "level cms[3] = mlp { every 4 ** index steps }\nlevel fixed = linear { frozen init normal(1) }\n"
+        "flow out = h -> cms -> fixed\ntrain { optimizer sgd(momentum = 0.9) }"
+    )
+    assert ranks(text) == [
+        {"memory"},
+        {"@train.sgd.m"}, {"cms[0]", *PROJECTIONS},
+        {"@train.sgd[4].m"}, {"cms[1]"},
+        {"@train.sgd[16].m"}, {"cms[2]"},
+        {"fixed"},
+    ]  # fmt: skip
+
+
+MEMORY = "level {} = matrix {{ learn {} -> in  every {}  read {} }}\n"
+
+
+def test_stacked_memories_wait_for_what_they_read():
+    first, second = MEMORY.format("a", "in", "1 token", "after"), MEMORY.format("b", "(in -> a)", "1 token", "after")
+    assert ranks(model(f"{first}{second}flow out = in -> b\ntrain {{ optimizer sgd }}")) == [{"a"}, {"b"}]
+    beside = MEMORY.format("b", "in", "1 token", "after")
+    assert ranks(model(f"{first}{beside}flow out = (in -> a) + (in -> b)\ntrain {{ optimizer sgd }}")) == [
+        {"a", "b"}
+    ]
+
+
+@pytest.mark.parametrize("read", ["before", "anchor"])
+def test_a_read_of_an_earlier_state_does_not_wait(read):
+    first, second = MEMORY.format("a", "in", "1 token", read), MEMORY.format("b", "(in -> a)", "1 token", read)
+    assert ranks(model(f"{first}{second}flow out = in -> b\ntrain {{ optimizer sgd }}")) == [{"a", "b"}]
+
+
+def test_frequency_comes_before_need():
+    first, second = MEMORY.format("a", "in", "4 tokens", "after"), MEMORY.format("b", "(in -> a)", "1 token", "after")
+    assert ranks(model(f"{first}{second}flow out = in -> b\ntrain {{ optimizer sgd }}")) == [{"b"}, {"a"}]
+
+
+def test_a_generated_step_is_a_need():
+    text = model(
+        MEMORY.format("a", "in", "1 token", "after")
+        + "level b = matrix { learn in -> in  every 1 token  optimizer gd(step = gate) }\n"
+        "flow gate = in -> a -> linear(1) -> sigmoid\nflow out = in -> b\ntrain { optimizer sgd }"
+    )
+    assert ranks(text) == [{"a"}, {"b"}, {"gate.linear"}]
+
+
+def test_copies_share_a_rank_though_each_reads_the_one_before():
+    block = "block layer { level m = matrix { learn in -> in  every 1 token }\n flow out = in -> m -> linear }"
+    for count in (1, 2, 5):
+        text = model(f"level s = layer repeat {count}\nflow out = in -> s\ntrain {{ optimizer sgd }}", block)
+        assert ranks(text) == [{"s[*].m"}, {"s[*].out.linear"}]
+
+
+def test_the_elements_of_an_array_wait_for_one_another():
+    block = "block layer { level m = matrix { learn in -> in  every 1 token }\n flow out = in -> m }"
+    text = model("level s[3] = layer\nflow out = in -> s\ntrain { optimizer sgd }", block)
+    assert ranks(text) == [{"s[0].m"}, {"s[1].m"}, {"s[2].m"}]
+
+
+def test_attention_on_attention():
+    text = model("flow out = in -> attention(2) -> attention(2)\ntrain { optimizer sgd }")
+    first, second, projections = ranks(text)
+    assert (first, second) == ({"out.attention"}, {"out.attention_2"})
+    assert len(projections) == 8
+
+
+def test_what_is_frozen_comes_last_whatever_it_reads():
+    text = model("level f = linear { frozen init normal(1) }\nlevel w = linear\nflow out = in -> f -> w\ntrain { optimizer sgd }")
+    assert ranks(text) == [{"w"}, {"f"}]

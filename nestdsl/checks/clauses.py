@@ -7,6 +7,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Learning, Level, Unit
 from nestdsl.library.signatures import LIBRARY
 
+_ONLY_OF_ASSOCIATION = ("objective", "read", "chunk")
 _OF_ASSOCIATION = {
     "objective": "it learns from the surprise of the whole model",
     "read": "its state does not change while a sequence is read",
@@ -19,7 +20,16 @@ WITHOUT_START = ("rms_norm", "layer_norm", "attention")
 
 
 def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    has_segments = any(level.learns_surprise_in_context for level in graph.levels())
     for level in graph.levels():
+        if level.gradient == "truncated(1)" and not level.learns_surprise_in_context and not has_segments:
+            _report(
+                level,
+                "gradient",
+                "a graph is cut where segments end, and no level learns from surprise in context",
+                "leave it out",
+                diagnostics,
+            )
         if level.owner:
             continue
         written = dict(level.written)
@@ -39,6 +49,8 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
 
 def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
     for name in dict(level.written):
+        if name == "gradient" and level.gradient != "stop":
+            continue
         if name != "learn":
             _report(
                 level,
@@ -67,16 +79,16 @@ def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
 
 
 def _check_surprise(level: Level, diagnostics: Diagnostics) -> None:
-    if level.unit is Unit.TOKEN and not level.frozen:
+    in_context = level.learns_surprise_in_context
+    if in_context and level.gradient == "truncated(1)":
         diagnostics.report(
             "N0407",
-            f"`{level.name}` learns from surprise in context; this compiler cannot run such levels yet",
-            level.clause("every"),
-            f"write `every {level.period} steps`, which changes it across sequences",
+            f"`{level.name}` differentiates through its last update only, which this compiler cannot run yet",
+            level.clause("gradient"),
+            "write `gradient stop` or `gradient through`",
         )
-        return
     for name in dict(level.written):
-        if name in _OF_ASSOCIATION:
+        if name in (_ONLY_OF_ASSOCIATION if in_context else _OF_ASSOCIATION):
             _report(
                 level,
                 name,

@@ -17,6 +17,8 @@ def check_optimizers(graph: NestGraph, diagnostics: Diagnostics) -> None:
             continue
         if level.learning is Learning.ASSOCIATION:
             _check_in_context(level.optimizer, level.name, diagnostics)
+        elif level.learns_surprise_in_context:
+            _check_surprised(level.optimizer, level.name, diagnostics)
         else:
             _check_across(level.optimizer, f"`{level.name}`", diagnostics)
 
@@ -29,6 +31,16 @@ def _check_across(optimizer: OptimizerUse, what: str, diagnostics: Diagnostics) 
             f"`{optimizer.name}` moves a memory while a sequence is read; it cannot drive {what}",
             optimizer.span,
             f"use one of {listed(others)}",
+        )
+
+
+def _check_surprised(optimizer: OptimizerUse, name: str, diagnostics: Diagnostics) -> None:
+    for argument, _ in optimizer.flows:
+        diagnostics.report(
+            "N0404",
+            f"`{argument}` of `{name}` is one number: the level moves once in many tokens",
+            optimizer.span,
+            f"write a number, such as `{argument} = 0.1`",
         )
 
 

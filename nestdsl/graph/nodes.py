@@ -153,6 +153,11 @@ class Level:
         """True if each sequence has its own state, which changes while it is read."""
         return self.unit is Unit.TOKEN and not self.frozen
 
+    @property
+    def learns_surprise_in_context(self) -> bool:
+        """True for a level of the continuum memory system: weights of each sequence's own [E71]."""
+        return self.in_context and self.learning is Learning.SURPRISE
+
     def clause(self, name: str) -> Span:
         """Where the program says this clause, or else where the level stands."""
         return dict(self.written).get(name, self.span)

@@ -13,7 +13,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operand, Operation, Read, Scope
 from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs
+from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, OptimizerPlan, Pairs, SurprisePlan
 
 _RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 
@@ -204,7 +204,7 @@ def level_plan(graph: NestGraph, level: Level, attribute: str) -> LevelPlan:
             ("read", level.read),
             ("period", level.period),
             ("chunk", level.chunk),
-            ("gradient", level.gradient),
+            ("gradient", "stop" if level.gradient == "stop" else "through"),
         ]
     if not kind.is_nonparametric and (level.init.kind != "learned"):
         options.append(("init", level.init.kind))
@@ -218,10 +218,21 @@ def level_plan(graph: NestGraph, level: Level, attribute: str) -> LevelPlan:
         arguments=level.arguments,
         input_size=input_size,
         output_size=output_size,
-        stateful=association or (not kind.is_memory and bool(kind.state(dict(level.arguments), 1, 1))),
+        stateful=association
+        or level.learns_surprise_in_context
+        or (not kind.is_memory and bool(kind.state(dict(level.arguments), 1, 1))),
         association=association,
+        gradient=level.gradient,
+        surprise=_surprise(graph, level),
         options=tuple(options),
     )
+
+
+def _surprise(graph: NestGraph, level: Level) -> SurprisePlan | None:
+    if not level.learns_surprise_in_context:
+        return None
+    optimizer = level.optimizer or graph.train.optimizer
+    return SurprisePlan(level.period, OptimizerPlan(optimizer.name, optimizer.arguments), level.gradient)
 
 
 def _run_order(graph: NestGraph) -> list[str]:

@@ -28,6 +28,12 @@ def level_state(graph: NestGraph, level: Level) -> tuple[int, int]:
     if kind.is_memory and level.learning is not Learning.ASSOCIATION:
         return 0, 0
     arguments, sizes = dict(level.arguments), graph.level_sizes[level.id]
+    if level.learns_surprise_in_context:
+        own = graph.train.optimizer if level.optimizer is None else level.optimizer
+        remembered = len(LIBRARY.optimizers[own.name].memories(dict(own.arguments)))
+        # Each sequence has its weights, the gradient that gathers, and the optimizer's memories.
+        weights = (2 + remembered) * level_parameters(graph, level)
+        return (weights + count(kind.state(arguments, *sizes))) * BYTES, 0
     # A memory that is read at its anchor keeps that too; one with a period gathers its gradient.
     states = 2 if kind.is_memory and (level.read == "anchor" or level.period > 1) else 1
     return (

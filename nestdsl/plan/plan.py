@@ -17,11 +17,25 @@ Pairs = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class SurprisePlan:
+    """How a level learns from surprise in context: once in `period_tokens`, each sequence for itself.
+
+    `gradient` says whether the outer levels differentiate through its updates: `stop` or `through`.
+    """
+
+    period_tokens: int
+    optimizer: OptimizerPlan
+    gradient: str
+
+
+@dataclass(frozen=True, slots=True)
 class LevelPlan:
     """How to build one level of a body.
 
-    `association` is True for a memory that learns `key -> value` in context. `attribute` is its
-    name in generated code and in the names of its weights.
+    `association` is True for a memory that learns `key -> value` in context; `gradient` is how
+    far the outer levels differentiate through what it learns. `surprise` is there for a level
+    that learns from surprise in context. `attribute` is its name in generated code and in the
+    names of its weights.
     """
 
     name: str
@@ -32,6 +46,8 @@ class LevelPlan:
     output_size: int
     stateful: bool = False
     association: bool = False
+    gradient: str = "through"
+    surprise: SurprisePlan | None = None
     options: Pairs = ()
     """For a memory: objective, read, period, chunk, gradient. For all: init, init_std."""
 
@@ -124,8 +140,8 @@ class OrderedLevel:
 class Clock:
     """All periods: who updates when, and after how many tokens the runtime must stop.
 
-    `tokens` and `steps` map each period to the declared levels that have it. `segment` is the
-    longest period in tokens, 1 if no level has one.
+    `tokens` and `steps` map each period to the declared levels that have it. `segment_tokens` is the
+    shortest period of a level that learns from surprise in context, 0 if there is none.
     """
 
     segment_tokens: int

@@ -14,6 +14,8 @@ from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.runtime.block import Block, Run, State
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.memory import require_memory
+from nestdsl.runtime.surprise.learn import Graph, plastic_levels, training_loss
+from nestdsl.runtime.surprise.reading import read_and_learn
 
 
 class NestModule(Block):
@@ -27,8 +29,15 @@ class NestModule(Block):
     plan: Plan
     run: Run
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output], state."""
+    def forward(self, x: Tensor, state: State | None = None, *, learn: bool = False) -> tuple[Tensor, State]:
+        """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output], state.
+
+        With `learn`, levels that learn from surprise in context do so from the ids as they come,
+        as in training; without, they are read as they stand. Memories always learn.
+        """
+        levels = list(plastic_levels(self)) if learn else []
+        if levels:
+            return read_and_learn(self, x, self.init_state(x.shape[0]) if state is None else state, levels)
         if state is None:
             return self.run.block(self, x, self.init_state(x.shape[0]))
         return Run().block(self, x, state)
@@ -37,8 +46,11 @@ class NestModule(Block):
         """The objective of the model's `train` clause, a mean over all targets.
 
         cross_entropy (in nats): targets [batch, tokens] of ids, -100 where there is none; mse:
-        targets [batch, tokens, output].
+        targets [batch, tokens, output]. Levels that learn in context do so on the way.
         """
+        levels = list(plastic_levels(self))
+        if levels:
+            return training_loss(self, inputs, targets, levels)
         outputs, _ = self(inputs)
         if self.plan.train.objective == "cross_entropy":
             return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
@@ -67,6 +79,18 @@ class NestModule(Block):
             for path in level.modules
             for name, parameter in self.get_submodule(path).named_parameters()
         }
+
+    def state_grows(self) -> bool:
+        """Whether the state grows with the tokens read, as that of attention without a window does."""
+        return self.plan.costs.state_bytes_per_token > 0
+
+    def graph_kept(self) -> Graph:
+        """How much of the graph the outer levels need while levels learn from surprise in context."""
+        if any(level.layer.gradient != "stop" for level in plastic_levels(self)):
+            return Graph.THROUGH
+        memories = [level for body in self.plan.bodies for level in body.levels if level.association]
+        is_cut = all(level.gradient in ("stop", "truncated(1)") for level in memories)
+        return Graph.CUT if is_cut else Graph.WHOLE
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         for parameter in self.parameters():

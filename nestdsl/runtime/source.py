@@ -62,7 +62,10 @@ def _header(plan: Plan) -> str:
     ]
     if used:
         lines.append(f"from nestdsl.runtime.kinds import {', '.join(used)}")
-    lines += ["from nestdsl.runtime.module import NestModule", "", "functions = SimpleNamespace(**FUNCTIONS)"]
+    lines.append("from nestdsl.runtime.module import NestModule")
+    if any(level.surprise for body in plan.bodies for level in body.levels):
+        lines.append("from nestdsl.runtime.surprise.plastic import Plastic")
+    lines += ["", "functions = SimpleNamespace(**FUNCTIONS)"]
     return "\n".join(lines)
 
 
@@ -116,7 +119,15 @@ def _construct(level: LevelPlan) -> str:
     if _remembers(level) and level.kind == "attention":
         del known["bias"]  # its projections have taken it
     arguments += [f"{_checked(key)}={_literal(value)}" for key, value in known.items()]
-    return f"{name}({', '.join(arguments)})"
+    layer = f"{name}({', '.join(arguments)})"
+    if level.surprise is None:
+        return layer
+    optimizer = level.surprise.optimizer
+    pairs = ", ".join(f"{_literal(_checked(key))}: {_literal(value)}" for key, value in optimizer.arguments)
+    return (
+        f"Plastic({layer}, period={level.surprise.period_tokens}, optimizer={_literal(_checked(optimizer.name))}, "
+        f"arguments={{{pairs}}}, gradient={_literal(_checked(level.surprise.gradient))})"
+    )
 
 
 def _copies(block: BlockPlan, classes: Mapping[str, str]) -> str:

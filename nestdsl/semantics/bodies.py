@@ -419,6 +419,8 @@ class Body:
         for name in ("query", "key", "value"):
             outputs[name] = project(name, entry)
         written = tuple((name, span) for name, span in level.written if name not in (*dict(shared), "learn"))
+        gradient = own.get("gradient")
+        kept = self.clause_reader.gradient(gradient) if isinstance(gradient, ast.Gradient) else None
         graph.add(
             replace(
                 level,
@@ -427,6 +429,7 @@ class Body:
                 learning=Learning.ASSOCIATION,
                 written=written,
                 objective=None,
+                gradient=kept or level.gradient,
             )
         )
         graph.connect(outputs["key"], level.id, EdgeType.KEY)
@@ -504,7 +507,7 @@ class Body:
         for name, clause in own.items():
             match clause:
                 case ast.Every():
-                    period = self.clause_reader.period(clause, (Unit.STEP,))
+                    period = self.clause_reader.period(clause)
                     inherited = replace(inherited, period=period or inherited.period)
                 case ast.OptimizerClause(call):
                     optimizer = self.clause_reader.optimizer(call)
@@ -564,6 +567,8 @@ class Body:
         if kind.is_nonparametric:
             changes.update(unit=Unit.TOKEN, period=1, chunk=1, objective=None)
         finished = replace(level, **changes)  # type: ignore[arg-type]
+        if finished.learns_surprise_in_context and "gradient" not in changes:
+            finished = replace(finished, gradient="stop")
         self.shared.graph.add(finished)
         optimizer = finished.optimizer
         for position, (_, source) in enumerate(optimizer.flows if optimizer else ()):

@@ -250,16 +250,17 @@ class ClauseReader:
 
     def gradient(self, gradient: ast.Gradient) -> str | None:
         name = self._choice(gradient.call.function, GRADIENTS, "gradient")
-        if name is None or self._arguments(gradient.call, (_LAST,) if name == "truncated" else ()) is None:
-            return None
-        if name == "truncated":
+        bound = self._arguments(gradient.call, (_LAST,) if name == "truncated" else ()) if name else None
+        if bound is None or name != "truncated":
+            return name if bound is not None else None
+        if bound["n"] != 1:
             self._not_yet(
-                "`gradient truncated(n)` is in the language but not yet in this compiler",
+                "`gradient truncated(n)` beyond one segment is in the language but not yet in this compiler",
                 gradient.span,
-                "write `gradient through` or `gradient stop`",
+                "write `gradient truncated(1)`, `through` or `stop`",
             )
             return None
-        return name
+        return "truncated(1)"
 
     def read(self, read: ast.Read) -> str | None:
         return self._choice(read.name, READS, "read")

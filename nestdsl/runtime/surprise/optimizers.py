@@ -1,0 +1,115 @@
+"""Optimizers of levels that learn in context: pure functions of a gradient, a memory and a weight.
+
+Each sequence has its own weights and its own optimizer memories, so all tensors have the batch
+in front: [batch, *shape]. The same rules as torch.optim's, one update at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+Memory = dict[str, Tensor]
+Rule = Callable[[Tensor, Memory, Tensor], tuple[Tensor, Memory]]
+"""(gradient, memory, weight) -> (the change of the weight, the next memory)."""
+
+
+def rule(name: str, arguments: Mapping[str, float | str]) -> Rule:
+    """The update rule of an optimizer, with its arguments."""
+    numbers = {key: value for key, value in arguments.items() if isinstance(value, int | float)}
+    match name:
+        case "gd":
+            return _gd(numbers["step"], numbers["retain"])
+        case "sgd":
+            return _sgd(numbers["lr"], numbers["momentum"], numbers["decay"])
+        case "adamw":
+            betas = numbers["beta1"], numbers["beta2"]
+            return _adamw(numbers["lr"], betas, numbers["eps"], numbers["decay"])
+        case "muon":
+            return _muon(numbers["lr"], numbers["momentum"], numbers["decay"], numbers["adamw_lr"])
+        case _:
+            raise ValueError(f"the optimizer {name!r} has no rule for levels that learn in context")
+
+
+def initial_memory(name: str, arguments: Mapping[str, float | str], weight: Tensor) -> Memory:
+    """What an optimizer remembers of a weight [batch, *shape] before its first update."""
+
+    def zeros() -> Tensor:
+        return torch.zeros_like(weight).detach()
+
+    count = torch.zeros((), dtype=torch.int64, device=weight.device)
+    match name:
+        case "sgd" if arguments["momentum"]:
+            return {"m": zeros()}
+        case "adamw":
+            return {"m": zeros(), "v": zeros(), "count": count}
+        case "muon":
+            return {"m": zeros()} if _is_matrix(weight) else {"m": zeros(), "v": zeros(), "count": count}
+        case _:
+            return {}
+
+
+def _gd(step: float, retain: float) -> Rule:
+    def update(gradient: Tensor, memory: Memory, weight: Tensor) -> tuple[Tensor, Memory]:
+        return (retain - 1) * weight - step * gradient, memory
+
+    return update
+
+
+def _sgd(rate: float, momentum: float, decay: float) -> Rule:
+    def update(gradient: Tensor, memory: Memory, weight: Tensor) -> tuple[Tensor, Memory]:
+        gradient = gradient + decay * weight
+        if not momentum:
+            return -rate * gradient, memory
+        m = momentum * memory["m"] + gradient
+        return -rate * m, {"m": m}
+
+    return update
+
+
+def _adamw(rate: float, betas: tuple[float, float], eps: float, decay: float) -> Rule:
+    first, second = betas
+
+    def update(gradient: Tensor, memory: Memory, weight: Tensor) -> tuple[Tensor, Memory]:
+        count = memory["count"] + 1
+        m = first * memory["m"] + (1 - first) * gradient
+        v = second * memory["v"] + (1 - second) * gradient.square()
+        scale = (v / (1 - second**count)).sqrt() + eps
+        change = -rate * (m / (1 - first**count) / scale + decay * weight)
+        return change, {"m": m, "v": v, "count": count}
+
+    return update
+
+
+def _muon(rate: float, momentum: float, decay: float, adamw_rate: float) -> Rule:
+    """Nesterov momentum made orthogonal, for matrices; AdamW for the rest, as torch.optim.Muon does."""
+    other = _adamw(adamw_rate, (0.9, 0.999), 1e-8, decay)
+
+    def update(gradient: Tensor, memory: Memory, weight: Tensor) -> tuple[Tensor, Memory]:
+        if not _is_matrix(weight):
+            return other(gradient, memory, weight)
+        m = momentum * memory["m"] + (1 - momentum) * gradient
+        direction = newton_schulz(momentum * m + (1 - momentum) * gradient)
+        scale = max(1.0, weight.shape[-2] / weight.shape[-1]) ** 0.5
+        return -rate * (scale * direction + decay * weight), {"m": m}
+
+    return update
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    """A weight [batch, out, in]; vectors have less, heads have more."""
+    return weight.ndim == 3
+
+
+def newton_schulz(x: Tensor, steps: int = 5) -> Tensor:
+    """Singular values of the last two dimensions brought near 1, by the quintic iteration (FACTS B4)."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = x.shape[-2] > x.shape[-1]
+    y = x.mT if tall else x
+    y = y / (y.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = y @ y.mT
+        y = a * y + (b * gram + c * gram @ gram) @ y
+    return y.mT if tall else y

@@ -1,0 +1,90 @@
+"""A layer whose weights each sequence changes for itself: a level `every N tokens` that learns surprise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
+
+from nestdsl.runtime.surprise.optimizers import initial_memory, rule
+
+State = dict[str, Any]
+
+
+class Plastic(nn.Module):
+    """A layer with weights of each sequence's own [E71].
+
+    The layer's own weights are the meta-learned start, shared by all sequences. The state holds,
+    once a sequence learns, by the name of each weight: `weights` [batch, *shape], the optimizer's
+    `memories`, the gradient `gathered` since the last update (a sum over tokens), and `read`, how
+    many those are; and under `layer` the state of the layer itself, if it keeps any. Reading
+    changes no weight: that is `learn.py`'s work, at the end of each period.
+
+    period: tokens between two updates. optimizer, arguments: see `optimizers.py`. gradient:
+    `stop` (first order), `through`, or `truncated` with `last` updates.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        *,
+        period: int,
+        optimizer: str,
+        arguments: dict[str, float | str],
+        gradient: str = "stop",
+        last: int = 0,
+    ) -> None:
+        super().__init__()
+        self.layer = layer
+        self.period = period
+        self.optimizer = optimizer
+        self.arguments = arguments
+        self.gradient = gradient
+        self.last = last
+        self.rule = rule(optimizer, arguments)
+
+    def init_state(
+        self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """The state at the start of a context, whose weights are still the shared ones."""
+        if not hasattr(self.layer, "init_state"):
+            return {}
+        return {"layer": self.layer.init_state(batch, device=device, dtype=dtype)}  # type: ignore[operator]
+
+    def start(self, batch: int) -> State:
+        """What a sequence begins to learn with; differentiable with respect to the shared start."""
+        weights = {
+            name: weight.expand(batch, *weight.shape) for name, weight in self.layer.named_parameters()
+        }
+        return {
+            "weights": weights,
+            "memories": {
+                name: initial_memory(self.optimizer, self.arguments, weight)
+                for name, weight in weights.items()
+            },
+            "gathered": {name: torch.zeros_like(weight).detach() for name, weight in weights.items()},
+            "read": 0,
+        }
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x [batch, tokens, size], read by each row's own weights, or by the shared ones."""
+        weights, own = state.get("weights"), state.get("layer")
+        if weights is None and own is None:
+            return self.layer(x), state
+        if weights is None:
+            y, following = self.layer(x, own)
+            return y, {**state, "layer": following}
+        if own is None:
+            return torch.vmap(self._row)(weights, x), state
+        rows = tree_map(lambda part: part.unsqueeze(1), own)
+        y, following = torch.vmap(self._row_with_state)(weights, x, rows)
+        return y.squeeze(1), {**state, "layer": tree_map(lambda part: part.squeeze(1), following)}
+
+    def _row(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(self.layer, weights, (x[None],))[0]
+
+    def _row_with_state(self, weights: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return functional_call(self.layer, weights, (x[None], state))

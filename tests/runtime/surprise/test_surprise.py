@@ -1,0 +1,183 @@
+"""Levels that learn from surprise in context: equal to the plain loop, causal, each row for itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import nestdsl
+from nestdsl.runtime.module import NestModule
+from nestdsl.runtime.surprise.learn import Graph
+from nestdsl.runtime.surprise.naive import naive_loss
+
+CHAIN = """
+block layer(optimizer_step = 0.5) {{
+  level cms[2] = mlp(expand = 2) {{
+    every 4 * 2 ** index tokens
+    optimizer {optimizer}
+    gradient {gradient}
+  }}
+  flow h = in + (in -> rms_norm -> {mixer})
+  flow out = h + (h -> rms_norm -> cms)
+}}
+model chain(dim = 8, depth = 2) {{
+  input ids(11)
+  level stack = layer repeat depth
+  flow out = in -> embedding(dim) -> stack -> linear(11)
+}}
+"""
+MEMORY = "gated"
+_GATED = """
+block gated {
+  flow k = in -> linear -> l2_normalize
+  level memory = matrix { learn k -> in  every 1 token  optimizer gd(step = 0.5, retain = 0.9)  gradient MODE }
+  flow out = memory(k)
+}
+"""
+
+
+def model_of(optimizer: str = "gd(step = 0.5)", gradient: str = "stop", mixer: str = "conv(3)") -> NestModule:
+    text = CHAIN.format(optimizer=optimizer, gradient=gradient, mixer=mixer.partition(" ")[0])
+    if mixer.startswith("gated"):
+        text = _GATED.replace("MODE", mixer.partition(" ")[2]) + text
+    return nestdsl.parse(text).compile(compile=False).double()
+
+
+def stream(tokens: int = 22, batch: int = 3) -> tuple[Tensor, Tensor]:
+    ids = torch.randint(11, (batch, tokens + 1), generator=torch.Generator().manual_seed(1))
+    return ids[:, :-1], ids[:, 1:]
+
+
+def close(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "gd(step = 0.5)",
+        "gd(step = 0.5, retain = 0.9)",
+        "sgd(lr = 0.1, momentum = 0.9)",
+        "adamw(lr = 0.01)",
+        "muon",
+    ],
+)
+@pytest.mark.parametrize("gradient", ["stop", "through"])
+@pytest.mark.parametrize("mixer", ["gated through", "attention(2)"])
+def test_equal_to_the_plain_loop_in_value_and_in_every_gradient(
+    optimizer: str, gradient: str, mixer: str
+) -> None:
+    model = model_of(optimizer, gradient, mixer)
+    assert model.graph_kept() is (Graph.THROUGH if gradient == "through" else Graph.WHOLE)
+    inputs, targets = stream()
+    found, wanted = model.loss(inputs, targets), naive_loss(model, inputs, targets)
+    close(found, wanted)
+    weights = list(model.parameters())
+    for one, other in zip(
+        torch.autograd.grad(found, weights), torch.autograd.grad(wanted, weights), strict=True
+    ):
+        close(one, other)
+
+
+def test_cut_at_boundaries_the_rows_learn_the_same_and_the_first_segment_is_exact() -> None:
+    cut, whole = model_of(mixer="gated truncated(1)"), model_of(mixer="gated through")
+    assert cut.graph_kept() is Graph.CUT
+    close(cut.loss(*stream()), whole.loss(*stream()))
+    inputs, targets = stream(tokens=4)
+    gradients = [
+        torch.autograd.grad(model.loss(inputs, targets), list(model.parameters())) for model in (cut, whole)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        close(one, other)
+
+
+@pytest.mark.parametrize("mixer", ["conv(3)", "gated truncated(1)", "attention(2)"])
+def test_learning_while_reading_is_learning_in_training(mixer: str) -> None:
+    model = model_of(mixer=mixer).eval()
+    inputs, targets = stream()
+    with torch.no_grad():
+        whole, _ = model(inputs, learn=True)
+        loss = torch.nn.functional.cross_entropy(whole.flatten(0, 1), targets.flatten())
+        close(loss, model.loss(inputs, targets))
+        for lengths in ((1,) * 22, (4, 4, 14), (3, 6, 13), (21, 1)):
+            state, parts = None, []
+            for part in inputs.split(lengths, dim=1):
+                y, state = model(part, state, learn=True)
+                parts.append(y)
+            close(torch.cat(parts, dim=1), whole)
+
+
+def test_a_label_moves_only_weights_that_read_it_and_later_tokens() -> None:
+    model = model_of(mixer="gated truncated(1)").eval()
+    inputs, _ = stream()
+    with torch.no_grad():
+        before, _ = model(inputs, learn=True)
+        for place in range(22):
+            changed = inputs.clone()
+            changed[:, place] = (inputs[:, place] + 1) % 11
+            after, _ = model(changed, learn=True)
+            close(after[:, :place], before[:, :place])
+            assert (after[:, place] - before[:, place]).abs().max() > 1e-9
+
+
+def test_rows_learn_for_themselves() -> None:
+    model = model_of(mixer="gated through").eval()
+    inputs, _ = stream()
+    with torch.no_grad():
+        together, _ = model(inputs, learn=True)
+        for row in range(3):
+            close(model(inputs[row : row + 1], learn=True)[0], together[row : row + 1])
+
+
+def test_weights_move_at_the_ends_of_periods_only_and_not_without_learn() -> None:
+    model = model_of().eval()
+    inputs, _ = stream()
+    with torch.no_grad():
+        still, _ = model(inputs)
+        learned, _ = model(inputs, learn=True)
+    close(learned[:, :4], still[:, :4])
+    assert (learned[:, 4:] - still[:, 4:]).abs().max() > 1e-6
+
+
+def test_with_step_zero_nothing_is_learned() -> None:
+    model = model_of(optimizer="gd(step = 0)").eval()
+    inputs, _ = stream()
+    with torch.no_grad():
+        close(model(inputs, learn=True)[0], model(inputs)[0])
+
+
+def test_meta_gradients_equal_finite_differences() -> None:
+    model = model_of(gradient="through")
+    inputs, targets = stream(tokens=12, batch=2)
+    model.loss(inputs, targets).backward()
+    generator = torch.Generator().manual_seed(0)
+    for weight in model.parameters():
+        direction = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+        losses = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight.add_(direction, alpha=sign * 1e-5)
+                losses.append(model.loss(inputs, targets))
+                weight.sub_(direction, alpha=sign * 1e-5)
+        assert weight.grad is not None
+        torch.testing.assert_close(
+            (weight.grad * direction).sum(), (losses[0] - losses[1]) / 2e-5, rtol=1e-5, atol=1e-8
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixer", ["gated truncated(1)", "gated through"])
+def test_compiled_equals_eager(mixer: str) -> None:
+    eager = model_of(mixer=mixer)
+    from nestdsl.runtime.module import build
+
+    model = build(eager.plan).double()
+    inputs, targets = stream()
+    found, wanted = model.loss(inputs, targets), eager.loss(inputs, targets)
+    close(found, wanted)
+    gradients = [
+        torch.autograd.grad(loss, list(one.parameters())) for loss, one in ((found, model), (wanted, eager))
+    ]
+    for one, other in zip(*gradients, strict=True):
+        close(one, other)

@@ -49,10 +49,11 @@ Clauses = dict[str, ast.Clause]
 
 
 def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
-    """The clauses by name; one that is said twice is N0102."""
+    """The clauses by name; one that is said twice is N0102. Those that could not be read are `broken`."""
     found: Clauses = {}
     for clause in clauses:
         if isinstance(clause, ast.Broken):
+            found["broken"] = clause
             continue
         name = _NAMES[type(clause)]
         if name in found:

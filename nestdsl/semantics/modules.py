@@ -63,8 +63,9 @@ class _Loader:
             match declaration:
                 case ast.Use():
                     self._use(module, declaration)
-                case ast.Broken(name, _):
+                case ast.Broken(name, span):
                     module.broken.update([name] if name else [])
+                    module.is_partial |= span.text.split(maxsplit=1)[0] == "use"
                 case _:
                     self._declare(module, declaration)
         self.open.pop()

@@ -1,0 +1,123 @@
+"""Finishes a level: what its clauses say, once all flows of its body are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from nestdsl.graph.nodes import EdgeType, Learning, Level, Unit
+from nestdsl.library.signatures import LIBRARY
+from nestdsl.semantics.clauses import Clauses, is_surprise
+from nestdsl.semantics.flows import FlowElaborator
+from nestdsl.semantics.scope import FlowName
+from nestdsl.syntax import ast
+
+if TYPE_CHECKING:
+    from nestdsl.semantics.bodies import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A level whose clauses wait until all flows of the body are known."""
+
+    level: Level
+    clauses: Clauses
+    own: Clauses
+    index: int | None
+
+
+def finish(body: Body, pending: Pending) -> None:
+    """Reads the clauses of a level and adds it to the graph."""
+    level, clauses = pending.level, pending.clauses
+    reader = body.clause_reader
+    changes: dict[str, object] = {}
+    learn = clauses.get("learn")
+    if isinstance(learn, ast.Learn) and _associates(body, level, learn):
+        changes["learning"] = Learning.ASSOCIATION
+        changes["objective"] = "l2"
+    elif learn is None or isinstance(learn, ast.Learn):
+        _inherit(body, level, clauses, changes)
+    for name, clause in clauses.items():
+        found: object = None
+        match clause:
+            case ast.Every():
+                period = reader.period(clause)
+                if period:
+                    changes["period"], changes["unit"] = period
+                elif changes.get("learning") is Learning.ASSOCIATION:
+                    changes["period"], changes["unit"] = 1, Unit.TOKEN  # no second mistake
+                changes["chunk"] = reader.chunk(clause) or (period[0] if period else 1)
+                continue
+            case ast.OptimizerClause(call):
+                found = reader.optimizer(call, lambda name, value: _generated(body, level, name, value))
+            case ast.Objective() if changes.get("learning") is Learning.ASSOCIATION:
+                found = reader.objective_in_context(clause)
+            case ast.Init():
+                found = reader.init(clause)
+            case ast.Reset():
+                found = reader.reset(clause)
+            case ast.Gradient():
+                found = reader.gradient(clause)
+            case ast.Read():
+                found = reader.read(clause)
+            case ast.Frozen():
+                found = True
+        if found is not None:
+            changes[name] = found
+    kind = LIBRARY.kinds[level.kind]
+    if kind.is_nonparametric:
+        changes.update(unit=Unit.TOKEN, period=1, chunk=1, objective=None)
+    finished = replace(level, **changes)  # type: ignore[arg-type]
+    if finished.learns_surprise_in_context and "gradient" not in changes:
+        finished = replace(finished, gradient="stop")
+    body.shared.graph.add(finished)
+    optimizer = finished.optimizer
+    for position, (_, source) in enumerate(optimizer.flows if optimizer else ()):
+        body.shared.graph.connect(source, level.id, EdgeType.GENERATE, position)
+
+
+def _inherit(body: Body, level: Level, clauses: Clauses, changes: dict[str, object]) -> None:
+    inherited = body.inherited
+    if inherited.period and "every" not in clauses:
+        changes["period"], changes["unit"] = inherited.period
+    if inherited.optimizer and "optimizer" not in clauses:
+        changes["optimizer"] = inherited.optimizer
+    if inherited.frozen:
+        changes["frozen"] = True
+
+
+def _associates(body: Body, level: Level, learn: ast.Learn) -> bool:
+    """Elaborates `learn key -> value`; False for `learn surprise` and for mistakes."""
+    if learn.value is None:
+        if not is_surprise(learn):
+            body.diagnostics.report(
+                "N0104",
+                "a memory in a model learns a value for each key",
+                learn.span,
+                "write `learn key -> value`, or `learn surprise`; only an optimizer learns an expression",
+            )
+        return False
+    kind = LIBRARY.kinds[level.kind]
+    if not kind.is_memory:
+        memories = [name for name, other in LIBRARY.kinds.items() if other.is_memory]
+        body.diagnostics.report(
+            "N0405",
+            f"`{level.kind}` is no associative memory: it cannot learn a value for each key",
+            learn.span,
+            f"use a memory ({', '.join(memories)}), or leave `learn` out",
+        )
+        return False
+    for part, expression, edge in (
+        ("key", learn.key, EdgeType.KEY),
+        ("value", learn.value, EdgeType.VALUE),
+    ):
+        flow = FlowElaborator(body, f"{level.id}.{part}").flow(expression, f"a {part}")
+        if flow is not None:
+            body.shared.graph.connect(flow, level.id, edge)
+    return True
+
+
+def _generated(body: Body, level: Level, name: str, expression: ast.Expression) -> object:
+    """An optimizer's argument: the id of its flow, or a compile-time value."""
+    value = FlowElaborator(body, f"{level.id}.{name}").expression(expression)
+    return value.id if isinstance(value, FlowName) else value

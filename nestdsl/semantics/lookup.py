@@ -1,0 +1,193 @@
+"""What the names of one body mean: its parameters, flows and levels, then the file's, then the library's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nestdsl.diagnostics import Note
+from nestdsl.graph.nodes import Flow, Scope
+from nestdsl.library.signatures import LIBRARY
+from nestdsl.semantics.clauses import Clauses, collect
+from nestdsl.semantics.modules import Module, report_twice
+from nestdsl.semantics.names import did_you_mean
+from nestdsl.semantics.parameters import FileParameters
+from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Meaning, Poisoned, Shared
+from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+
+class Lookup:
+    """The names of one instance of a block or model."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        module: Module,
+        parameters: FileParameters,
+        scope: Scope,
+        values: dict[str, Constant | Unknown],
+        input_id: str,
+    ) -> None:
+        self.shared = shared
+        self.module = module
+        self.parameters = parameters
+        self.scope = scope
+        self.diagnostics = shared.diagnostics
+        self.prefix = f"{scope.id}." if scope.id else ""
+        self.declared_prefix = f"{scope.declared}." if scope.declared else ""
+        self._names: dict[str, Meaning] = {name: ConstantName(value) for name, value in values.items()}
+        self._names["in"] = FlowName(input_id)
+        self._spans: dict[str, Span] = {}
+        self._index: int | None = None
+        self._default: Clauses = {}
+
+    def _declare_names(self, statements: tuple[ast.Statement, ...]) -> None:
+        default: ast.Default | None = None
+        for statement in statements:
+            match statement:
+                case ast.Flow(name, _, span):
+                    if self._is_new(name):
+                        self._names[name.text] = FlowName(self.prefix + name.text)
+                        self.shared.graph.add(Flow(self.prefix + name.text, self.scope.id, name.text, span))
+                case ast.Level(name):
+                    if self._is_new(name, is_level=True):
+                        self._names[name.text] = LevelName((), False)
+                case ast.Broken(str() as name, _) if name not in self._names:
+                    self._names[name] = Poisoned()
+                case ast.Default(clauses, span):
+                    if default is not None:
+                        self.diagnostics.report(
+                            "N0102",
+                            "`default` is said twice",
+                            span,
+                            "put all clauses into one",
+                            (Note("it was said here first", default.span),),
+                        )
+                    else:
+                        default = statement
+                        self._default = collect(clauses, self.diagnostics)
+
+    def _is_new(self, name: ast.Name, is_level: bool = False) -> bool:
+        if name.text == "in":
+            self.diagnostics.report(
+                "N0102",
+                "`in` is already what the body reads",
+                name.span,
+                "give it another name",
+            )
+            return False
+        if is_level and name.text == "out":
+            self.diagnostics.report(
+                "N0104",
+                "`out` is what the body gives: a flow, not a level",
+                name.span,
+                "give the level another name, and read it: `flow out = in -> name`",
+            )
+            self._names["out"] = Poisoned()
+            return False
+        if name.text in self._spans:
+            report_twice(self.diagnostics, name, self._spans[name.text])
+            return False
+        if isinstance(self._names.get(name.text), ConstantName):
+            self.diagnostics.report(
+                "N0102",
+                f"`{name.text}` is already a parameter of this body",
+                name.span,
+                "give one of them another name",
+            )
+            return False
+        self._spans[name.text] = name.span
+        return True
+
+    def meaning(self, name: str) -> Meaning | None:
+        """What a name means here: of this body, or a parameter of the file."""
+        if name in self._names:
+            return self._names[name]
+        if name == "index" and self._index is not None:
+            return ConstantName(self._index)
+        found = self.find(name)
+        if found and isinstance(found[1], ast.Param):
+            return ConstantName(self.parameters.value(found[0], found[1]))
+        if found is None and name in self.module.broken:
+            return Poisoned()
+        return None
+
+    def find(self, name: str) -> tuple[Module, ast.Declaration] | None:
+        """What the file declares or imports by a name. A model hides nothing: no body can use it."""
+        found = self.module.find(name)
+        if found and isinstance(found[1], ast.Model) and (name in LIBRARY.kinds or name in LIBRARY.functions):
+            return None
+        return found
+
+    def is_declared(self, name: str) -> bool:
+        """True if the file declares or imports the name, which then hides the library's."""
+        return self.find(name) is not None
+
+    def makes_levels(self, name: str) -> bool:
+        """True for a kind or a block."""
+        found = self.find(name)
+        return isinstance(found[1], ast.Block) if found else name in LIBRARY.kinds
+
+    def describe_name(self, name: str) -> str | None:
+        """What a name of the file or library is, for messages; None if nothing has it."""
+        found = self.find(name)
+        if found:
+            return {ast.Block: "a block", ast.Optimizer: "an optimizer", ast.Model: "a model"}.get(
+                type(found[1]), "a parameter"
+            )
+        if name in LIBRARY.kinds:
+            return "a kind of level"
+        if name in LIBRARY.functions:
+            return "a function"
+        return "an optimizer" if name in LIBRARY.optimizers else None
+
+    def unknown_name(self, name: ast.Name) -> Unknown:
+        if not self.module.is_partial:
+            hint = did_you_mean(
+                name.text, self._known_names(), "declare it with `flow` or `level`, or bring it in with `use`"
+            )
+            self.diagnostics.report("N0101", f"unknown name `{name.text}`", name.span, hint)
+        return UNKNOWN
+
+    def _known_names(self) -> Iterator[str]:
+        yield from self._names
+        yield from self.module.known_names()
+        yield from LIBRARY.functions
+        yield from LIBRARY.kinds
+
+    def constant(self, expression: ast.Expression) -> Constant | Unknown:
+        """The value of an expression of parameters and numbers."""
+        return fold(expression, self._constant_name, self.diagnostics)
+
+    def _constant_name(self, name: ast.Name) -> Constant | Unknown:
+        match self.meaning(name.text):
+            case ConstantName(value):
+                return value
+            case FlowName() | LevelName():
+                self.diagnostics.report(
+                    "N0104",
+                    f"`{name.text}` is no compile-time value",
+                    name.span,
+                    "a number, a parameter or arithmetic on them is needed here",
+                )
+                return UNKNOWN
+            case Poisoned():
+                return UNKNOWN
+        thing = self.describe_name(name.text)
+        if thing:
+            self.diagnostics.report(
+                "N0104",
+                f"`{name.text}` is {thing}, not a value",
+                name.span,
+                "a number, a parameter or arithmetic on them is needed here",
+            )
+            return UNKNOWN
+        return self.unknown_name(name)
+
+    def unknown_flow(self) -> FlowName:
+        """A flow without source, which stands where a mistake was reported."""
+        id = f"{self.prefix}?"
+        if id not in self.shared.graph:
+            self.shared.graph.add(Flow(id, self.scope.id, "?", self.scope.span))
+        return FlowName(id)

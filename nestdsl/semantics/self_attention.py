@@ -1,0 +1,67 @@
+"""Attention that makes its own query, key and value: its projections are levels (FACTS A11)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Read, Unit
+from nestdsl.library.signatures import Value
+from nestdsl.semantics.clauses import Clauses
+from nestdsl.semantics.finish import Pending, finish
+from nestdsl.semantics.scope import Stage
+from nestdsl.syntax import ast
+
+if TYPE_CHECKING:
+    from nestdsl.semantics.bodies import Body
+
+
+def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
+    """Attention that nobody gives a key and a value: it reads all from one flow.
+
+    Its projections are levels of their own, which learn from surprise (FACTS A11).
+    """
+    graph = body.shared.graph
+    entry = graph.add(Flow(f"{level.id}.in", body.scope.id, f"{level.name}.in", level.span))
+    shared = tuple((name, span) for name, span in level.written if name in ("every", "optimizer", "frozen"))
+    arguments: tuple[tuple[str, Value], ...] = (("out", None), ("bias", dict(level.arguments)["bias"]))
+    outputs: dict[str, str] = {}
+
+    def project(name: str, source: str) -> str:
+        body.shared.count_level(level.span)
+        projection = replace(
+            level,
+            id=f"{level.id}.{name}",
+            declared=f"{level.declared}.{name}",
+            name=f"{level.name}.{name}",
+            kind="linear",
+            arguments=arguments,
+            written=shared,
+        )
+        graph.reserve(projection.id)
+        pending = Pending(projection, {key: own[key] for key in own if key in dict(shared)}, {}, None)
+        finish(body, pending)
+        return graph.add(Read(f"{projection.id}#", body.scope.id, projection.id, source, level.span))
+
+    for name in ("query", "key", "value"):
+        outputs[name] = project(name, entry)
+    written = tuple((name, span) for name, span in level.written if name not in (*dict(shared), "learn"))
+    gradient = own.get("gradient")
+    kept = body.clause_reader.gradient(gradient) if isinstance(gradient, ast.Gradient) else None
+    graph.add(
+        replace(
+            level,
+            unit=Unit.TOKEN,
+            period=1,
+            learning=Learning.ASSOCIATION,
+            written=written,
+            objective=None,
+            gradient=kept or level.gradient,
+        )
+    )
+    graph.connect(outputs["key"], level.id, EdgeType.KEY)
+    graph.connect(outputs["value"], level.id, EdgeType.VALUE)
+    solved = graph.add(Read(f"{level.id}#", body.scope.id, level.id, outputs["query"], level.span))
+    exit = graph.add(Flow(f"{level.id}.out", body.scope.id, f"{level.name}.out", level.span))
+    body.shared.feed(exit, project("output", solved))
+    return Stage(entry=entry, exit=exit)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nestdsl.checks.clocks import check_sequence
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.training.settings import DATA, Settings
@@ -89,7 +90,7 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
     settings.verify()
     device = usable_device(arguments.device)
     program = load_program(arguments)
-    report(program.diagnostics, "text", sys.stderr)
+    report((*program.diagnostics, *check_sequence(program.nest_graph, settings.tokens)), "text", sys.stderr)
     data = read_data(arguments.data)
     model = program.compile(device, compile=not arguments.eager, seed=settings.seed)
     shown = reporter(arguments.quiet)

@@ -64,7 +64,8 @@ class Body(Lookup):
             self._index = pending.index
             finish(self, pending)
         self._index = None
-        if "out" not in self._names:
+        has_unnamed = any(isinstance(one, ast.Broken) and one.name is None for one in statements)
+        if "out" not in self._names and not has_unnamed:
             self.diagnostics.report(
                 "N0303",
                 f"{what} `{owner.text}` has no `out`",
@@ -289,6 +290,8 @@ class Body(Lookup):
                     inherited = replace(inherited, optimizer=optimizer or inherited.optimizer)
                 case ast.Frozen():
                     inherited = replace(inherited, frozen=True)
+                case ast.Broken():
+                    pass
                 case _:
                     self.diagnostics.report(
                         "N0405",

@@ -85,6 +85,8 @@ def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
     """Each clause with its place; a chunk counts as a clause of its own."""
     found: list[tuple[str, Span]] = []
     for name, clause in clauses.items():
+        if isinstance(clause, ast.Broken):
+            continue
         found.append((name, clause.span))
         if isinstance(clause, ast.Every) and clause.chunk is not None:
             found.append(("chunk", clause.chunk.span))

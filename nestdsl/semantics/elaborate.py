@@ -241,6 +241,8 @@ def _train(model: ast.Model, reader: ClauseReader, graph: NestGraph, takes: Take
                     diagnostics.report("N0405", "training has no chunk", clause.chunk.span, "leave it out")
             case ast.OptimizerClause(call):
                 optimizer = reader.optimizer(call)
+            case ast.Broken():
+                pass
             case _:
                 diagnostics.report(
                     "N0405",

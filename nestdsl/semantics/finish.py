@@ -64,6 +64,8 @@ def finish(body: Body, pending: Pending) -> None:
                 found = True
         if found is not None:
             changes[name] = found
+    if "broken" in clauses and "every" not in clauses and changes.get("learning"):
+        changes["period"], changes["unit"] = 1, Unit.TOKEN  # what is broken may have said so
     kind = LIBRARY.kinds[level.kind]
     if kind.is_nonparametric:
         changes.update(unit=Unit.TOKEN, period=1, chunk=1, objective=None)

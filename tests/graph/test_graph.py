@@ -44,7 +44,9 @@ def test_every_node_says_where_it_was_written(path):
 
 
 def test_typed_access():
-    found = graph(model("level m = matrix { learn in -> in  every 1 token }\nflow h = m(in) + m(in)\nflow out = h - 1"))
+    found = graph(
+        model("level m = matrix { learn in -> in  every 1 token }\nflow h = m(in) + m(in)\nflow out = h - 1")
+    )
     assert [read.level for read in found.reads_of("m")] == ["m", "m"]
     assert found.sources("m", EdgeType.KEY) == found.sources("m", EdgeType.VALUE) == ("in",)
     assert [flow.name for flow in found.nodes(Flow)] == ["h", "out"]
@@ -73,7 +75,9 @@ def analyse_unused():
 
 # --- verify --------------------------------------------------------------------------------
 
-WHOLE = model("level m = matrix { learn in -> in  every 1 token }\nflow h = in -> m -> linear\nflow out = h + in")
+WHOLE = model(
+    "level m = matrix { learn in -> in  every 1 token }\nflow h = in -> m -> linear\nflow out = h + in"
+)
 
 
 def remove_flow_source(found):

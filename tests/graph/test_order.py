@@ -73,7 +73,10 @@ MEMORY = "level {} = matrix {{ learn {} -> in  every {}  read {} }}\n"
 
 
 def test_stacked_memories_wait_for_what_they_read():
-    first, second = MEMORY.format("a", "in", "1 token", "after"), MEMORY.format("b", "(in -> a)", "1 token", "after")
+    first, second = (
+        MEMORY.format("a", "in", "1 token", "after"),
+        MEMORY.format("b", "(in -> a)", "1 token", "after"),
+    )
     assert ranks(model(f"{first}{second}flow out = in -> b\ntrain {{ optimizer sgd }}")) == [{"a"}, {"b"}]
     beside = MEMORY.format("b", "in", "1 token", "after")
     assert ranks(model(f"{first}{beside}flow out = (in -> a) + (in -> b)\ntrain {{ optimizer sgd }}")) == [
@@ -83,12 +86,18 @@ def test_stacked_memories_wait_for_what_they_read():
 
 @pytest.mark.parametrize("read", ["before", "anchor"])
 def test_a_read_of_an_earlier_state_does_not_wait(read):
-    first, second = MEMORY.format("a", "in", "1 token", read), MEMORY.format("b", "(in -> a)", "1 token", read)
+    first, second = (
+        MEMORY.format("a", "in", "1 token", read),
+        MEMORY.format("b", "(in -> a)", "1 token", read),
+    )
     assert ranks(model(f"{first}{second}flow out = in -> b\ntrain {{ optimizer sgd }}")) == [{"a", "b"}]
 
 
 def test_frequency_comes_before_need():
-    first, second = MEMORY.format("a", "in", "4 tokens", "after"), MEMORY.format("b", "(in -> a)", "1 token", "after")
+    first, second = (
+        MEMORY.format("a", "in", "4 tokens", "after"),
+        MEMORY.format("b", "(in -> a)", "1 token", "after"),
+    )
     assert ranks(model(f"{first}{second}flow out = in -> b\ntrain {{ optimizer sgd }}")) == [{"b"}, {"a"}]
 
 
@@ -102,7 +111,9 @@ def test_a_generated_step_is_a_need():
 
 
 def test_copies_share_a_rank_though_each_reads_the_one_before():
-    block = "block layer { level m = matrix { learn in -> in  every 1 token }\n flow out = in -> m -> linear }"
+    block = (
+        "block layer { level m = matrix { learn in -> in  every 1 token }\n flow out = in -> m -> linear }"
+    )
     for count in (1, 2, 5):
         text = model(f"level s = layer repeat {count}\nflow out = in -> s\ntrain {{ optimizer sgd }}", block)
         assert ranks(text) == [{"s[*].m"}, {"s[*].out.linear"}]
@@ -122,5 +133,7 @@ def test_attention_on_attention():
 
 
 def test_what_is_frozen_comes_last_whatever_it_reads():
-    text = model("level f = linear { frozen init normal(1) }\nlevel w = linear\nflow out = in -> f -> w\ntrain { optimizer sgd }")
+    text = model(
+        "level f = linear { frozen init normal(1) }\nlevel w = linear\nflow out = in -> f -> w\ntrain { optimizer sgd }"
+    )
     assert ranks(text) == [{"w"}, {"f"}]

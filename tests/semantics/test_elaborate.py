@@ -186,7 +186,9 @@ def test_a_level_inside_has_the_last_word():
 
 
 def test_the_inner_block_inherits_through_the_outer():
-    outer = (BLOCK % "") + "\nblock c { level x = b repeat 2\n level y = b { every 8 steps }\n flow out = in -> x -> y }"
+    outer = (
+        BLOCK % ""
+    ) + "\nblock c { level x = b repeat 2\n level y = b { every 8 steps }\n flow out = in -> x -> y }"
     found = levels(model("level a = c { every 4 steps  frozen }\nflow out = in -> a", outer))
     assert all(level.frozen for level in found.values())
     assert found["a.y.w"].period == 8
@@ -214,7 +216,9 @@ def test_the_memories_of_optimizers_are_levels():
 # --- names ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["train", "step", "state", "forward", "in_", "index", "self", "none", "default"])
+@pytest.mark.parametrize(
+    "name", ["train", "step", "state", "forward", "in_", "index", "self", "none", "default"]
+)
 def test_any_name_may_be_given(name):
     assert codes(model(f"level {name} = linear\nflow out = in -> {name}")) == []
     assert codes(model(f"flow {name} = in\nflow out = {name} + 1")) == []
@@ -229,8 +233,14 @@ def test_names_that_are_taken():
 
 
 def test_a_level_is_no_kind():
-    for text in ("level a = b\nlevel b = linear", "level b = linear\nlevel a = b", "level a = a\nlevel b = linear"):
-        assert messages(model(text + "\nflow out = in -> b"))[0].endswith("is a level, not a kind of level or a block")
+    for text in (
+        "level a = b\nlevel b = linear",
+        "level b = linear\nlevel a = b",
+        "level a = a\nlevel b = linear",
+    ):
+        assert messages(model(text + "\nflow out = in -> b"))[0].endswith(
+            "is a level, not a kind of level or a block"
+        )
 
 
 def test_what_could_not_be_read_is_not_reported_again():

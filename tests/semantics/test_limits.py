@@ -20,9 +20,7 @@ def chain(depth: int, inside: str = "in -> b{next}") -> str:
 
 REPEATS = "block {name} {{ level x = {inner} repeat {n}\n flow out = in -> x }}"
 EMPTY = "block {name} {{ flow out = in -> {inner} -> {inner} }}"
-UNUSED = "\n".join(
-    f"block b{n} {{ level x = linear repeat 9000\n flow out = in -> x }}" for n in range(1000)
-)
+UNUSED = "\n".join(f"block b{n} {{ level x = linear repeat 9000\n flow out = in -> x }}" for n in range(1000))
 HOSTILE = {
     "a power": "param x = 9 ** 9 ** 9",
     "a power of a power of a parameter": "param x = 99999\nparam y = x ** x\nparam z = y ** y ** y",
@@ -31,9 +29,7 @@ HOSTILE = {
     "an array of copies": model("level a[5000] = linear repeat 5000\nflow out = in -> a"),
     "nested repeats": model(
         "level x = b repeat 1000\nflow out = in -> x",
-        REPEATS.format(name="a", inner="linear", n=1000)
-        + "\n"
-        + REPEATS.format(name="b", inner="a", n=1000),
+        REPEATS.format(name="a", inner="linear", n=1000) + "\n" + REPEATS.format(name="b", inner="a", n=1000),
     ),
     "nested repeats of nothing": model(
         "level x = b repeat 10000\nflow out = in -> x",
@@ -50,7 +46,8 @@ HOSTILE = {
     "blocks that nothing uses": UNUSED,
     "deep blocks": chain(limits.MAX_BLOCK_DEPTH + 5),
     "deep blocks and expressions": chain(25, "-(" * 45 + "in -> b{next}" + ")" * 45),
-    "a chain of parameters": "\n".join(f"param p{n} = p{n + 1} + 1" for n in range(5000)) + "\nparam p5000 = 1",
+    "a chain of parameters": "\n".join(f"param p{n} = p{n + 1} + 1" for n in range(5000))
+    + "\nparam p5000 = 1",
     "20,000 levels": model("\n".join(f"level x{n} = mlp" for n in range(20_000)) + "\nflow out = in"),
     "five models": "\n".join(
         model("level a = linear repeat 9999\nflow out = in -> a").replace("model m", f"model m{n}")
@@ -67,7 +64,9 @@ def test_it_ends(name):
     assert {diagnostic.code for diagnostic in found} == {"N0004"}
     assert len(found) <= 2
     for diagnostic in found:
-        assert any(character.isdigit() for character in diagnostic.message) or "too deep" in diagnostic.message
+        assert (
+            any(character.isdigit() for character in diagnostic.message) or "too deep" in diagnostic.message
+        )
 
 
 def test_just_under_the_limits():
@@ -112,7 +111,9 @@ def test_many_files(tmp_path):
 def test_many_files_in_a_circle(tmp_path):
     count = 150
     for n in range(count):
-        (tmp_path / f"f{n}.nest").write_text(f'use "f{(n + 1) % count}.nest"\nblock b{n} {{ flow out = in }}\n')
+        (tmp_path / f"f{n}.nest").write_text(
+            f'use "f{(n + 1) % count}.nest"\nblock b{n} {{ flow out = in }}\n'
+        )
     (only,) = analyse(read_source(tmp_path / "f0.nest")).diagnostics
     assert only.code == "N0105"
     assert "circle" in only.message

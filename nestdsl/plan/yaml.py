@@ -28,8 +28,9 @@ def to_yaml(plan: Plan) -> str:
 def from_yaml(text: str) -> Plan:
     """The plan that a text holds; raises NestError N0502 if it holds none of this format."""
     try:
+        _check_plain(text)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader, in C where there is one
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-45
         raise _unreadable(f"it is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else None
@@ -39,7 +40,27 @@ def from_yaml(text: str) -> Plan:
     except _MismatchError as error:
         raise _unreadable(str(error)) from error
     assert isinstance(plan, Plan)
+    if not plan.bodies:
+        raise _unreadable("plan.bodies is empty")
     return plan
+
+
+def _check_plain(text: str) -> None:
+    """Refuses what no plan has and what could cost a lot: deep nesting, aliases and tags.
+
+    The parser is iterative, but what builds data from it recurses, in C.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        match event:
+            case yaml.CollectionStartEvent():
+                depth += 1
+            case yaml.CollectionEndEvent():
+                depth -= 1
+        has_tag = isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None
+        if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent) or has_tag:
+            place = event.start_mark
+            raise _unreadable(f"line {place.line + 1} has what no plan has: deep nesting, an alias or a tag")
 
 
 class _MismatchError(Exception):
@@ -58,6 +79,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 _LINE = 96
+_MAX_DEPTH = 20
 
 
 def _width(node: yaml.Node) -> int:

@@ -27,6 +27,19 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 _TYPES = {int: Type.WHOLE, float: Type.NUMBER, bool: Type.BOOLEAN, str: Type.STRING}
 _NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
+_RESERVED = (
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "power",
+    "negate",
+    "constant",
+    "parallel",
+    "in",
+    "index",
+)
+"""What flows are made of already: arithmetic in graph and plan, and words of the language."""
 
 ClassT = TypeVar("ClassT", bound=type)
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -55,6 +68,7 @@ def kind(
     """
 
     def declare(cls: ClassT) -> ClassT:
+        _check_positional(cls, 2, "input_size and output_size")
         chosen = _free(name or re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower())
         LIBRARY.kinds[chosen] = Kind(
             chosen,
@@ -93,8 +107,10 @@ def function(
         positional = [
             parameter
             for parameter in inspect.signature(body).parameters.values()
-            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+            if parameter.kind not in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
         ]
+        if not positional:
+            raise TypeError(f"{body!r} should take a flow: a positional parameter")
         is_variadic = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in positional)
         LIBRARY.functions[chosen] = Function(
             chosen,
@@ -115,11 +131,20 @@ def function(
 def _free(name: str) -> str:
     if not _NAME.match(name):
         raise ValueError(f"{name!r} is no name of the language: letters, digits and _")
+    if name in _RESERVED:
+        raise ValueError(f"`{name}` has a meaning in the language already; choose another name")
     is_built_in = name in LIBRARY.kinds and not LIBRARY.kinds[name].is_custom
     is_built_in |= name in LIBRARY.functions and not LIBRARY.functions[name].is_custom
     if is_built_in:
         raise ValueError(f"`{name}` is a kind or function of nestdsl already; choose another name")
     return name
+
+
+def _check_positional(thing: Callable[..., Any], count: int, names: str) -> None:
+    parameters = list(inspect.signature(thing).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if sum(parameter.kind in positional for parameter in parameters) != count:
+        raise TypeError(f"{thing!r} should take {count} positional parameters, {names}")
 
 
 def _summary(thing: Any) -> str:
@@ -136,5 +161,13 @@ def _arguments(thing: Callable[..., Any], skip: int) -> tuple[ArgumentSpec, ...]
                 "int, float, bool or str"
             )
         default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
+        wanted = (int, float) if parameter.annotation is float else parameter.annotation
+        if default is not REQUIRED and (
+            not isinstance(default, wanted) or isinstance(default, bool) != (parameter.annotation is bool)
+        ):
+            raise TypeError(
+                f"the default {default!r} of {parameter.name!r} in {thing!r} is no "
+                f"{parameter.annotation.__name__}"
+            )
         found.append(ArgumentSpec(parameter.name, _TYPES[parameter.annotation], default))
     return tuple(found)

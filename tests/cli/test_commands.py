@@ -1,0 +1,268 @@
+"""`check`, `compile` and `explain`: what they print, their exit status, and never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import networkx
+import pytest
+import torch
+
+import nestdsl
+from nestdsl.cli.main import main
+from nestdsl.plan.yaml import from_yaml
+from nestdsl.runtime.block import Run
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.nest"))
+GOOD = "model m(dim = 8) {\n  input vectors(dim)\n  level a = linear\n  flow out = in -> a\n}\n"
+WARNS = GOOD.replace("  flow", "  level b = mlp\n  flow")
+WRONG = GOOD.replace("linear", "liner")
+TWO = GOOD + GOOD.replace("model m", "model n")
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Runs one command in an empty folder with some programs; gives status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"good": GOOD, "warns": WARNS, "wrong": WRONG, "two": TWO, "empty": ""}.items():
+        (tmp_path / f"{name}.nest").write_text(text)
+    (tmp_path / "binary.nest").write_bytes(bytes(range(256)))
+    (tmp_path / "latin.nest").write_bytes("# é\n".encode("latin-1"))
+    (tmp_path / "bom.nest").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    (tmp_path / "crlf.nest").write_bytes(GOOD.replace("\n", "\r\n").encode())
+    (tmp_path / "large.nest").write_text("#" * 2**21)
+    (tmp_path / "folder.nest").mkdir()
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main(arguments)
+        except SystemExit as exit:
+            status = int(exit.code or 0)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err + captured.out
+        return status, captured.out, captured.err
+
+    return run
+
+
+# --- check ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["good.nest"], 0, "1 program checked: nothing is wrong"),
+        (["good.nest", "bom.nest", "crlf.nest"], 0, "3 programs checked: nothing is wrong"),
+        (["empty.nest"], 0, "nothing is wrong"),
+        (["warns.nest"], 0, "1 warning"),
+        (["warns.nest", "--strict"], 1, "1 warning"),
+        (["good.nest", "--strict"], 0, "nothing is wrong"),
+        (["wrong.nest"], 1, "did you mean `linear`?"),
+        (["good.nest", "wrong.nest", "warns.nest"], 1, "1 error, 1 warning"),
+        (["two.nest"], 0, "nothing is wrong"),
+        (["missing.nest"], 1, "N0003"),
+        (["folder.nest"], 1, "is a folder"),
+        (["binary.nest"], 1, "is a binary file"),
+        (["latin.nest"], 1, "is not UTF-8"),
+        (["large.nest"], 1, "N0004"),
+        (["missing.nest", "wrong.nest"], 1, "2 errors"),
+        (["good.nest/x"], 1, "N0003"),
+        (["\0"], 1, "N0003"),
+        (["x" * 5000], 1, "N0003"),
+    ],
+)
+def test_check(run, arguments, status, says):
+    found, out, err = run("check", *arguments)
+    assert (found, err) == (status, "")
+    assert says in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["check"], ["nothing"], ["check", "good.nest", "--format", "xml"], ["compile"], ["compile", "a", "b"],
+     ["compile", "good.nest", "--emit", "torch"], ["explain"], ["check", "--nothing", "good.nest"]],
+)  # fmt: skip
+def test_wrong_usage(run, arguments):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert "usage: nestdsl" in err
+
+
+def test_check_as_json(run):
+    status, out, _ = run("check", "wrong.nest", "warns.nest", "missing.nest", "--format", "json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert [(one["code"], one["severity"], one["file"], one["line"], one["column"]) for one in found] == [
+        ("N0101", "error", "wrong.nest", 3, 13),
+        ("N0304", "warning", "warns.nest", 4, 3),
+        ("N0003", "error", None, None, None),
+    ]
+    assert run("check", "good.nest", "--format", "json") == (0, "", "")
+
+
+def test_check_for_github(run):
+    status, out, _ = run("check", "wrong.nest", "warns.nest", "--format", "github")
+    assert status == 1
+    assert out.startswith("::error file=wrong.nest,line=3,col=13,")
+    assert "\n::warning file=warns.nest,line=4," in out
+    assert run("check", "good.nest", "--format", "github") == (0, "", "")
+
+
+# --- compile -------------------------------------------------------------------------------
+
+
+def test_compile_shows_a_table(run):
+    status, out, err = run("compile", "good.nest")
+    assert (status, err) == (0, "")
+    assert "linear" in out and "every step" in out and "72" in out
+
+
+def test_warnings_go_beside(run):
+    status, out, err = run("compile", "warns.nest", "--emit", "plan")
+    assert status == 0
+    assert "N0304" in err
+    assert from_yaml(out).model == "m"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_emit_graph(run, path):
+    status, out, _ = run("compile", str(path), "--emit", "graph", "--set", "dim=16")
+    graph = networkx.node_link_graph(json.loads(out), edges="edges")
+    assert status == 0
+    assert {"in", "out"} <= set(graph)
+    assert graph.is_directed() and graph.is_multigraph()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_emit_python_runs_like_the_model(run, path, tmp_path):
+    settings = ["--set", "dim=16", "--set", "vocab=2*4"]
+    status, _, err = run("compile", str(path), "--emit", "python", "-o", "model.py", *settings)
+    assert (status, err) == (0, "")
+    namespace: dict[str, object] = {"__name__": "emitted"}
+    text = (tmp_path / "model.py").read_text()
+    exec(compile(text, "model.py", "exec"), namespace)
+    nest = nestdsl.load(path, dim=16, vocab=8)
+    built = nest.compile(compile=False)
+    copy = namespace["Model"]()  # type: ignore[operator]
+    copy.plan, copy.run = nest.plan, Run()
+    copy.load_state_dict(built.state_dict())
+    ids = torch.randint(8, (2, 11))
+    for one, other in ((built.eval(), copy.eval()), (built.double(), copy.double())):
+        assert torch.equal(one(ids)[0], other(ids)[0])
+
+
+def test_emit_ast_and_plan(run):
+    assert "Model" in run("compile", "good.nest", "--emit", "ast")[1]
+    status, out, _ = run("compile", "good.nest", "--emit", "plan", "--set", "dim=4")
+    assert (status, from_yaml(out).input.size) == (0, 4)
+    assert run("compile", "good.nest", "-o", "out.yaml") == (0, "", "")
+    assert from_yaml(Path("out.yaml").read_text()) == nestdsl.load("good.nest").plan
+
+
+def test_what_is_emitted_is_the_same_each_time(run):
+    for emit in ("ast", "graph", "plan", "python"):
+        path = str(ROOT / "examples/hope.nest")
+        first, second = (run("compile", path, "--emit", emit) for _ in range(2))
+        assert first == second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["wrong.nest"], "N0101"),
+        (["missing.nest"], "N0003"),
+        (["folder.nest"], "N0003"),
+        (["binary.nest"], "N0003"),
+        (["latin.nest"], "N0003"),
+        (["large.nest"], "N0004"),
+        (["empty.nest"], "N0101"),
+        (["two.nest"], "N0103"),
+        (["two.nest", "--model", "o"], "N0101"),
+        (["good.nest", "--set", "dmi=4"], "N0106"),
+        (["good.nest", "--set", "dim"], "N0106"),
+        (["good.nest", "--set", "dim=4", "--set", "dim=5"], "N0106"),
+        (["good.nest", "--set", "dim=four"], "N0101"),
+        (["good.nest", "--set", "dim=(4"], "N0002"),
+        (["good.nest", "--set", "dim=0"], "N0202"),
+        (["good.nest", "--set", "=4"], "N0001"),
+        (["good.nest", "--set", "\0=4"], "N0001"),
+        (["good.nest", "--emit", "plan", "-o", "missing/plan.yaml"], "N0504"),
+        (["good.nest", "--emit", "plan", "-o", "folder.nest"], "N0504"),
+        (["good.nest", "--emit", "plan", "-o", "good.nest/x"], "N0504"),
+        (["good.nest", "--emit", "plan", "-o", ""], "N0504"),
+        (["good.nest", "--emit", "plan", "-o", "\0"], "N0504"),
+    ],
+)
+def test_compile_refuses(run, arguments, code):
+    status, out, err = run("compile", *arguments)
+    assert (status, out) == (1, "")
+    assert code in err
+
+
+def test_the_chosen_model(run):
+    assert "model: n" in run("compile", "two.nest", "--model", "n", "--emit", "plan")[1]
+
+
+# --- explain -------------------------------------------------------------------------------
+
+
+def test_explain(run):
+    assert run("explain", "n0302")[1].startswith("# N0302")
+    status, _, err = run("explain", "N9999")
+    assert status == 1 and "N0101" in err
+
+
+# --- as a program --------------------------------------------------------------------------
+
+
+def command(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nestdsl", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_as_a_program(tmp_path):
+    (tmp_path / "wrong.nest").write_text(WRONG)
+    done = command("check", "wrong.nest", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\x1b" not in done.stdout
+
+
+def test_names_of_files_that_are_not_text(tmp_path):
+    name = os.fsdecode(b"\xff\xfe.nest")
+    (tmp_path / name).write_text(WRONG)
+    for arguments in (["check", name], ["check", name, "--format", "json"], ["compile", name]):
+        done = subprocess.run(
+            [sys.executable, "-m", "nestdsl", *arguments], capture_output=True, cwd=tmp_path, check=False
+        )
+        assert done.returncode == 1
+        assert b"Traceback" not in done.stderr
+        assert b"N0101" in done.stdout + done.stderr
+
+
+def large_program(levels: int) -> str:
+    """A chain of named levels, each with clauses and a flow."""
+    lines = ["model large(dim = 8) {", "  input vectors(dim)"]
+    for n in range(levels):
+        before = f"f{n - 1}" if n else "in"
+        lines.append(f"  level a{n} = mlp(expand = 2) {{ every {2 ** (n % 4)} steps }}")
+        lines.append(f"  flow  f{n} = {before} + ({before} -> rms_norm -> a{n})")
+    return "\n".join([*lines, f"  flow out = f{levels - 1}", "}"])
+
+
+def test_two_thousand_levels_take_seconds(tmp_path):
+    """1.5 s with start-up on an idle machine; twice that is allowed, for the best of three."""
+    (tmp_path / "large.nest").write_text(large_program(1000))  # and as many norms
+    best = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        done = command("check", "large.nest", cwd=tmp_path)
+        best = min(best, time.perf_counter() - started)
+        assert (done.returncode, done.stdout) == (0, "1 program checked: nothing is wrong\n")
+        if best < 3:
+            return
+    raise AssertionError(f"checking 2,000 levels took {best:.1f} s")

@@ -1,0 +1,192 @@
+"""`associative`: a residual two-layer memory for each head; learned in context, or by the outer levels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nestdsl.runtime.kinds.weights import initialize, require_division
+from nestdsl.runtime.ops.deep_memory import (
+    Activation,
+    Objective,
+    Optimizer,
+    Rule,
+    State,
+    Toward,
+    Trajectory,
+    initial_state,
+    learn,
+    read,
+)
+from nestdsl.runtime.ops.deep_memory.pointwise import activate
+from nestdsl.runtime.ops.linear_memory import Gradient, Read
+
+
+class _TwoLayers(nn.Module):
+    """The weights of M(z) = z + W_1 σ(W_2 z) for each head: inner [heads, key_size / heads, hidden] is W_2ᵀ,
+    outer [heads, hidden, value_size / heads] is W_1ᵀ; without the residual z if the sizes differ."""
+
+    inner: Tensor
+    outer: Tensor
+
+    def __init__(
+        self,
+        key_size: int,
+        value_size: int,
+        heads: int,
+        hidden: int | None,
+        activation: Activation,
+        init: str,
+        init_std: float,
+        outer_std: float,
+        *,
+        trained: bool,
+    ) -> None:
+        super().__init__()
+        require_division(key_size, heads)
+        require_division(value_size, heads)
+        hidden = key_size // heads if hidden is None else hidden
+        if hidden < 1:
+            raise ValueError(f"hidden must be at least 1, not {hidden}")
+        self.heads = heads
+        self.activation: Activation = activation
+        self.residual = key_size == value_size
+        inner = torch.empty(heads, key_size // heads, hidden)
+        outer = torch.empty(heads, hidden, value_size // heads)
+        # Two layers of zeros would never learn: no gradient passes either.
+        initialize(inner, "learned" if init == "zeros" else init, init_std, (key_size // heads) ** -0.5)
+        initialize(outer, init, init_std, outer_std)
+        for name, weight in (("inner", inner), ("outer", outer)):
+            if trained:
+                self.register_parameter(name, nn.Parameter(weight))
+            else:
+                self.register_buffer(name, weight)
+
+
+class Associative(_TwoLayers):
+    """A two-layer memory per head [E91] that learns keys and values while a sequence is read.
+
+    M(z) = z + W_1 σ(W_2 z), without the residual z if the sizes of key and value differ. objective,
+    optimizer, p (of "lp"), period, chunk, toward, activation and gradient as in `Rule`; `read` is where its
+    reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's chunk.
+    hidden: the hidden size of one head; default key_size / heads.
+
+    The start, inner = W_2ᵀ [heads, key_size / heads, hidden] and outer = W_1ᵀ [heads, hidden,
+    value_size / heads]: with init "learned" parameters, which the outer levels train, inner with deviation
+    1 / sqrt(key_size / heads) and outer with `init_std`, so that the memory starts near the identity.
+    "normal" makes them buffers, saved and never trained, both with deviation `init_std`; "zeros" the same,
+    but inner as in learned and outer zero: the memory starts as the identity and still can learn.
+
+    Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
+    """
+
+    def __init__(
+        self,
+        key_size: int,
+        value_size: int,
+        *,
+        heads: int = 1,
+        hidden: int | None = None,
+        activation: Activation = "gelu",
+        objective: Objective = "l2",
+        optimizer: Optimizer = "gd",
+        read: Read = "after",
+        period: int = 1,
+        chunk: int = 1,
+        init: str = "learned",
+        init_std: float = 0.02,
+        gradient: Gradient = "through",
+        toward: Toward = "zero",
+        p: float = 2.0,
+    ) -> None:
+        residual = key_size == value_size
+        rule = Rule(objective, optimizer, activation, residual, p, toward, chunk, period, gradient)
+        rule.resolve(read)
+        trained = init == "learned"
+        super().__init__(
+            key_size, value_size, heads, hidden, activation, init, init_std, init_std, trained=trained
+        )
+        self.rule = rule
+        self.read_mode: Read = read
+
+    def init_state(
+        self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """The state at the start of a context, for `batch` rows; differentiable with respect to the weights.
+
+        The state is in `dtype` (default: the weights'), and at least in float32.
+        """
+        kind = torch.promote_types(dtype or self.inner.dtype, torch.float32)
+        inner, outer = (
+            weight.to(device=device, dtype=kind).expand(batch, *weight.shape)
+            for weight in (self.inner, self.outer)
+        )
+        return initial_state(inner, outer, self.rule)
+
+    def learn(
+        self,
+        key: Tensor,
+        value: Tensor,
+        state: State,
+        step: float | Tensor = 1.0,
+        retain: float | Tensor = 1.0,
+        momentum: float | Tensor = 0.9,
+        *,
+        aligned: bool = False,
+    ) -> tuple[Trajectory, State]:
+        """Learn to answer key [B, T, key_size] with value [B, T, value_size].
+
+        step, retain and momentum (which only the optimizers with momentum look at): a number, or
+        [B, T, heads] or [B, T, 1]. aligned: the caller's word that the call begins where a chunk or a period
+        does. Returns what `read` needs, and the next state.
+        """
+        keys, values = key.unflatten(-1, (self.heads, -1)), value.unflatten(-1, (self.heads, -1))
+        steps, retains = self._per_head(step, key), self._per_head(retain, key)
+        momenta = self._per_head(momentum, key) if self.rule.has_momentum else None
+        return learn(keys, values, steps, retains, momenta, state, self.rule, aligned=aligned)
+
+    def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
+        """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
+        return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, self.rule).flatten(-2)
+
+    def _per_head(self, factor: float | Tensor, key: Tensor) -> Tensor:
+        if not isinstance(factor, Tensor):
+            kind = torch.promote_types(key.dtype, torch.float32)
+            factor = torch.full((), factor, dtype=kind, device=key.device)
+        return factor.expand(*key.shape[:2], self.heads)
+
+
+class AssociativeLayer(_TwoLayers):
+    """Two layers per head without an objective of their own: y_h = x_h + W_1 σ(W_2 x_h), weights that the
+    outer levels train; without the residual if the sizes differ.
+
+    [batch, tokens, input_size] → [batch, tokens, output_size]; parameters inner [heads, input_size / heads,
+    hidden] and outer [heads, hidden, output_size / heads]. init learned: inner with deviation
+    1 / sqrt(input_size / heads), outer with `init_std`, or without the residual 1 / sqrt(hidden); normal:
+    both with `init_std`; zeros: inner as in learned, outer zero. Raises ValueError if `heads` does not divide
+    the sizes, or an option is none of the choices.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        heads: int = 1,
+        hidden: int | None = None,
+        activation: Activation = "gelu",
+        init: str = "learned",
+        init_std: float = 0.02,
+    ) -> None:
+        Rule(activation=activation)
+        width = max(1, input_size // max(1, heads) if hidden is None else hidden)
+        outer_std = init_std if input_size == output_size else width**-0.5
+        super().__init__(
+            input_size, output_size, heads, hidden, activation, init, init_std, outer_std, trained=True
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = x.unflatten(-1, (self.heads, -1))
+        hidden = activate(torch.einsum("bthk,hkd->bthd", parts, self.inner.to(x.dtype)), self.activation)
+        out = torch.einsum("bthd,hdv->bthv", hidden, self.outer.to(x.dtype))
+        return (parts + out if self.residual else out).flatten(-2)

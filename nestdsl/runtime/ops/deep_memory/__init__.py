@@ -1,0 +1,30 @@
+"""Two-layer memories: a residual perceptron per head that learns keys and values token by token [E91].
+
+`naive` is the loop that reads like the equations; `learn` and `read`, from `chunked`, are the fast form.
+"""
+
+from nestdsl.runtime.ops.deep_memory.chunked import Trajectory, learn, read
+from nestdsl.runtime.ops.deep_memory.rule import (
+    Activation,
+    Objective,
+    Optimizer,
+    Rule,
+    State,
+    Toward,
+    detach_state,
+    initial_state,
+)
+
+__all__ = [
+    "Activation",
+    "Objective",
+    "Optimizer",
+    "Rule",
+    "State",
+    "Toward",
+    "Trajectory",
+    "detach_state",
+    "initial_state",
+    "learn",
+    "read",
+]

@@ -61,9 +61,8 @@ def test_the_same_in_every_copy_is_one_mistake():
 
 def test_a_block_that_nothing_uses_is_read_too():
     for name in ("N0101", "N0102", "N0103", "N0104", "N0202", "N0203", "N0401"):
-        block = "block unused(size) {{\n{}\nflow out = in -> linear(size)\n}}".format(
-            MISTAKES[name].format(n=1)
-        )
+        body = MISTAKES[name].format(n=1)
+        block = f"block unused(size) {{\n{body}\nflow out = in -> linear(size)\n}}"
         assert codes(model("flow out = in", block)) == [name]
 
 
@@ -118,7 +117,8 @@ def test_warnings_wait_until_the_errors_are_gone():
 def test_a_period_longer_than_the_sequence():
     found = graph(
         model(
-            "level a = matrix { learn in -> in  every 16 tokens }\nlevel b = matrix { learn in -> in  every 4 tokens }\n"
+            "level a = matrix { learn in -> in  every 16 tokens }\n"
+            "level b = matrix { learn in -> in  every 4 tokens }\n"
             "level c = mlp { every 64 steps }\nflow out = in -> a -> b -> c"
         )
     )
@@ -135,5 +135,6 @@ def test_periods_are_compared_by_pairs_and_units():
         assert codes(model(text.format(first, second))) == []
     (message,) = messages(model(text.format(6, 4)))
     assert "4 and 6 steps" in message
-    mixed = "level a = mlp { every 3 steps }\nlevel m = matrix { learn in -> in  every 4 tokens }\nflow out = in -> a -> m"
+    mixed = "level a = mlp { every 3 steps }\nlevel m = matrix { learn in -> in  every 4 tokens }\n"
+    mixed += "flow out = in -> a -> m"
     assert codes(model(mixed)) == []

@@ -83,7 +83,8 @@ def test_check(run, arguments, status, says):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["check"], ["nothing"], ["check", "good.nest", "--format", "xml"], ["compile"], ["compile", "a", "b"],
+    [[], ["check"], ["nothing"], ["check", "good.nest", "--format", "xml"], ["compile"],
+     ["compile", "a", "b"],
      ["compile", "good.nest", "--emit", "torch"], ["explain"], ["check", "--nothing", "good.nest"]],
 )  # fmt: skip
 def test_wrong_usage(run, arguments):

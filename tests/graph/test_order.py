@@ -134,6 +134,7 @@ def test_attention_on_attention():
 
 def test_what_is_frozen_comes_last_whatever_it_reads():
     text = model(
-        "level f = linear { frozen init normal(1) }\nlevel w = linear\nflow out = in -> f -> w\ntrain { optimizer sgd }"
+        "level f = linear { frozen init normal(1) }\nlevel w = linear\n"
+        "flow out = in -> f -> w\ntrain { optimizer sgd }"
     )
     assert ranks(text) == [{"w"}, {"f"}]

@@ -75,7 +75,8 @@ def test_anonymous_levels_are_named_after_their_place():
     names = {level.name for level in levels(text).values()}
     assert names == {
         "h.linear", "h.linear_2", "out.linear",
-        "out.attention", "out.attention.query", "out.attention.key", "out.attention.value", "out.attention.output",
+        "out.attention", "out.attention.query", "out.attention.key", "out.attention.value",
+        "out.attention.output",
     }  # fmt: skip
 
 
@@ -127,9 +128,8 @@ def test_learn_surprise_is_what_a_level_does_anyway():
 def test_the_clauses_of_a_memory():
     (level,) = levels(
         model(
-            MEMORY
-            % "every 4 tokens, chunk 8  objective dot  optimizer gd(step = 0.5)  init normal(0.1)  read before "
-            " gradient stop  reset context"
+            MEMORY % "every 4 tokens, chunk 8  objective dot  optimizer gd(step = 0.5)  init normal(0.1) "
+            " read before  gradient stop  reset context"
         )
     ).values()
     assert (level.learning, level.period, level.unit, level.chunk) == (
@@ -203,7 +203,8 @@ def test_attention_passes_its_clauses_to_its_projections():
 
 def test_the_memories_of_optimizers_are_levels():
     text = model(
-        "level a = linear\nlevel b = linear { optimizer sgd(momentum = 0.9) }\nlevel c = linear { every 2 steps }\n"
+        "level a = linear\nlevel b = linear { optimizer sgd(momentum = 0.9) }\n"
+        "level c = linear { every 2 steps }\n"
         "flow out = in -> a -> b -> c\ntrain { optimizer adamw }"
     )
     memories = {level.id: level.period for level in graph(text).levels() if level.owner}

@@ -171,7 +171,7 @@ def test_a_plan_with_a_kind_that_is_gone():
     del PYTHON_KINDS["scaled_copies"], LIBRARY.kinds["scaled_copies"]
     from nestdsl.runtime.module import build
 
-    with pytest.raises(NestError, match="nestdsl.kind"):
+    with pytest.raises(NestError, match=r"nestdsl\.kind"):
         build(plan, compile=False)
 
 

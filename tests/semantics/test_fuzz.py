@@ -1,4 +1,4 @@
-"""Changed programs give an analysis, never an exception; without errors, everything after the checks works."""
+"""Changed programs give an analysis, never an exception; what has no errors can always be compiled."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,9 @@ block two(x = width, y = x * 2) {
   flow out = concat(a, in) -> linear(x) -> layer_norm -> gelu
 }
 block memories(n = 2) {
-  default { every 1 token, chunk 4  optimizer gd(step = s, retain = 0.9)  objective dot  init zeros  read before }
+  default { every 1 token, chunk 4  optimizer gd(step = s, retain = 0.9) objective dot
+    init zeros  read before
+  }
   flow s = in -> linear(n) -> sigmoid
   level m = matrix(n) { learn (in -> linear) -> in }
   level w = matrix(n) { learn in -> in  gradient stop  reset context  every 4 tokens, chunk 8 }
@@ -45,24 +47,30 @@ model one(dim = 8) {
 }
 """
 LIBRARY = [path.read_text("utf-8") for path in sorted((ROOT / "nestdsl/library").glob("*.nest"))]
-COMPLETE = [EVERYTHING] + [
-    path.read_text("utf-8")
-    for folder in ("examples", "tests/golden/good", "tests/golden/bad")
-    for path in sorted((ROOT / folder).glob("*.nest"))
-    if path.stem != "N0003_not_utf8" and not path.stem.startswith("N0004")
+FOLDERS = ("examples", "tests/golden/good", "tests/golden/bad")
+FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.nest"))]
+COMPLETE = [
+    EVERYTHING,
+    *(path.read_text("utf-8") for path in FILES if path.stem[:5] not in ("N0003", "N0004")),
 ]
 TOKEN = re.compile(r'(?:"[^"\n]*"|[A-Za-z_]\w*|\d+(?:\.\d+)?(?:e-?\d+)?|->|\*\*|\S|\n)[ ]*')
 NUMBERS = ["0", "1", "2", "3", "7", "16", "-1", "0.5", "1e-3", "1e30", "9223372036854775808", "1 / 0", "true"]
-WORDS = (
-    """
-  "s" "" true false in out index x h memory k v linear linear(4) mlp attention(2) matrix matrix(2) conv(4) rms_norm
-  embedding(8) parallel concat l2_normalize(2) sigmoid silu stop sqrt exp softmax(4) dropout(0.5) debias newton_schulz
-  learn surprise every token tokens step steps chunk optimizer gd dgd adamw sgd muon init zeros learned normal(0.1) from
-  reset context parent never gradient through truncated(2) read after before anchor frozen objective l2 dot mse
-  cross_entropy repeat level flow default input train use param block model -> + - * / ** = , ( ) [ ] { }
-""".split()
-    + ["\n", "-> silu\n", "[0]", "repeat 2", "{ frozen }", "{ every 2 steps }"]
-)
+WORDS = [
+    "\n",
+    "-> silu\n",
+    "[0]",
+    "repeat 2",
+    "{ frozen }",
+    "{ every 2 steps }",
+    *"""
+    "s" "" true false in out index x h memory k v linear linear(4) mlp attention(2) matrix matrix(2)
+    conv(4) rms_norm embedding(8) parallel concat l2_normalize(2) sigmoid silu stop sqrt exp
+    softmax(4) dropout(0.5) debias newton_schulz learn surprise every token tokens step steps chunk
+    optimizer gd dgd adamw sgd muon init zeros learned normal(0.1) from reset context parent never
+    gradient through truncated(2) read after before anchor frozen objective l2 dot mse cross_entropy
+    repeat level flow default input train use param block model -> + - * / ** = , ( ) [ ] { }
+    """.split(),
+]
 
 
 def tokens(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from nestdsl.checks.clauses import WITHOUT_START
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Flow, Input, Learning, Level
+from nestdsl.graph.nodes import FROZEN_BLOCK, Flow, Input, Learning, Level
 from nestdsl.library.signatures import LIBRARY
 
 
@@ -56,6 +56,15 @@ def _check_start(graph: NestGraph, level: Level, diagnostics: Diagnostics) -> No
     kind = LIBRARY.kinds.get(level.kind)
     is_static = level.frozen and level.learning is not Learning.ASSOCIATION
     if kind is None or not is_static or "init" in dict(level.written) or level.kind in WITHOUT_START:
+        return
+    block = dict(level.written).get(FROZEN_BLOCK)
+    if block is not None:
+        diagnostics.report(
+            "N0305",
+            "this block is frozen at its random start: nothing ever changes or trains what is in it",
+            block,
+            "remove `frozen`; if random features are what you want, say `init normal(0.02)` at its levels",
+        )
         return
     diagnostics.report(
         "N0305",

@@ -15,6 +15,9 @@ from nestdsl.source import Span
 TRAIN = "@train"
 """The id of the outermost level; no name of a program has its first sign."""
 
+FROZEN_BLOCK = "frozen block"
+"""In `Level.written`: where the block that a level stands in is said to be frozen."""
+
 Operand = str | int | float
 """What an operation reads: the id of a node, or a number."""
 
@@ -140,6 +143,7 @@ class Level:
     chunk: int = 1
     frozen: bool = False
     objective: str | None = None
+    exponent: float = 2.0
     optimizer: OptimizerUse | None = None
     init: Init = Init()
     reset: str = "context"
@@ -157,6 +161,15 @@ class Level:
     def learns_surprise_in_context(self) -> bool:
         """True for a level of the continuum memory system: weights of each sequence's own [E71]."""
         return self.in_context and self.learning is Learning.SURPRISE
+
+    @property
+    def rule_in_context(self) -> str:
+        """What moves a memory: gd, dgd, momentum, or dgd_momentum (dgd that is given a momentum)."""
+        if self.optimizer is None:
+            return "gd"
+        numbers, flows = dict(self.optimizer.arguments), dict(self.optimizer.flows)
+        has_momentum = numbers.get("momentum") is not None or "momentum" in flows
+        return "dgd_momentum" if self.optimizer.name == "dgd" and has_momentum else self.optimizer.name
 
     def clause(self, name: str) -> Span:
         """Where the program says this clause, or else where the level stands."""

@@ -289,7 +289,7 @@ class Body(Lookup):
                     optimizer = self.clause_reader.optimizer(call)
                     inherited = replace(inherited, optimizer=optimizer or inherited.optimizer)
                 case ast.Frozen():
-                    inherited = replace(inherited, frozen=True)
+                    inherited = replace(inherited, frozen=clause.span)
                 case ast.Broken():
                     pass
                 case _:

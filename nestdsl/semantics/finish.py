@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nestdsl.graph.nodes import EdgeType, Learning, Level, Unit
+from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Learning, Level, Unit
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.clauses import Clauses, is_surprise
 from nestdsl.semantics.flows import FlowElaborator
@@ -51,7 +51,10 @@ def finish(body: Body, pending: Pending) -> None:
             case ast.OptimizerClause(call):
                 found = reader.optimizer(call, lambda name, value: _generated(body, level, name, value))
             case ast.Objective() if changes.get("learning") is Learning.ASSOCIATION:
-                found = reader.objective_in_context(clause)
+                objective = reader.objective_in_context(clause)
+                if objective:
+                    changes["objective"], changes["exponent"] = objective
+                continue
             case ast.Init():
                 found = reader.init(clause)
             case ast.Reset():
@@ -86,6 +89,7 @@ def _inherit(body: Body, level: Level, clauses: Clauses, changes: dict[str, obje
         changes["optimizer"] = inherited.optimizer
     if inherited.frozen:
         changes["frozen"] = True
+        changes["written"] = (*level.written, (FROZEN_BLOCK, inherited.frozen))
 
 
 def _associates(body: Body, level: Level, learn: ast.Learn) -> bool:

@@ -67,6 +67,33 @@ class Lookup:
                     else:
                         default = statement
                         self._default = collect(clauses, self.diagnostics)
+        if default is not None:
+            self._check_default(default, statements)
+
+    def _check_default(self, default: ast.Default, statements: tuple[ast.Statement, ...]) -> None:
+        """N0405 for a `default` that nobody hears, or that says what each level must say itself."""
+        learn = self._default.pop("learn", None)
+        if learn is not None:
+            self.diagnostics.report(
+                "N0405",
+                "`learn` has no meaning in `default`, which speaks of the levels that say `learn`",
+                learn.span,
+                "say it at each level",
+            )
+        clauses = [
+            clause
+            for statement in statements
+            if isinstance(statement, ast.Level)
+            for clause in statement.clauses
+        ]
+        is_unread = any(isinstance(one, ast.Broken) for one in (*statements, *clauses))
+        if not is_unread and not any(isinstance(clause, ast.Learn) for clause in clauses):
+            self.diagnostics.report(
+                "N0405",
+                "`default` speaks of the levels that say `learn`, and no level of this body does",
+                default.span,
+                "say its clauses at the levels that they are meant for, or remove it",
+            )
 
     def _is_new(self, name: ast.Name, is_level: bool = False) -> bool:
         if name.text == "in":

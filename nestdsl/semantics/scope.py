@@ -65,7 +65,8 @@ class Inherited:
 
     period: tuple[int, Unit] | None = None
     optimizer: OptimizerUse | None = None
-    frozen: bool = False
+    frozen: Span | None = None
+    """Where the block is said to be frozen."""
 
 
 @dataclass(slots=True)

@@ -8,103 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory import Rule, State, initial_state, learn, naive, read
-
-B, H, K, V = 2, 2, 3, 4
-NAMES = ("query", "key", "value", "step", "retain", "matrix")
-
-
-def make_inputs(tokens: int, seed: int = 0, zeros: bool = False) -> dict[str, Tensor]:
-    """Inputs as `naive.remember` takes them, in float64, each of which wants its gradient."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    retain = torch.sigmoid(2.0 + normal(B, tokens, H))
-    if zeros:
-        retain[:, 1::3] = 0.0
-        retain[:, 2, 0] = 1.0
-        retain[:, ::5, 1] = 1e-9
-    inputs = {
-        "query": normal(B, tokens, H, K),
-        "key": torch.nn.functional.normalize(normal(B, tokens, H, K), dim=-1),
-        "value": normal(B, tokens, H, V),
-        "step": torch.sigmoid(normal(B, tokens, H)),
-        "retain": retain,
-        "matrix": normal(B, H, K, V),
-    }
-    return {name: tensor.requires_grad_() for name, tensor in inputs.items()}
-
-
-def state_at(matrix: Tensor, rule: Rule, position: int) -> State:
-    """A state in the middle of a chunk or period, every part of which hangs on `matrix`."""
-    state = initial_state(matrix, rule)
-    if "position" in state:
-        state["position"] = state["position"] + position
-    if "anchor" in state:
-        state["anchor"] = (matrix * 0.5).cos() if position else matrix
-    if "gradient" in state and position:
-        state["gradient"] = matrix.sin()
-        state["retain"] = state["retain"] + 0.7 * position + 0.01 * matrix.sum((-1, -2))
-    return state
-
-
-def through_loop(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int) -> dict[str, Tensor]:
-    x = inputs
-    state = state_at(x["matrix"], rule, position)
-    out, _, following = naive.remember(
-        x["query"], x["key"], x["value"], x["step"], x["retain"], state, rule, mode
-    )
-    return {"out": out, **following}
-
-
-def through_blocks(
-    inputs: dict[str, Tensor], rule: Rule, mode: str, position: int, block: int = 4
-) -> dict[str, Tensor]:
-    x = inputs
-    state = state_at(x["matrix"], rule, position)
-    trajectory, following = learn(x["key"], x["value"], x["step"], x["retain"], state, rule, block=block)
-    return {"out": read(trajectory, x["query"], mode, rule), **following}
-
-
-def gradients(results: dict[str, Tensor], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Of a fixed random weighing of everything the memory gave back."""
-    generator = torch.Generator().manual_seed(7)
-    total = torch.zeros((), dtype=torch.float64)
-    for name in sorted(results):
-        if results[name].is_floating_point():
-            weights = torch.randn(results[name].shape, generator=generator, dtype=torch.float64)
-            total = total + (weights * results[name]).sum()
-    found = torch.autograd.grad(total, list(inputs.values()), allow_unused=True)
-    return {
-        name: torch.zeros_like(tensor) if grad is None else grad
-        for (name, tensor), grad in zip(inputs.items(), found, strict=True)
-    }
-
-
-def assert_same(left: dict[str, Tensor], right: dict[str, Tensor], tolerance: float = 1e-10) -> None:
-    assert left.keys() == right.keys()
-    for name in left:
-        torch.testing.assert_close(
-            left[name],
-            right[name],
-            rtol=tolerance,
-            atol=tolerance,
-            msg=lambda text, name=name: f"{name}: {text}",
-        )
-
-
-def assert_equals_loop(
-    tokens: int, rule: Rule, mode: str, position: int, block: int, zeros: bool = False
-) -> None:
-    inputs = make_inputs(tokens, zeros=zeros)
-    want, got = (
-        through_loop(inputs, rule, mode, position),
-        through_blocks(inputs, rule, mode, position, block),
-    )
-    assert_same(got, want)
-    assert_same(gradients(got, inputs), gradients(want, inputs))
+from nestdsl.runtime.ops.linear_memory import Rule, State, read
+from tests.runtime.linear_memories import (
+    NAMES,
+    B,
+    assert_equals_loop,
+    assert_same,
+    assert_split_equals_whole,
+    gradients,
+    learn_all,
+    make_inputs,
+    state_at,
+    through_blocks,
+    through_loop,
+)
 
 
 @pytest.mark.parametrize("objective", ["l2", "dot"])
@@ -113,7 +30,7 @@ def assert_equals_loop(
     ("tokens", "block"), [(1, 32), (2, 32), (11, 4), (12, 4), (19, 32), (37, 32), (50, 48)]
 )
 def test_every_token_equals_the_loop(objective: str, mode: str, tokens: int, block: int) -> None:
-    assert_equals_loop(tokens, Rule(objective), mode, 0, block)
+    assert_equals_loop(Rule(objective), mode, tokens, 0, block)
 
 
 @pytest.mark.parametrize("objective", ["l2", "dot"])
@@ -134,7 +51,7 @@ def test_every_token_equals_the_loop(objective: str, mode: str, tokens: int, blo
 def test_anchors_equal_the_loop(
     objective: str, mode: str, tokens: int, chunk: int, position: int, block: int
 ) -> None:
-    assert_equals_loop(tokens, Rule(objective, chunk=chunk), mode, position, block)
+    assert_equals_loop(Rule(objective, chunk=chunk), mode, tokens, position, block)
 
 
 @pytest.mark.parametrize("objective", ["l2", "dot"])
@@ -144,12 +61,12 @@ def test_anchors_equal_the_loop(
     [(13, 2, 1), (1, 5, 4), (1, 5, 0), (13, 5, 3), (20, 4, 0), (9, 40, 35), (9, 40, 2)],
 )
 def test_periods_equal_the_loop(objective: str, mode: str, tokens: int, period: int, position: int) -> None:
-    assert_equals_loop(tokens, Rule(objective, period=period), mode, position, 4)
+    assert_equals_loop(Rule(objective, period=period), mode, tokens, position, 4)
 
 
 @pytest.mark.parametrize("rule", [Rule("l2"), Rule("dot"), Rule("l2", chunk=5), Rule("l2", period=3)])
 def test_a_factor_of_zero_erases_and_keeps_its_gradient(rule: Rule) -> None:
-    assert_equals_loop(19, rule, "anchor" if rule.keeps_anchor else "after", 0, 16, zeros=True)
+    assert_equals_loop(rule, "anchor" if rule.keeps_anchor else "after", 19, 0, 16, zeros=True)
 
 
 @pytest.mark.parametrize(
@@ -184,19 +101,7 @@ RULES = [
 @pytest.mark.parametrize(("rule", "mode"), RULES)
 @pytest.mark.parametrize("sizes", [(13,), (4, 9), (5, 8), (6, 1, 6), (1,) * 13])
 def test_whole_equals_split_anywhere(rule: Rule, mode: str, sizes: tuple[int, ...]) -> None:
-    inputs = make_inputs(13)
-    pieces = {name: inputs[name].split(sizes, 1) for name in NAMES if name != "matrix"}
-    state, outputs = initial_state(inputs["matrix"], rule), []
-    for i in range(len(sizes)):
-        piece = {name: parts[i] for name, parts in pieces.items()}
-        trajectory, state = learn(
-            piece["key"], piece["value"], piece["step"], piece["retain"], state, rule, block=4
-        )
-        outputs.append(read(trajectory, piece["query"], mode, rule))
-    got = {"out": torch.cat(outputs, 1), **state}
-    want = through_loop(inputs, rule, mode, 0)
-    assert_same(got, want)
-    assert_same(gradients(got, inputs), gradients(want, inputs))
+    assert_split_equals_whole(rule, mode, sizes)
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
@@ -225,7 +130,7 @@ def test_one_trajectory_answers_many_queries_in_many_ways() -> None:
     rule, inputs = Rule("l2", chunk=5), make_inputs(13)
     x = inputs
     state = state_at(x["matrix"], rule, 2)
-    trajectory, _ = learn(x["key"], x["value"], x["step"], x["retain"], state, rule, block=4)
+    trajectory, _ = learn_all(x, state, rule)
     for mode, scale in itertools.product(("after", "before", "anchor"), (1.0, -2.0)):
         asked = {**x, "query": scale * x["query"]}
         want = through_loop(asked, rule, mode, 2)["out"]
@@ -274,17 +179,23 @@ def test_float32_keeps_its_digits(block: int) -> None:
         (Rule("l2"), "after"),
         pytest.param(Rule("l2", chunk=5), "anchor", marks=pytest.mark.slow),
         pytest.param(Rule("l2", period=4), "after", marks=pytest.mark.slow),
+        pytest.param(Rule("l2", chunk=5, optimizer="dgd"), "after", marks=pytest.mark.slow),
+        pytest.param(Rule("l2", chunk=5, optimizer="momentum"), "anchor", marks=pytest.mark.slow),
+        pytest.param(
+            Rule("l2", chunk=5, optimizer="dgd_momentum", toward="init"), "after", marks=pytest.mark.slow
+        ),
+        pytest.param(Rule("lp", chunk=5, optimizer="dgd", p=3.0), "after", marks=pytest.mark.slow),
+        pytest.param(Rule("l2", period=4, optimizer="momentum"), "after", marks=pytest.mark.slow),
     ],
 )
 def test_compiled_equals_eager_at_every_position_without_recompiling(rule: Rule, mode: str) -> None:
     torch.compiler.reset()
     inputs = make_inputs(9)
 
-    def run(
-        state: State, query: Tensor, key: Tensor, value: Tensor, step: Tensor, retain: Tensor
-    ) -> dict[str, Tensor]:
-        trajectory, following = learn(key, value, step, retain, state, rule, block=4)
-        return {"out": read(trajectory, query, mode, rule), **following}
+    def run(state: State, *flows: Tensor) -> dict[str, Tensor]:
+        given = dict(zip(NAMES, flows, strict=False))
+        trajectory, following = learn_all(given, state, rule)
+        return {"out": read(trajectory, given["query"], mode, rule), **following}
 
     compiled = torch.compile(run, fullgraph=True, dynamic=False)
     flows = [inputs[name] for name in NAMES if name != "matrix"]
@@ -299,7 +210,18 @@ def test_compiled_equals_eager_at_every_position_without_recompiling(rule: Rule,
         assert_same(gradients(got, inputs), gradients(want, inputs))
 
 
-@pytest.mark.parametrize("wrong", [{"objective": "l3"}, {"period": 0}, {"chunk": 0}, {"gradient": "half"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"objective": "l3"},
+        {"period": 0},
+        {"chunk": 0},
+        {"gradient": "half"},
+        {"optimizer": "adam"},
+        {"toward": "one"},
+        {"p": 0.5},
+    ],
+)
 def test_a_rule_out_of_range_is_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Rule(**wrong)

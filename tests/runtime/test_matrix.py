@@ -49,6 +49,59 @@ def test_it_follows_the_recurrence_head_by_head(objective: str, read: str, perio
         torch.testing.assert_close(state["matrix"][:, head : head + 1], following["matrix"])
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "objective", "read", "period"),
+    [
+        ("dgd", "l2", "after", 1),
+        ("momentum", "l2", "before", 1),
+        ("dgd_momentum", "lp", "anchor", 1),
+        ("momentum", "dot", "after", 4),
+    ],
+)
+def test_other_optimizers_follow_theirs(optimizer: str, objective: str, read: str, period: int) -> None:
+    options = {"optimizer": optimizer, "objective": objective, "period": period, "chunk": 4, "p": 3.0}
+    matrix = make(read=read, toward="init", **options)
+    query, key, value, step, retain, momentum = flows(3, 10, 6, 6, 4, 2, 1, 2)
+    step, retain, momentum = step.sigmoid(), retain.sigmoid(), momentum.sigmoid()
+    trajectory, state = matrix.learn(key, value, matrix.init_state(3), step, retain, momentum, aligned=True)
+    rule = Rule(objective, period, 4, optimizer=optimizer, toward="init", p=3.0)
+    want, _, following = naive.remember(
+        query.unflatten(-1, (2, 3)),
+        key.unflatten(-1, (2, 3)),
+        value.unflatten(-1, (2, 2)),
+        step,
+        retain.expand(-1, -1, 2),
+        initial_state(matrix.init_state(3)["start"], rule),
+        rule,
+        read,
+        momentum if rule.has_momentum else None,
+    )
+    torch.testing.assert_close(matrix.read(trajectory, query), want.flatten(-2), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(state["matrix"], following["matrix"])
+
+
+def test_retain_may_have_one_value_per_key_channel() -> None:
+    matrix = make(objective="dot")
+    query, key, value, retain = flows(2, 5, 6, 6, 4, 6)
+    trajectory, _ = matrix.learn(key, value, matrix.init_state(2), 0.5, retain.sigmoid())
+    out = matrix.read(trajectory, query).unflatten(-1, (2, 2))
+    state = matrix.init_state(2)["matrix"]
+    for t in range(5):
+        k, v, q = (flow[:, t].unflatten(-1, (2, -1)) for flow in (key, value, query))
+        fade = retain[:, t].sigmoid().unflatten(-1, (2, -1)).unsqueeze(-1)
+        state = fade * state + 0.5 * k.unsqueeze(-1) * v.unsqueeze(-2)
+        torch.testing.assert_close(out[:, t], torch.einsum("bhk,bhkv->bhv", q, state))
+    with pytest.raises(ValueError, match="retain per key channel"):
+        make().learn(key, value, make().init_state(2), 0.5, retain.sigmoid())
+
+
+def test_only_what_a_rule_needs_is_carried() -> None:
+    assert make(chunk=4).init_state(1).keys() == {"matrix"}
+    assert make(chunk=4, objective="dot", optimizer="dgd").init_state(1).keys() == {"matrix"}
+    assert make(chunk=4, optimizer="dgd").init_state(1).keys() == {"matrix", "anchor", "position"}
+    assert make(optimizer="momentum", toward="init").init_state(1).keys() == {"matrix", "momentum", "start"}
+
+
 def test_numbers_and_flows_mean_the_same() -> None:
     matrix = make()
     key, value = flows(2, 5, 6, 4)
@@ -109,11 +162,14 @@ def test_the_state_is_at_least_float32() -> None:
     ("options", "message"),
     [
         ({"heads": 3}, "does not divide"),
-        ({"objective": "lp"}, "objective"),
+        ({"objective": "l3"}, "objective"),
         ({"read": "later"}, "read"),
         ({"init": "ones"}, "init"),
         ({"gradient": "truncated"}, "gradient"),
         ({"period": 0}, "period"),
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"toward": "one"}, "toward"),
+        ({"p": 0.5}, "p must"),
     ],
 )
 def test_wrong_options_are_refused(options: dict, message: str) -> None:

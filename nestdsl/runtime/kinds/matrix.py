@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -10,9 +12,11 @@ from nestdsl.runtime.ops.linear_memory import (
     BLOCK,
     Gradient,
     Objective,
+    Optimizer,
     Read,
     Rule,
     State,
+    Toward,
     Trajectory,
     initial_state,
     learn,
@@ -23,9 +27,10 @@ from nestdsl.runtime.ops.linear_memory import (
 class Matrix(nn.Module):
     """A memory of one matrix per head that learns keys and values while a sequence is read.
 
-    objective, period, chunk and gradient as in `Rule`; `read` is where its reads look: "after" a token has
-    written, "before" it, or at the "anchor", the start of the token's chunk. For other reads `chunk` says
-    only how many tokens to work on at once.
+    objective, optimizer, period, chunk, gradient, toward and p (of "lp") as in `Rule`; `read` is where its
+    reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's chunk.
+    With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads only how many
+    tokens to work on at once.
 
     init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
     outer levels train, normal with deviation `init_std`: small beside what is learned in context, and
@@ -48,6 +53,9 @@ class Matrix(nn.Module):
         init: str = "learned",
         init_std: float = 0.02,
         gradient: Gradient = "through",
+        optimizer: Optimizer = "gd",
+        toward: Toward = "zero",
+        p: float = 2.0,
     ) -> None:
         super().__init__()
         require_division(key_size, heads)
@@ -55,8 +63,10 @@ class Matrix(nn.Module):
         self.heads = heads
         self.shape = (heads, key_size // heads, value_size // heads)
         self.read_mode: Read = read
-        self.rule = Rule(objective, period, chunk if read == "anchor" else None, gradient)
-        self.rule.resolve(read)
+        rule = Rule(objective, period, chunk, gradient, optimizer, toward, p)
+        rule.resolve(read)
+        # What looks at no chunk's start need not carry it.
+        self.rule = rule if read == "anchor" or rule.is_stale else replace(rule, chunk=None)
         self.block = chunk if 16 <= chunk <= 128 and chunk % 16 == 0 else BLOCK
         self.weight: Tensor | None
         match init:
@@ -92,15 +102,34 @@ class Matrix(nn.Module):
         state: State,
         step: float | Tensor = 1.0,
         retain: float | Tensor = 1.0,
+        momentum: float | Tensor = 0.9,
+        *,
+        aligned: bool = False,
     ) -> tuple[Trajectory, State]:
         """Learn to answer key [B, T, key_size] with value [B, T, value_size].
 
-        step and retain: a number, or [B, T, heads] or [B, T, 1]. Returns what `read` needs, and the next
-        state.
+        step, retain and momentum (which only the optimizers with momentum look at): a number, or
+        [B, T, heads] or [B, T, 1]; retain also [B, T, key_size], one value per key channel, with the
+        optimizer gd, the objective dot and period 1. aligned: the caller's word that the call begins where a
+        chunk or a period does. Returns what `read` needs, and the next state. Raises ValueError for a retain
+        per channel elsewhere.
         """
         keys, values = key.unflatten(-1, (self.heads, -1)), value.unflatten(-1, (self.heads, -1))
-        steps, retains = self._per_head(step, key), self._per_head(retain, key)
-        return learn(keys, values, steps, retains, state, self.rule, block=self.block)
+        if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
+            retains = retain.unflatten(-1, (self.heads, -1))
+        else:
+            retains = self._per_head(retain, key)
+        return learn(
+            keys,
+            values,
+            self._per_head(step, key),
+            retains,
+            state,
+            self.rule,
+            momentum=self._per_head(momentum, key) if self.rule.has_momentum else None,
+            aligned=aligned,
+            block=self.block,
+        )
 
     def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""

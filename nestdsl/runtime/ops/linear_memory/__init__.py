@@ -4,16 +4,29 @@
 """
 
 from nestdsl.runtime.ops.linear_memory.chunked import BLOCK, Trajectory, learn, read
-from nestdsl.runtime.ops.linear_memory.rule import Gradient, Objective, Read, Rule, State, initial_state
+from nestdsl.runtime.ops.linear_memory.rule import (
+    Gradient,
+    Objective,
+    Optimizer,
+    Read,
+    Rule,
+    State,
+    Toward,
+    detach_state,
+    initial_state,
+)
 
 __all__ = [
     "BLOCK",
     "Gradient",
     "Objective",
+    "Optimizer",
     "Read",
     "Rule",
     "State",
+    "Toward",
     "Trajectory",
+    "detach_state",
     "initial_state",
     "learn",
     "read",

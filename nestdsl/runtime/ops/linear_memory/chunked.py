@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory import periods, running
+from nestdsl.runtime.ops.linear_memory.anchors import chunk_start
+from nestdsl.runtime.ops.linear_memory.coupled import Flows, Parts
 from nestdsl.runtime.ops.linear_memory.groups import group_count, read_held
+from nestdsl.runtime.ops.linear_memory.moving import move
 from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
 from nestdsl.runtime.ops.linear_memory.running import Running
+from nestdsl.runtime.ops.linear_memory.writes import known_writes
 
 BLOCK = 32
 
@@ -22,14 +26,15 @@ BLOCK = 32
 class Trajectory(NamedTuple):
     """How the state moved during one call, for any number of reads.
 
-    running: the state at every token, None if the memory has a period. held [G, B, H, K, V]: the states at
-    the starts of the chunks or periods, and position, a scalar, where the call began in the first of them;
-    None if nothing reads those.
+    running: the state at every token, None if the memory has a period. held: the states at the starts of the
+    periods [G, B, H, K, V]; or, at the start of the chunk in which the call began [1, B, H, K, V]; None if
+    nothing reads those. position, a scalar: where the call began in the first of them; aligned: it is 0.
     """
 
     running: Running | None
     held: Tensor | None
     position: Tensor | None
+    aligned: bool = False
 
 
 def learn(
@@ -40,49 +45,93 @@ def learn(
     state: State,
     rule: Rule,
     *,
+    momentum: Tensor | None = None,
+    aligned: bool = False,
     block: int = BLOCK,
 ) -> tuple[Trajectory, State]:
     """Write T tokens. Returns the trajectory, to be read, and the next state.
 
-    key [B, T, H, K]; value [B, T, H, V]; step [B, T, H]; retain [B, T, H], from 0 to 1; state as
-    `initial_state` makes it. `block` changes the speed only: at most 16, or a multiple of 16.
+    key [B, T, H, K]; value [B, T, H, V]; step [B, T, H]; retain [B, T, H], or [B, T, H, K] for one value per
+    key channel; momentum [B, T, H] if the rule has it; both from 0 to 1; state as `initial_state` makes it.
+    Two things change the speed only: `block`, at most 16 or a multiple of 16, and `aligned`, the caller's
+    word that the call begins where a chunk or a period begins.
     Computes in the state's type and at least in float32, also under autocast.
+    Raises ValueError for a factor that the rule lacks or has no place for.
     """
     if block < 1 or (block > 16 and block % 16):
         raise ValueError(f"block must be at most 16 or a multiple of 16, not {block}")
+    rule.require_factors(key, retain, momentum)
     kind = torch.promote_types(torch.promote_types(key.dtype, torch.float32), state["matrix"].dtype)
     state = {name: part.to(kind) if part.is_floating_point() else part for name, part in state.items()}
     key, value, step, retain = key.to(kind), value.to(kind), step.to(kind), retain.to(kind)
+    momentum = None if momentum is None else momentum.to(kind)
     if rule.gradient == "stop":
         key, value, step, retain = key.detach(), value.detach(), step.detach(), retain.detach()
+        momentum = None if momentum is None else momentum.detach()
     with torch.autocast(key.device.type, enabled=False):
+        step = rule.effective_step(step, key)
         if rule.period > 1:
-            held, following = periods.learn(key, value, step, retain, state, rule)
-            return Trajectory(None, held, state["position"]), following
-        ran, matrix = running.learn(key, value, step, retain, state["matrix"], rule, block)
-        if not rule.keeps_anchor:
-            return Trajectory(ran, None, None), {"matrix": matrix}
-        return _anchored(ran, matrix, key.shape[1], state, rule)
+            held, following = periods.learn(key, value, step, retain, momentum, state, rule, aligned=aligned)
+            return Trajectory(None, held, state["position"], aligned), following
+        return _learn_running(key, value, step, retain, momentum, state, rule, block, aligned)
 
 
-def _anchored(
-    ran: Running, matrix: Tensor, tokens: int, state: State, rule: Rule
+def _learn_running(
+    key: Tensor,
+    value: Tensor,
+    step: Tensor,
+    retain: Tensor,
+    momentum: Tensor | None,
+    state: State,
+    rule: Rule,
+    block: int,
+    aligned: bool,
 ) -> tuple[Trajectory, State]:
-    """Keep the states at the starts of the chunks: the carried one, then those inside the call.
+    """With `start`, on the states' distance from it: then α decays to zero, and what the start would have
+    answered goes into the values. The step is the effective one."""
+    start, position = state.get("start"), state.get("position")
+    anchor = state.get("anchor", state["matrix"]) if rule.is_stale else None
+    parts = Parts(state["matrix"], state.get("momentum"), anchor)
+    if rule.gradient == "stop" and parts.momentum is not None:
+        parts = parts._replace(momentum=parts.momentum.detach())
+    direct_write = None
+    if start is not None:
+        parts = Parts(parts.matrix - start, parts.momentum, None if anchor is None else anchor - start)
+        answers = torch.einsum("bthk,bhkv->bthv", key, start)
+        value = value if rule.objective == "dot" else value - answers
+        direct_write = -step.unsqueeze(-1) * answers if rule.decays_along_key else None
+    live = None if momentum is None else torch.ones_like(step)
+    flows = Flows(key, value, direct_write, step, retain, momentum, live)
 
-    Chunk g starts at the call's token g · chunk - position; the last of them may be the one that the next
-    call begins with or in.
-    """
-    batch, heads = matrix.shape[:2]
+    write, chunk = known_writes(flows, parts, position, rule, block, aligned=aligned)
+    flows = flows._replace(write=write)
+    ran, after = move(flows, parts, position, chunk, rule, block, stop=rule.gradient == "stop")
+    return _followed(ran._replace(origin=start), after, key.shape[1], state, rule, aligned)
+
+
+def _followed(
+    ran: Running, after: Parts, tokens: int, state: State, rule: Rule, aligned: bool
+) -> tuple[Trajectory, State]:
+    """The trajectory, and the next state from what the blocks ended with."""
+    start = state.get("start")
+    following = {"matrix": after.matrix if start is None else after.matrix + start}
+    if after.momentum is not None:
+        following["momentum"] = after.momentum
+    if start is not None:
+        following["start"] = start
+    if not rule.keeps_anchor:
+        return Trajectory(ran, None, None), following
     chunk, position = rule.chunk or 1, state["position"]
-    number = torch.arange(1, group_count(tokens, chunk) + 1, device=position.device)
-    begins = (number * chunk - position).clamp(0, tokens)
-    inside = running.states_before(ran, begins, batch, heads)
-    held = torch.cat((state["anchor"].unsqueeze(0), inside))
-    end = position + tokens
-    anchor = held.index_select(0, (end // chunk).view(1)).squeeze(0)
-    following = {"matrix": matrix, "anchor": anchor, "position": end % chunk}
-    return Trajectory(ran, held, position), following
+    trajectory = Trajectory(ran, state["anchor"].unsqueeze(0), position, aligned)
+    following["position"] = (position + tokens) % chunk
+    if aligned and tokens <= chunk:
+        following["anchor"] = following["matrix"] if tokens == chunk else state["anchor"]
+        return trajectory, following
+    batch, heads = after.matrix.shape[:2]
+    last = chunk_start(torch.full_like(position, tokens), position, chunk)
+    inside = running.states_before(ran, last.clamp_min(0).view(1), batch, heads).squeeze(0)
+    following["anchor"] = torch.where(last >= 0, inside, state["anchor"])
+    return trajectory, following
 
 
 def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: Rule) -> Tensor:
@@ -92,17 +141,34 @@ def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: Rule) -> Tenso
     """
     mode = rule.resolve(mode)
     with torch.autocast(query.device.type, enabled=False):
-        if (
-            trajectory.held is not None
-            and trajectory.position is not None
-            and (rule.period > 1 or mode == "anchor")
-        ):
-            length = rule.period if rule.period > 1 else (rule.chunk or 1)
+        if rule.period > 1 or mode == "anchor":
+            if trajectory.held is None or trajectory.position is None:
+                raise ValueError("this trajectory was learned under another rule")
+            queries = query.to(trajectory.held.dtype)
+            held, length = trajectory.held, rule.period
+            if trajectory.running is not None:
+                held, length = _chunk_starts(trajectory, query, rule), rule.chunk or 1
             position = trajectory.position + (1 if mode == "after" else 0)
-            return read_held(trajectory.held, query.to(trajectory.held.dtype), length, position).to(
-                query.dtype
-            )
+            if held.shape[0] == 1:
+                return torch.einsum("bthk,bhkv->bthv", queries, held[0]).to(query.dtype)
+            return read_held(held, queries, length, position).to(query.dtype)
         if trajectory.running is None:
             raise ValueError("this trajectory was learned under another rule")
         queries = query.to(trajectory.running.keys.dtype)
         return running.read(trajectory.running, queries, after=mode == "after").to(query.dtype)
+
+
+def _chunk_starts(trajectory: Trajectory, query: Tensor, rule: Rule) -> Tensor:
+    """The states at the starts of the chunks [G, B, H, K, V]: the carried one, then those inside the call.
+
+    Chunk g starts at the call's token g · chunk - position.
+    """
+    assert trajectory.running is not None and trajectory.held is not None and trajectory.position is not None
+    batch, tokens, heads, _ = query.shape
+    chunk = rule.chunk or 1
+    count = group_count(tokens, chunk, trajectory.aligned)
+    if count == 1:
+        return trajectory.held
+    number = torch.arange(1, count, device=query.device)
+    begins = (number * chunk - trajectory.position).clamp(0, tokens)
+    return torch.cat((trajectory.held, running.states_before(trajectory.running, begins, batch, heads)))

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 
-def group_count(tokens: int, length: int) -> int:
-    """How many stretches of `length` tokens a call of `tokens` tokens can touch, wherever it begins."""
-    return 1 + (tokens + length - 2) // length
+def group_count(tokens: int, length: int, aligned: bool = False) -> int:
+    """How many stretches of `length` tokens a call of `tokens` tokens can touch, wherever it begins; if
+    aligned, when it begins with one."""
+    return -(-tokens // length) if aligned else 1 + (tokens + length - 2) // length
 
 
 class Groups(NamedTuple):

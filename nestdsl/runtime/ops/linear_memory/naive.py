@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nestdsl.runtime.ops.linear_memory.objective import direction
 from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
 
 
@@ -17,19 +18,28 @@ def remember(
     state: State,
     rule: Rule,
     read: Read,
+    momentum: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, State]:
     """Learn and read token by token.
 
-    query, key [B, T, H, K]; value [B, T, H, V]; step, retain [B, T, H]; state as `initial_state` makes it.
+    query, key [B, T, H, K]; value [B, T, H, V]; step [B, T, H]; retain [B, T, H], or [B, T, H, K] for one
+    value per key channel; momentum [B, T, H] if the rule has it; state as `initial_state` makes it.
     Returns the outputs [B, T, H, V], the matrix after every token [B, T, H, K, V], and the next state.
     """
+    rule.require_factors(key, retain, momentum)
+    momentum = torch.zeros_like(step) if momentum is None else momentum
+    if retain.dim() < key.dim():
+        retain = retain.unsqueeze(-1)
     matrix = state["matrix"]
-    anchor = state.get("anchor", matrix)
-    gradient_sum = state.get("gradient", torch.zeros_like(matrix))
-    retain_sum = state.get("retain", torch.zeros_like(matrix[..., 0, 0]))
+    zero, zeros = torch.zeros_like(matrix), torch.zeros_like(matrix[..., 0, 0])
+    anchor, start = state.get("anchor", matrix), state.get("start", zero)
+    surprise = state.get("momentum", zero)
+    write_sum, decay_sum = state.get("gradient", zero), state.get("decay", zero)
+    retain_sum, momentum_sum = state.get("retain", zeros), state.get("momentum_sum", zeros)
     position = int(state["position"]) if "position" in state else 0
     if rule.gradient == "stop":
         key, value, step, retain = key.detach(), value.detach(), step.detach(), retain.detach()
+        momentum, surprise = momentum.detach(), surprise.detach()
 
     outputs, matrices = [], []
     for t in range(key.shape[1]):
@@ -38,21 +48,23 @@ def remember(
             anchor = matrix
         before = matrix
 
-        answer = torch.einsum("bhkv,bhk->bhv", matrix, k) if rule.objective == "l2" else torch.zeros_like(v)
-        error = step[:, t, :, None] * (v - answer)
+        eta = rule.effective_step(step[:, t], k)[..., None]
+        write = outer_product(k, eta * direction(v, recall(anchor if rule.is_stale else matrix, k), rule))
+        decay = outer_product(k, eta * recall(matrix, k)) if rule.decays_along_key else zero
+        alpha, mu = retain[:, t, :, :, None], momentum[:, t, :, None, None]
         if rule.gradient == "stop":
-            error = error.detach()
-        write = torch.einsum("bhk,bhv->bhkv", k, error)
+            write, decay = write.detach(), decay.detach()
 
         position += 1
-        if rule.period == 1:
-            matrix = retain[:, t, :, None, None] * matrix + write
-        else:
-            gradient_sum = gradient_sum + write
-            retain_sum = retain_sum + retain[:, t]
-            if position % rule.period == 0:
-                matrix = retain_sum[..., None, None] / rule.period * matrix + gradient_sum / rule.period
-                gradient_sum, retain_sum = torch.zeros_like(gradient_sum), torch.zeros_like(retain_sum)
+        if rule.period > 1:
+            write_sum, decay_sum = write_sum + write, decay_sum + decay
+            retain_sum, momentum_sum = retain_sum + retain[:, t, :, 0], momentum_sum + momentum[:, t]
+            write, decay = write_sum / rule.period, decay_sum / rule.period
+            alpha, mu = retain_sum[..., None, None] / rule.period, momentum_sum[..., None, None] / rule.period
+        if position % rule.period == 0:
+            surprise = mu * surprise + write
+            matrix = start + alpha * (matrix - start) - decay + surprise
+            write_sum, decay_sum, retain_sum, momentum_sum = zero, zero, zeros, zeros
         matrices.append(matrix)
 
         match read:
@@ -62,14 +74,27 @@ def remember(
                 seen = before
             case "anchor":
                 seen = anchor if rule.period == 1 else before
-        outputs.append(torch.einsum("bhkv,bhk->bhv", seen, q))
+        outputs.append(recall(seen, q))
 
-    following = {"matrix": matrix}
-    if rule.period > 1:
-        following |= {"gradient": gradient_sum, "retain": retain_sum}
-    if rule.keeps_anchor:
-        following["anchor"] = matrix if position % (rule.chunk or 1) == 0 else anchor
-    if "position" in state:
-        cycle = rule.period if rule.period > 1 else (rule.chunk or 1)
-        following["position"] = torch.full_like(state["position"], position % cycle)
-    return torch.stack(outputs, 1), torch.stack(matrices, 1), following
+    cycle = rule.period if rule.period > 1 else (rule.chunk or 1)
+    following = {
+        "matrix": matrix,
+        "momentum": surprise,
+        "start": start,
+        "gradient": write_sum,
+        "decay": decay_sum,
+        "retain": retain_sum,
+        "momentum_sum": momentum_sum,
+        "anchor": matrix if position % cycle == 0 else anchor,
+        "position": torch.full((), position % cycle, dtype=torch.int64, device=key.device),
+    }
+    return torch.stack(outputs, 1), torch.stack(matrices, 1), {name: following[name] for name in state}
+
+
+def recall(matrix: Tensor, query: Tensor) -> Tensor:
+    """Sᵀ q: matrix [B, H, K, V], query [B, H, K] → [B, H, V]."""
+    return torch.einsum("bhkv,bhk->bhv", matrix, query)
+
+
+def outer_product(left: Tensor, right: Tensor) -> Tensor:
+    return torch.einsum("bhk,bhv->bhkv", left, right)

@@ -6,51 +6,78 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.groups import group, group_count
+from nestdsl.runtime.ops.linear_memory.objective import direction
 from nestdsl.runtime.ops.linear_memory.rule import Rule, State
 
 
 def learn(
-    key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State, rule: Rule
+    key: Tensor,
+    value: Tensor,
+    step: Tensor,
+    retain: Tensor,
+    momentum: Tensor | None,
+    state: State,
+    rule: Rule,
+    *,
+    aligned: bool,
 ) -> tuple[Tensor, State]:
     """The states at the starts of the periods [G, B, H, K, V], and the next state.
 
-    key [B, T, H, K], value [B, T, H, V], step, retain [B, T, H], all in one floating-point type.
-    A period that began in an earlier call brings its sums along in the state; one that this call
-    leaves unfinished hands them on.
+    key [B, T, H, K], value [B, T, H, V], step (the effective one), retain, momentum [B, T, H], all in one
+    floating-point type. A period that began in an earlier call brings its sums along in the state; one that
+    this call leaves unfinished hands them on. aligned: the call begins with a period.
     """
-    matrix, gradient, position = state["matrix"], state["gradient"], state["position"]
-    tokens, period = key.shape[1], rule.period
-    groups = group(tokens, period, position, group_count(tokens, period))
+    position, tokens, period = state["position"], key.shape[1], rule.period
+    groups = group(tokens, period, position, group_count(tokens, period, aligned))
     count, width = groups.index.shape
+    member = groups.member.view(count, 1, 1, width)
 
     def windows(flow: Tensor) -> Tensor:
         taken = flow.index_select(1, groups.index.flatten()).unflatten(1, (count, width))
         return taken.permute(1, 0, 3, 2, *range(4, taken.dim()))  # [G, B, H, W, ...]
 
-    member = groups.member.view(count, 1, 1, width)
+    def sums(factor: Tensor) -> Tensor:
+        return torch.where(member, windows(factor), 0.0).sum(-1)
+
+    keys, values = windows(key), windows(value)
     steps = torch.where(member, windows(step), 0.0).unsqueeze(-1)
-    retains = torch.where(member, windows(retain), 0.0).sum(-1)
-    keys = windows(key)
-    sources, answers = steps * windows(value), steps * keys
+    gathered = {"retain": sums(retain)}
+    if momentum is not None:
+        gathered["momentum_sum"] = sums(momentum)
     full = torch.arange(1, count + 1, device=position.device) * period <= position + tokens
 
-    kept = state["retain"]
-    states = [matrix]
+    now = dict(state)
+    if "momentum" in now and rule.gradient == "stop":
+        now["momentum"] = now["momentum"].detach()
+    states = [now["matrix"]]
     for g in range(count):
-        error = sources[g] - answers[g] @ matrix if rule.objective == "l2" else sources[g]
-        if rule.gradient == "stop":
-            error = error.detach()
-        gradient = gradient + keys[g].transpose(-1, -2) @ error
-        kept = kept + retains[g]
-        moved = (kept[..., None, None] * matrix + gradient) / period
-        matrix = torch.where(full[g], moved, matrix)
-        gradient = torch.where(full[g], 0.0, gradient)
-        kept = torch.where(full[g], 0.0, kept)
-        states.append(matrix)
-    following = {
-        "matrix": matrix,
-        "gradient": gradient,
-        "retain": kept,
-        "position": (position + tokens) % period,
-    }
-    return torch.stack(states), following
+        answers = keys[g] @ now["matrix"]
+        writes = {"gradient": steps[g] * direction(values[g], answers, rule)}
+        if rule.decays_along_key:
+            writes["decay"] = steps[g] * answers
+        for name, write in writes.items():
+            if rule.gradient == "stop":
+                write = write.detach()
+            now[name] = now[name] + keys[g].transpose(-1, -2) @ write
+        for name, factor in gathered.items():
+            now[name] = now[name] + factor[g]
+        now = {name: torch.where(full[g], part, now[name]) for name, part in _moved(now, rule).items()}
+        states.append(now["matrix"])
+    now["position"] = (position + tokens) % period
+    return torch.stack(states), now
+
+
+def _moved(state: State, rule: Rule) -> State:
+    """The state after the step that ends a period."""
+    following = {name: torch.zeros_like(part) for name, part in state.items()}
+    start, push = state.get("start"), state["gradient"] / rule.period
+    if start is not None:
+        following["start"] = start
+    if "momentum" in state:
+        push = state["momentum_sum"][..., None, None] / rule.period * state["momentum"] + push
+        following["momentum"] = push
+    retain = state["retain"][..., None, None] / rule.period
+    matrix = state["matrix"]
+    matrix = retain * matrix if start is None else start + retain * (matrix - start)
+    following["matrix"] = matrix + push - (state["decay"] / rule.period if "decay" in state else 0.0)
+    return following

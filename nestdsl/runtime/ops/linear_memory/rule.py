@@ -12,7 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Objective = Literal["l2", "dot"]
+Objective = Literal["l2", "dot", "lp"]
+Optimizer = Literal["gd", "dgd", "momentum", "dgd_momentum"]
+Toward = Literal["zero", "init"]
 Read = Literal["after", "before", "anchor"]
 Gradient = Literal["through", "stop"]
 State = dict[str, Tensor]
@@ -20,18 +22,28 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The recurrence of a linear memory, with step η and retain α (one value per head and token).
+    """The recurrence of a linear memory, with step η, retain α and momentum μ (one each per head and token).
 
-    objective: "l2" writes e = η (v - Sᵀ k), the gradient of ½‖M k - v‖² [E93]; "dot" writes e = η v [E92].
-    period: 1 moves the state at every token, S ← α S + k eᵀ; N > 1 moves it after every N tokens of
-        the context, S ← mean(α) S + mean(k eᵀ), all errors taken at the period's start. A period
-        that is not full moves nothing.
-    chunk: how far apart the states lie that "anchor" reads see, counted from the start of the
-        context; None if there are no such reads. With a period above 1 an anchor is the period's
-        start, whatever the chunk is.
-    gradient: "through" differentiates through every write. "stop" holds what is written constant:
-        key, value, step and retain get no gradient from this memory, and the initial state gets
-        its first-order gradient, that is, through the decays α only.
+    objective: what -∇L writes, w = η e with e = v - Sᵀ k for "l2" (½‖M k - v‖², [E93]); e = v for "dot"
+        (-⟨M k, v⟩, [E92]); e = |v - Sᵀ k|^{p-1} sign(v - Sᵀ k) for "lp" (‖M k - v‖_p^p / p).
+    optimizer: "gd"            S ← α S + k wᵀ
+               "dgd"           S ← (α I - η k kᵀ) S + k wᵀ [E88]
+               "momentum"      U ← μ U + k wᵀ, S ← α S + U [T13-T14]
+               "dgd_momentum"  U ← μ U + k wᵀ, S ← (α I - η k kᵀ) S + U
+        With either form of dgd, η stands for η / (1 + η ‖k‖²), the exact step of [E57].
+        "gd" with "l2" takes each gradient at the running state. All others take it at the start of the
+        token's chunk [E90, T16]; the decays still run token by token, and chunk 1 is the exact recurrence.
+    toward: what α decays to: "zero", or "init", the initial state, α S + (1 - α) S_0 for α S.
+    period: 1 moves the state at every token; N > 1 moves it after every N tokens of the context, by the
+        means of writes, decays along the key, α and μ over these tokens, all taken at the period's start.
+        A period that is not full moves nothing.
+    chunk: how many tokens a chunk has, counted from the start of the context: gradients that are taken at
+        its start, and "anchor" reads, see the state there. None: each call is one chunk for the gradients,
+        and there are no anchor reads. With a period above 1 an anchor is the period's start, whatever the
+        chunk is.
+    gradient: "through" differentiates through every write. "stop" holds what is written constant, decay
+        along the key included: key, value, step, retain and momentum get no gradient from this memory, and
+        the initial state gets its first-order gradient, that is, through the decays α only.
 
     Raises ValueError if a field is out of range.
     """
@@ -40,16 +52,40 @@ class Rule:
     period: int = 1
     chunk: int | None = None
     gradient: Gradient = "through"
+    optimizer: Optimizer = "gd"
+    toward: Toward = "zero"
+    p: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.objective not in ("l2", "dot"):
-            raise ValueError(f"objective must be 'l2' or 'dot', not {self.objective!r}")
-        if self.gradient not in ("through", "stop"):
-            raise ValueError(f"gradient must be 'through' or 'stop', not {self.gradient!r}")
+        for name, choices in (
+            ("objective", ("l2", "dot", "lp")),
+            ("gradient", ("through", "stop")),
+            ("optimizer", ("gd", "dgd", "momentum", "dgd_momentum")),
+            ("toward", ("zero", "init")),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         if self.period < 1:
             raise ValueError(f"period must be at least 1, not {self.period}")
         if self.chunk is not None and self.chunk < 1:
             raise ValueError(f"chunk must be at least 1, not {self.chunk}")
+        if not 1 <= self.p < float("inf"):
+            raise ValueError(f"p must be at least 1 and finite, not {self.p}")
+
+    @property
+    def decays_along_key(self) -> bool:
+        return self.optimizer in ("dgd", "dgd_momentum")
+
+    @property
+    def has_momentum(self) -> bool:
+        return self.optimizer in ("momentum", "dgd_momentum")
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether gradients hang on the state at the chunk's start."""
+        if self.period > 1 or self.objective == "dot":
+            return False
+        return self.optimizer != "gd" or self.objective == "lp"
 
     @property
     def keeps_anchor(self) -> bool:
@@ -69,20 +105,61 @@ class Rule:
                 raise ValueError("an anchor read needs a chunk")
         raise ValueError(f"read must be 'after', 'before' or 'anchor', not {read!r}")
 
+    def effective_step(self, step: Tensor, key: Tensor) -> Tensor:
+        """η of the equations above [...], of step [...] and key [..., K]."""
+        return step / (1 + step * key.square().sum(-1)) if self.decays_along_key else step
+
+    def require_factors(self, key: Tensor, retain: Tensor, momentum: Tensor | None) -> None:
+        """Raises ValueError if a factor is missing, or the rule has no place for it."""
+        if self.has_momentum and momentum is None:
+            raise ValueError(f"the optimizer {self.optimizer} needs a momentum")
+        if not self.has_momentum and momentum is not None:
+            raise ValueError(f"the optimizer {self.optimizer} has no momentum")
+        if retain.dim() != key.dim():
+            return
+        if (self.optimizer, self.objective, self.period) != ("gd", "dot", 1):
+            raise ValueError(
+                "retain per key channel needs the optimizer gd, the objective dot and an update at every "
+                f"token, not {self.optimizer}, {self.objective} and a period of {self.period}"
+            )
+
 
 def initial_state(matrix: Tensor, rule: Rule) -> State:
     """The state at the start of a context whose memory starts at `matrix` [B, H, K, V].
 
-    "matrix" always; "anchor" (the matrix at the start of the current chunk) if the rule keeps one;
-    "gradient" [B, H, K, V] and "retain" [B, H] (the sums over the unfinished period) if it has a
-    period. "position", a whole-number scalar, counts tokens modulo the chunk or the period.
+    "matrix" always; "momentum" [B, H, K, V] (U) with momentum; "start" (S_0) if α decays to it; "anchor"
+    (the matrix at the start of the current chunk) if the rule keeps one. With a period the sums over the
+    unfinished one: "gradient" [B, H, K, V] (writes), "decay" [B, H, K, V] (along the key) with dgd, "retain"
+    and, with momentum, "momentum_sum" [B, H]. "position", a whole-number scalar, counts tokens modulo the
+    chunk or the period.
     """
+
+    def zeros(like: Tensor) -> Tensor:
+        return torch.zeros(like.shape, dtype=like.dtype, device=like.device)
+
     state = {"matrix": matrix}
+    if rule.has_momentum:
+        state["momentum"] = zeros(matrix)
+    if rule.toward == "init":
+        state["start"] = matrix
     if rule.period > 1:
-        state["gradient"] = torch.zeros_like(matrix, requires_grad=False)
-        state["retain"] = torch.zeros(matrix.shape[:2], dtype=matrix.dtype, device=matrix.device)
+        state["gradient"] = zeros(matrix)
+        state["retain"] = zeros(matrix[..., 0, 0])
+        if rule.decays_along_key:
+            state["decay"] = zeros(matrix)
+        if rule.has_momentum:
+            state["momentum_sum"] = zeros(matrix[..., 0, 0])
     if rule.keeps_anchor:
         state["anchor"] = matrix
     if rule.period > 1 or rule.keeps_anchor:
         state["position"] = torch.zeros((), dtype=torch.int64, device=matrix.device)
     return state
+
+
+def detach_state(state: State) -> State:
+    """The same state with its graph cut, as `gradient truncated` wants it where a segment ends.
+
+    All but "start": that is no state that moved but the parameter itself, and every segment's decay leads
+    back to it.
+    """
+    return {name: part if name == "start" else part.detach() for name, part in state.items()}

@@ -1,13 +1,14 @@
-"""A linear memory that moves at every token, in blocks: the WY form.
+"""Where a linear memory that moves at every token stood at each of them, as far as reads need it.
 
-Inside a block of C tokens that starts at state S, with γ_t = α_1 … α_t and D_ts = α_{s+1} … α_t (D⁻ its rows
-shifted down by one, so that row t ends at token t - 1):
+Inside a block the state after token t is a sum over tracks, each of which began the block at a state S_0:
 
-    (I + diag(η) (D⁻ ∘ K Kᵀ)) E = diag(η) (V - diag(γ_{t-1}) K S)         l2;  E = diag(η) V for dot
-    S_C = γ_C S + (diag(D_C) K)ᵀ E                                        the only sequential step
-    read after: Y = diag(γ_t) Q S + (D ∘ Q Kᵀ) E ;  before: γ_{t-1} and D⁻ instead
+    S_t = Σ_tracks  g_t S_0 + Σ_{s≤t} D_ts k_s e_sᵀ
 
-Suffixes: M = N·B·H (blocks, batch rows, heads), C tokens of a block, K key size, V value size.
+A memory without momentum is one track. With momentum there are two: what was written at once, beside the
+memory's own start, and what came by way of the momentum, beside the momentum's start.
+
+Suffixes: M = N·B·H (blocks, batch rows, heads), C tokens of a block, K key size, V value size; W is K if the
+decay has one value per key channel, and 1 if it has one per head.
 """
 
 from __future__ import annotations
@@ -18,119 +19,80 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.decay import decay_matrix
-from nestdsl.runtime.ops.linear_memory.inverse import BLOCK, unit_lower_inverse
-from nestdsl.runtime.ops.linear_memory.rule import Rule
-from nestdsl.runtime.ops.linear_memory.scan import decay_scan, delta_scan
+from nestdsl.runtime.ops.linear_memory.blocks import from_blocks, to_blocks
+from nestdsl.runtime.ops.linear_memory.decay import first_before, rows_before
 
 
-class Running(NamedTuple):
-    """All that reads need: keys [M, C, K], errors [M, C, V], the states at the blocks' starts
-    starts [M, K, V], decays D [M, C, C] and first [M, C], the decay γ_t since the block's start."""
+class Track(NamedTuple):
+    """errors e [M, C, V], None if there are none; starts S_0 [M, K, V]; decays D [M, W, C, C] and first g
+    [M, W, C] as above; share: how much of S_0 the state before the block's first token holds."""
 
-    keys: Tensor
-    errors: Tensor
+    errors: Tensor | None
     starts: Tensor
     decays: Tensor
     first: Tensor
+    share: float = 1.0
 
 
-def block_size(tokens: int, block: int) -> int:
-    """C for a call of `tokens` tokens: `block`, or less if the call is shorter."""
-    if tokens <= BLOCK:
-        return min(tokens, block)
-    return min(block, -(-tokens // BLOCK) * BLOCK)
+class Running(NamedTuple):
+    """keys [M, C, K]; tracks; origin [B, H, K, V], what is to be added to every state, None if nothing is."""
 
-
-def to_blocks(flow: Tensor, size: int, fill: float = 0.0) -> Tensor:
-    """[B, T, H, D] → [M, C, D]; the last block is filled up with `fill`."""
-    batch, tokens, heads, width = flow.shape
-    missing = -tokens % size
-    if missing:
-        flow = F.pad(flow, (0, 0, 0, 0, 0, missing), value=fill)
-    blocks = flow.reshape(batch, -1, size, heads, width).permute(1, 0, 3, 2, 4)
-    return blocks.reshape(-1, size, width)
-
-
-def from_blocks(blocks: Tensor, batch: int, tokens: int, heads: int) -> Tensor:
-    """[M, C, D] → [B, T, H, D], the inverse of `to_blocks`."""
-    _, size, width = blocks.shape
-    flow = blocks.reshape(-1, batch, heads, size, width).permute(1, 0, 3, 2, 4)
-    flow = flow.reshape(batch, -1, heads, width)
-    return flow if flow.shape[1] == tokens else flow.narrow(1, 0, tokens)
-
-
-def before(decays: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-    """D⁻ [M, C, C] and γ_{t-1} [M, C]: the decays up to the token before."""
-    size = first.shape[-1]
-    shifted = F.pad(decays.narrow(-2, 0, size - 1), (0, 0, 1, 0))
-    return shifted, F.pad(first.narrow(-1, 0, size - 1), (1, 0), value=1.0)
-
-
-def learn(
-    key: Tensor, value: Tensor, step: Tensor, retain: Tensor, matrix: Tensor, rule: Rule, block: int
-) -> tuple[Running, Tensor]:
-    """The trajectory from `matrix` [B, H, K, V] over key [B, T, H, K], value [B, T, H, V] and step and
-    retain [B, T, H], and the matrix at its end. All in one floating-point type."""
-    batch, heads, key_size, value_size = matrix.shape
-    size = block_size(key.shape[1], block)
-    keys, values = to_blocks(key, size), to_blocks(value, size)
-    steps = to_blocks(step.unsqueeze(-1), size)
-    retains = to_blocks(retain.unsqueeze(-1), size, 1.0).squeeze(-1)
-
-    decays = decay_matrix(retains)
-    first = decays[..., 0] * retains[..., :1]
-    carried = keys * decays[:, -1].unsqueeze(-1)
-    start = matrix.reshape(batch * heads, key_size, value_size)
-
-    def stacked(blocks: Tensor) -> Tensor:
-        return blocks.unflatten(0, (-1, batch * heads))
-
-    ends = stacked(first[:, -1:].unsqueeze(-1))
-    written = steps * values
-    if rule.objective == "dot":
-        errors, states = written, decay_scan(stacked(carried.transpose(-1, -2) @ written), ends, start)
-    else:
-        shifted, first_before = before(decays, first)
-        inverse = unit_lower_inverse(steps * shifted * (keys @ keys.transpose(-1, -2)))
-        answers = inverse @ (steps * first_before.unsqueeze(-1) * keys)
-        errors, states = delta_scan(
-            stacked(carried), ends, stacked(inverse @ written), stacked(answers), start
-        )
-        errors = errors.flatten(0, 1)
-    if rule.gradient == "stop":
-        # The writes are constants; what is left of the start in each state is its share after decay.
-        left = torch.cat((torch.ones_like(ends[:1]), ends)).cumprod(0)
-        errors, states = errors.detach(), states.detach() + left * (start - start.detach())
-    starts, end = states.split((ends.shape[0], 1))
-    # clone: a view would keep the whole trajectory alive for as long as the state is carried
-    return Running(keys, errors, starts.flatten(0, 1), decays, first), end.clone().view_as(matrix)
+    keys: Tensor
+    tracks: tuple[Track, ...]
+    origin: Tensor | None = None
 
 
 def read(running: Running, query: Tensor, *, after: bool) -> Tensor:
     """What the memory answers to query [B, T, H, K]: [B, T, H, V]."""
     batch, tokens, heads, _ = query.shape
-    decays, first = running.decays, running.first
-    if not after:
-        decays, first = before(decays, first)
     queries = to_blocks(query, running.keys.shape[1])
-    inside = (decays * (queries @ running.keys.transpose(-1, -2))) @ running.errors
-    return from_blocks(
-        torch.baddbmm(inside, first.unsqueeze(-1) * queries, running.starts), batch, tokens, heads
-    )
+    shared = queries @ running.keys.transpose(-1, -2)
+    parts = []
+    for track in running.tracks:
+        decays, first = track.decays, track.first
+        if not after:
+            decays, first = rows_before(decays), first_before(first, track.share)
+        asked = first.transpose(1, 2) * queries
+        if track.errors is None:
+            parts.append(asked @ track.starts)
+        else:
+            inside = _weighed(decays, queries, running.keys, shared) @ track.errors
+            parts.append(torch.baddbmm(inside, asked, track.starts))
+    answer = from_blocks(parts[0] if len(parts) == 1 else parts[0] + parts[1], batch, tokens, heads)
+    if running.origin is not None:
+        answer = answer + torch.einsum("bthk,bhkv->bthv", query, running.origin)
+    return answer
+
+
+def _weighed(decays: Tensor, queries: Tensor, keys: Tensor, shared: Tensor) -> Tensor:
+    """Q Kᵀ with D inside the product, [M, C, C]; `shared` is Q Kᵀ without it."""
+    if decays.shape[1] == 1:
+        return decays.squeeze(1) * shared
+    faded = decays * keys.transpose(1, 2).unsqueeze(-2)  # [M, K, C, C]
+    return torch.einsum("mtk,mkts->mts", queries, faded)
 
 
 def states_before(running: Running, token: Tensor, batch: int, heads: int) -> Tensor:
     """The states [A, B, H, K, V] just before the tokens whose numbers, from 0 to T, token [A] holds."""
     count, size = running.keys.shape[0] // (batch * heads), running.keys.shape[1]
     number = (token // size).clamp_max(count - 1)
-    rest = token - number * size
-    keys, errors, starts, decays, first = (
-        tensor.unflatten(0, (count, batch, heads)).index_select(0, number) for tensor in running
-    )
-    row = (rest - 1).clamp_min(0).view(-1, 1, 1, 1, 1)
-    inside = decays.gather(-2, row.expand(*decays.shape[:3], 1, size)).squeeze(-2)
-    inside = torch.where(rest.view(-1, 1, 1, 1) > 0, inside, 0.0)
-    outside = F.pad(first, (1, 0), value=1.0).gather(-1, rest.view(-1, 1, 1, 1).expand(*first.shape[:3], 1))
-    writes = (keys * inside.unsqueeze(-1)).transpose(-1, -2) @ errors
-    return outside.unsqueeze(-1) * starts + writes
+    rest = (token - number * size).view(-1, 1, 1, 1, 1)
+
+    def taken(blocks: Tensor) -> Tensor:
+        return blocks.unflatten(0, (count, batch, heads)).index_select(0, number)
+
+    keys, parts = taken(running.keys), []
+    for track in running.tracks:
+        first = F.pad(taken(track.first), (1, 0), value=track.share)  # [A, B, H, W, C + 1]
+        outside = first.gather(-1, rest.expand(*first.shape[:4], 1))
+        parts.append(outside * taken(track.starts))
+        if track.errors is None:
+            continue
+        decays = taken(track.decays)  # [A, B, H, W, C, C]
+        row = (rest - 1).clamp_min(0).unsqueeze(-1)
+        inside = decays.gather(-2, row.expand(*decays.shape[:4], 1, size)).squeeze(-2)
+        inside = torch.where(rest > 0, inside, 0.0)
+        parts.append((keys.transpose(-1, -2) * inside) @ taken(track.errors))
+    if running.origin is not None:
+        parts.append(running.origin)
+    return sum(parts[1:], start=parts[0])

@@ -2,6 +2,9 @@
 
 Operators of our own with their backward written out: unrolled, the loop would take minutes to compile, and
 differentiated step by step it would keep and add up one gradient for each block.
+
+What is carried may have J parts of equal size, one below the other [P, J·K, V], each of which goes on as a
+sum of all of them (ends c [N, P, J, J]). One part may fade by rows instead (c [N, P, K, 1]).
 Shapes: N blocks, P = B·H batch rows and heads, C tokens of a block, K key size, V value size.
 """
 
@@ -11,14 +14,39 @@ import torch
 from torch import Tensor
 
 
+def _fade(ends: Tensor, state: Tensor, out: Tensor) -> Tensor:
+    """out = c S, for one block."""
+    if ends.shape[-1] == 1:
+        return torch.mul(state, ends, out=out)
+    parts = (ends.shape[0], ends.shape[-1], -1)
+    torch.bmm(ends, state.view(parts), out=out.view(parts))
+    return out
+
+
+def _add_faded(other: Tensor, ends: Tensor, state: Tensor, out: Tensor) -> Tensor:
+    """out = other + c S, for one block."""
+    if ends.shape[-1] == 1:
+        return torch.addcmul(other, state, ends, out=out)
+    return _fade(ends, state, out).add_(other)
+
+
+def _grad_ends(before: Tensor, after: Tensor, ends: Tensor) -> Tensor:
+    """Of c, from the states before each block and the gradients of those after it [N, P, J·K, V]."""
+    if ends.shape[-1] > 1:
+        parts = (*ends.shape[:-1], -1)
+        return after.reshape(parts) @ before.reshape(parts).transpose(-1, -2)
+    products = (before * after).sum(-1, keepdim=True)
+    return products if ends.shape[-2] > 1 else products.sum(-2, keepdim=True)
+
+
 @torch.library.custom_op("nestdsl::delta_scan", mutates_args=())
 def delta_scan(
     carried: Tensor, ends: Tensor, sources: Tensor, answers: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor]:
     """S_{n+1} = c_n S_n + D_nᵀ E_n with E_n = U_n - W_n S_n.
 
-    carried D [N, P, C, K], ends c [N, P, 1, 1], sources U [N, P, C, V], answers W [N, P, C, K], start
-    [P, K, V]. Returns the errors E [N, P, C, V] and the states [N + 1, P, K, V] before, between and after.
+    carried D [N, P, C, J·K], ends c [N, P, J, J], sources U [N, P, C, V], answers W [N, P, C, J·K], start
+    [P, J·K, V]. Returns the errors E [N, P, C, V] and the states [N + 1, P, J·K, V], first and last included.
     """
     count = ends.shape[0]
     errors = torch.empty_like(sources, memory_format=torch.contiguous_format)
@@ -27,7 +55,7 @@ def delta_scan(
     for n in range(count):
         state = states[n]
         torch.baddbmm(sources[n], answers[n], state, alpha=-1, out=errors[n])
-        following = torch.mul(state, ends[n], out=states[n + 1])
+        following = _fade(ends[n], state, states[n + 1])
         following.baddbmm_(carried[n].transpose(1, 2), errors[n])
     return errors, states
 
@@ -51,7 +79,7 @@ def _delta_scan_backward(
     for n in range(ends.shape[0] - 1, -1, -1):
         later = states[n + 1]
         torch.baddbmm(grad_errors[n], carried[n], later, out=errors[n])
-        earlier = torch.addcmul(grad_states[n], later, ends[n], out=states[n])
+        earlier = _add_faded(grad_states[n], ends[n].transpose(1, 2), later, states[n])
         earlier.baddbmm_(answers[n].transpose(1, 2), errors[n], alpha=-1)
     return errors, states
 
@@ -77,7 +105,7 @@ def _delta_backward(ctx, grad_errors: Tensor, grad_states: Tensor) -> tuple[Tens
     before, (start, after) = states[:-1], (states_total[0], states_total[1:])
     return (
         errors @ after.transpose(-1, -2),
-        (before * after).sum((-1, -2), keepdim=True),
+        _grad_ends(before, after, ends),
         errors_total,
         -(errors_total @ before.transpose(-1, -2)),
         start.clone(),
@@ -89,14 +117,14 @@ delta_scan.register_autograd(_delta_backward, setup_context=_save_delta)
 
 @torch.library.custom_op("nestdsl::decay_scan", mutates_args=())
 def decay_scan(writes: Tensor, ends: Tensor, start: Tensor) -> Tensor:
-    """S_{n+1} = c_n S_n + X_n. writes X [N, P, K, V], ends c [N, P, 1, 1], start [P, K, V].
+    """S_{n+1} = c_n S_n + X_n. writes X [N, P, J·K, V], ends c [N, P, J, J] or [N, P, K, 1].
 
-    Returns the states [N + 1, P, K, V] before, between and after.
+    start [P, J·K, V]. Returns the states [N + 1, P, J·K, V], first and last included.
     """
     states = start.new_empty(ends.shape[0] + 1, *start.shape)
     states[0].copy_(start)
     for n in range(ends.shape[0]):
-        torch.addcmul(writes[n], states[n], ends[n], out=states[n + 1])
+        _add_faded(writes[n], ends[n], states[n], states[n + 1])
     return states
 
 
@@ -113,9 +141,10 @@ def _decay_backward(ctx, grad_states: Tensor) -> tuple[Tensor, ...]:
     """The same scan, run from the end."""
     ends, states = ctx.saved_tensors
     backwards = grad_states.flip(0)
-    total = decay_scan(backwards[1:], ends.flip(0), backwards[0]).flip(0)
+    reversed_ends = (ends if ends.shape[-1] == 1 else ends.transpose(-1, -2)).flip(0)
+    total = decay_scan(backwards[1:], reversed_ends, backwards[0]).flip(0)
     after = total[1:]
-    return after, (states[:-1] * after).sum((-1, -2), keepdim=True), total[0].clone()
+    return after, _grad_ends(states[:-1], after, ends), total[0].clone()
 
 
 decay_scan.register_autograd(_decay_backward, setup_context=_save_decay)

@@ -1,0 +1,73 @@
+"""A linear memory that every token moves at once: the WY form.
+
+With γ_t = α_1 … α_t and D_ts = α_{s+1} … α_t inside a block of C tokens that starts at state S (D⁻ is D with
+its rows moved down by one, so that row t ends at token t - 1), and with what is known of each write, w:
+
+    S_t = α_t S_{t-1} + k_t e_tᵀ,  e_t = w_t - b_t S_{t-1}ᵀ k_t
+
+    (I + diag(b) (D⁻ ∘ K Kᵀ)) E = W - diag(b γ_{t-1}) K S             without b: E = W
+    S_C = γ_C S + (diag(D_C) K)ᵀ E                                    the only sequential step
+
+Suffixes as in `running`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nestdsl.runtime.ops.linear_memory.blocks import block_size, to_blocks
+from nestdsl.runtime.ops.linear_memory.decay import decay_matrix, first_before, rows_before
+from nestdsl.runtime.ops.linear_memory.inverse import BLOCK, unit_lower_inverse
+from nestdsl.runtime.ops.linear_memory.running import Running, Track
+from nestdsl.runtime.ops.linear_memory.scan import decay_scan, delta_scan
+
+
+def learn(
+    key: Tensor,
+    write: Tensor,
+    pull: Tensor | None,
+    retain: Tensor,
+    matrix: Tensor,
+    block: int,
+    *,
+    stop: bool,
+) -> tuple[Running, Tensor]:
+    """The trajectory from `matrix` [B, H, K, V] and the matrix at its end.
+
+    key [B, T, H, K]; write w [B, T, H, V]; pull b [B, T, H], None for none; retain [B, T, H, W], W being 1
+    or, without pull, K. All in one floating-point type. stop: what is written is a constant.
+    """
+    batch, heads, key_size, value_size = matrix.shape
+    # Decays per channel have K times the factors between two tokens, so their blocks stay short.
+    size = block_size(key.shape[1], block if retain.shape[-1] == 1 else min(block, BLOCK))
+    keys, writes = to_blocks(key, size), to_blocks(write, size)
+    retains = to_blocks(retain, size, 1.0).transpose(1, 2)
+
+    decays = decay_matrix(retains)
+    first = decays[..., 0] * retains[..., :1]
+    carried = keys * decays[..., -1, :].transpose(1, 2)
+    start = matrix.reshape(batch * heads, key_size, value_size)
+
+    def stacked(blocks: Tensor) -> Tensor:
+        return blocks.unflatten(0, (-1, batch * heads))
+
+    ends = stacked(first[..., -1:])
+    if pull is None:
+        errors, states = writes, decay_scan(stacked(carried.transpose(-1, -2) @ writes), ends, start)
+    else:
+        pulls = to_blocks(pull.unsqueeze(-1), size)
+        before, before_first = rows_before(decays.squeeze(1)), first_before(first, 1.0).transpose(1, 2)
+        inverse = unit_lower_inverse(pulls * before * (keys @ keys.transpose(-1, -2)))
+        answers = inverse @ (pulls * before_first * keys)
+        errors, states = delta_scan(
+            stacked(carried), ends, stacked(inverse @ writes), stacked(answers), start
+        )
+        errors = errors.flatten(0, 1)
+    if stop:
+        # The writes are constants; what is left of the start in each state is its share after decay.
+        left = torch.cat((torch.ones_like(ends[:1]), ends)).cumprod(0)
+        errors, states = errors.detach(), states.detach() + left * (start - start.detach())
+    starts, end = states.split((ends.shape[0], 1))
+    # clone: a view would keep the whole trajectory alive for as long as the state is carried
+    return Running(keys, (Track(errors, starts.flatten(0, 1), decays, first),)), end.clone().view_as(matrix)

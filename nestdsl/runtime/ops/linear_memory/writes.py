@@ -1,0 +1,78 @@
+"""What is known of a token's writes before the blocks are worked on.
+
+A gradient at the running state, or at a chunk's start inside the call, is left to the blocks: they solve for
+it as long as it is linear in the memory. Gradients that are not linear are taken here, chunk by chunk: each
+chunk needs the state that it starts with, and given that state its writes are one product.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nestdsl.runtime.ops.linear_memory.coupled import Flows, Parts
+from nestdsl.runtime.ops.linear_memory.groups import group, group_count
+from nestdsl.runtime.ops.linear_memory.moving import move
+from nestdsl.runtime.ops.linear_memory.objective import direction
+from nestdsl.runtime.ops.linear_memory.rule import Rule
+
+
+def known_writes(
+    flows: Flows, parts: Parts, position: Tensor | None, rule: Rule, block: int, *, aligned: bool
+) -> tuple[Tensor, int | None]:
+    """The known part of w [B, T, H, V], and the chunk at whose start the blocks take the rest of the
+    gradient, None if nothing is left to take there.
+
+    flows: as for the blocks, but with the values in place of the writes; parts: what the call begins with,
+    and the anchor where the rule is stale; aligned: the call begins with a chunk.
+    """
+    if rule.objective == "lp":
+        begun = torch.zeros((), dtype=torch.int64, device=flows.key.device) if position is None else position
+        return _chunk_by_chunk(flows, parts, begun, rule, block, aligned), None
+    factor = flows.step.unsqueeze(-1)
+    if not rule.is_stale or parts.anchor is None:
+        return factor * flows.write, None
+    if rule.chunk is not None and not (aligned and flows.key.shape[1] <= rule.chunk):
+        return factor * flows.write, rule.chunk
+    return factor * (flows.write - torch.einsum("bthk,bhkv->bthv", flows.key, parts.anchor)), None
+
+
+def _chunk_by_chunk(
+    flows: Flows, parts: Parts, position: Tensor, rule: Rule, block: int, aligned: bool
+) -> Tensor:
+    """w_t = b_t · direction(v_t, S_ξᵀ k_t), S_ξ being the state where token t's chunk begins."""
+    tokens = flows.key.shape[1]
+    aligned = aligned or rule.chunk is None or rule.chunk == 1
+    length = rule.chunk or tokens
+    groups = group(tokens, length, position, group_count(tokens, length, aligned))
+    count, width = groups.index.shape
+    anchor, written = parts.anchor, []
+    assert anchor is not None
+    parts = parts._replace(anchor=None)
+    for g in range(count):
+        window = _window(flows, groups.index[g], groups.member[g].view(1, width, 1))
+        answers = torch.einsum("bthk,bhkv->bthv", window.key, anchor)
+        write = window.step.unsqueeze(-1) * direction(window.write, answers, rule)
+        written.append(write)
+        if g + 1 < count:
+            _, parts = move(window._replace(write=write), parts, None, None, rule, block, stop=False)
+            anchor = parts.matrix
+    return torch.cat(written, 1).index_select(1, groups.place)
+
+
+def _window(flows: Flows, index: Tensor, member: Tensor) -> Flows:
+    """The tokens `index` [W], of which those that are no `member` [1, W, 1] leave everything as it is."""
+
+    def taken(flow: Tensor, fill: float) -> Tensor:
+        mask = member.unsqueeze(-1) if flow.dim() == 4 else member
+        return torch.where(mask, flow.index_select(1, index), fill)
+
+    return Flows(
+        taken(flows.key, 0.0),
+        taken(flows.write, 0.0),
+        None if flows.direct is None else taken(flows.direct, 0.0),
+        taken(flows.step, 0.0),
+        taken(flows.retain, 1.0),
+        None if flows.momentum is None else taken(flows.momentum, 1.0),
+        None if flows.live is None else taken(flows.live, 0.0),
+    )

@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import networkx
@@ -255,14 +255,20 @@ def large_program(levels: int) -> str:
     return "\n".join([*lines, f"  flow out = f{levels - 1}", "}"])
 
 
+def child_seconds() -> float:
+    """Processor time of all commands so far: other work on the machine counts less than on a clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_two_thousand_levels_take_seconds(tmp_path):
     """1.5 s with start-up on an idle machine; twice that is allowed, for the best of three."""
     (tmp_path / "large.nest").write_text(large_program(1000))  # and as many norms
     best = float("inf")
     for _ in range(3):
-        started = time.perf_counter()
+        before = child_seconds()
         done = command("check", "large.nest", cwd=tmp_path)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, child_seconds() - before)
         assert (done.returncode, done.stdout) == (0, "1 program checked: nothing is wrong\n")
         if best < 3:
             return

@@ -137,7 +137,7 @@ def test_the_clauses_of_a_memory():
     )  # fmt: skip
     assert (level.objective, level.read, level.gradient, level.reset) == ("dot", "before", "stop", "context")
     assert (level.init.kind, level.init.std) == ("normal", 0.1)
-    assert level.optimizer and dict(level.optimizer.arguments) == {"step": 0.5, "retain": 1.0}
+    assert level.optimizer and dict(level.optimizer.arguments).items() >= {"step": 0.5, "retain": 1.0}.items()
 
 
 def test_steps_that_are_numbers_parameters_and_flows():
@@ -145,7 +145,9 @@ def test_steps_that_are_numbers_parameters_and_flows():
     body = "flow gate = in -> linear(2) -> sigmoid\n" + MEMORY
     text = model(body % "every 1 token  optimizer gd(step = rate * 2, retain = gate)", head)
     level = levels(text)["m"]
-    assert level.optimizer and dict(level.optimizer.arguments) == {"step": 0.5}
+    assert level.optimizer
+    assert dict(level.optimizer.arguments)["step"] == 0.5
+    assert "retain" not in dict(level.optimizer.arguments)
     assert level.optimizer.flows == (("retain", "gate"),)
     assert graph(text).sources("m", EdgeType.GENERATE) == ("gate",)
     assert codes(model(body % "every 1 token  optimizer gd(step = gatee)")) == ["N0101"]

@@ -9,7 +9,7 @@ from nestdsl.compiler import analyse
 from nestdsl.syntax.files import read_source
 from tests.semantics.programs import analysis, graph, model
 
-SECONDS = 6  # two on an idle machine
+SECONDS = 15  # two on an idle machine
 
 
 def chain(depth: int, inside: str = "in -> b{next}") -> str:

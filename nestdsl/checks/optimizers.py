@@ -50,5 +50,5 @@ def _check_in_context(optimizer: OptimizerUse, name: str, diagnostics: Diagnosti
             "N0404",
             f"`{optimizer.name}` cannot drive `{name}`, a memory that learns in context",
             optimizer.span,
-            "use `gd(step, retain)`; `step` and `retain` may be flows",
+            "use `gd`, `dgd` or `momentum`, whose `step` and `retain` may be flows",
         )

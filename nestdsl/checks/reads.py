@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import networkx
 
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Flow, Level
-
-_LEARNING = (EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE)
+from nestdsl.graph.nodes import EdgeType, Flow, Level, Train
+from nestdsl.graph.self_reference import circles
 
 
 def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -40,15 +41,26 @@ def _report_cycle(graph: NestGraph, cycle: list[tuple[str, ...]], diagnostics: D
 
 
 def _check_self_reference(graph: NestGraph, diagnostics: Diagnostics) -> None:
-    """N0407: memories whose own keys, values or steps are read from themselves."""
-    whole = graph.part((EdgeType.READ, *_LEARNING))
-    for component in networkx.strongly_connected_components(whole):
-        for id in sorted(component):
-            node = graph[id]
-            if isinstance(node, Level) and (len(component) > 1 or whole.has_edge(id, id)):
+    """What a circle through next states must keep to: one body, chunks that divide one another."""
+    for circle in circles(graph):
+        levels = [node for id in sorted(circle) if isinstance(node := graph[id], Level)]
+        scopes = {node.scope for id in circle if not isinstance(node := graph[id], Train)}
+        if len(scopes) > 1:
+            diagnostics.report(
+                "N0407",
+                f"`{levels[0].name}` learns from what is read from itself through another block, "
+                "which this compiler cannot run yet",
+                levels[0].clause("learn"),
+                "write the flows from the level back to it in one body",
+            )
+        chunks = sorted({(level.chunk, level.name) for level in levels if level.in_context})
+        for (shorter, _), (longer, name) in pairwise(chunks):
+            if longer % shorter:
+                level = next(level for level in levels if level.name == name)
                 diagnostics.report(
-                    "N0407",
-                    f"`{node.name}` learns from what is read from itself; this compiler cannot run that yet",
-                    node.clause("learn"),
-                    "learn from flows that do not read this level",
+                    "N0402",
+                    f"the chunks of {shorter} and {longer} tokens of memories that read one another do not "
+                    "divide one another",
+                    level.clause("chunk"),
+                    f"choose a multiple of {shorter}",
                 )

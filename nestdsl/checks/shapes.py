@@ -10,6 +10,7 @@ import networkx
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Input, Learning, Level, Node, Operation, Read
+from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
 from nestdsl.library.signatures import LIBRARY, Kind, Takes
 from nestdsl.source import Span
 
@@ -19,7 +20,7 @@ _SIZE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.G
 def check_shapes(graph: NestGraph, diagnostics: Diagnostics) -> None:
     """Fills `graph.sizes` and `graph.level_sizes`."""
     inference = _Inference(graph, diagnostics)
-    flows = graph.part(_SIZE_EDGES)
+    flows = without_anchored_reads(graph, _SIZE_EDGES, inference.anchored)
     flows.add_nodes_from(node.id for node in graph.nodes(Input))  # even where nothing reads it
     if not networkx.is_directed_acyclic_graph(flows):
         circles = [part for part in networkx.strongly_connected_components(flows) if len(part) > 1]
@@ -37,6 +38,7 @@ class _Inference:
         self.ids: set[str] = set()
         """Flows that carry ids instead of vectors."""
         self.read_at: dict[str, Span] = {}
+        self.anchored = anchored_reads(graph)
 
     def visit(self, node: Node) -> None:
         match node:
@@ -135,13 +137,22 @@ class _Inference:
                     "choose a size that is even for each head, or write `rotary = false`",
                 )
                 return
-            self._check_generated(level, heads)
-        self.graph.level_sizes[level.id] = (key, value)
+            self._check_generated(level, heads, key)
+        known = self.graph.level_sizes.setdefault(level.id, (key, value))
+        if known != (key, value):
+            self.diagnostics.report(
+                "N0201",
+                f"`{level.name}` makes its own keys or values, of size {known[1]}, "
+                f"but learns keys of size {key} and values of size {value}",
+                span,
+                "make all of these sizes equal",
+            )
 
-    def _check_generated(self, level: Level, heads: int) -> None:
+    def _check_generated(self, level: Level, heads: int, key: int) -> None:
         for name, flow in level.optimizer.flows if level.optimizer else ():
             size = self._size(flow, level.clause("optimizer"))
-            if size not in (None, 1, heads):
+            per_channel = name == "retain" and size == key and _keeps_channels(level)
+            if size not in (None, 1, heads) and not per_channel:
                 assert level.optimizer is not None
                 self.diagnostics.report(
                     "N0201",
@@ -172,7 +183,10 @@ class _Inference:
             return
         known = self.graph.level_sizes.get(level.id)
         if known is None:
-            if level.learning is Learning.ASSOCIATION or not self._infer(level, kind, size, read.span):
+            if level.learning is Learning.ASSOCIATION and read.id not in self.anchored:
+                return
+            # A memory that makes its own target is square, unless its target turns out otherwise.
+            if not self._infer(level, kind, size, read.span):
                 return
             known = self.graph.level_sizes[level.id]
             self.read_at[level.id] = read.span
@@ -196,3 +210,9 @@ class _Inference:
             return False
         self.graph.level_sizes[level.id] = (size, output)
         return True
+
+
+def _keeps_channels(level: Level) -> bool:
+    """Whether a memory can retain each channel of its key at a rate of its own (gated linear attention)."""
+    plain = level.optimizer is None or level.optimizer.name == "gd"
+    return level.kind == "matrix" and level.objective == "dot" and level.period == 1 and plain

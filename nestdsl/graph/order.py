@@ -16,6 +16,7 @@ import networkx
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Level, Read, Unit
+from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
 from nestdsl.library.signatures import LIBRARY
 
 Frequency = tuple[int, Fraction]
@@ -75,10 +76,11 @@ def _depths(graph: NestGraph) -> dict[str, int]:
     One pass along the flows carries, for each frequency, the longest chain of levels whose
     state at this time a flow depends on.
     """
+    anchored = anchored_reads(graph)
     depths: dict[str, int] = {level.declared: 0 for level in graph.levels()}
     reached: dict[str, dict[Frequency, int]] = {}
     first_in: dict[str, dict[Frequency, int]] = {}
-    for id in networkx.topological_sort(graph.part(_STATE_EDGES)):
+    for id in networkx.topological_sort(without_anchored_reads(graph, _STATE_EDGES, anchored)):
         node = graph[id]
         waits: dict[Frequency, int] = {}
         for source, _, type in graph.networkx.in_edges(id, data="type"):
@@ -94,7 +96,7 @@ def _depths(graph: NestGraph) -> dict[str, int]:
                     depths[node.declared] = waits[speed]
                 reached[id] = {speed: depths[node.declared] + 1} if node.in_context or node.owner else {}
                 continue
-            case Read() if graph.level(node.level).read != "after":
+            case Read() if id in anchored or graph.level(node.level).read != "after":
                 waits = dict(reached.get(node.operand, {}))
             case Flow() if node.name == "in" and node.scope:
                 # What the first copy is given counts for all: copies do not wait for each other.

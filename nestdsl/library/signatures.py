@@ -124,6 +124,12 @@ def _matrix_shape(arguments: Arguments, in_: int, out: int) -> tuple[int, int, i
     return heads, in_ // heads, out // heads
 
 
+def _two_layers(arguments: Arguments, in_: int, out: int) -> Shapes:
+    heads, key, value = _matrix_shape(arguments, in_, out)
+    hidden = int(arguments["hidden"] or key)
+    return ("inner", (heads, key, hidden)), ("outer", (heads, hidden, value))
+
+
 def _window(arguments: Arguments, in_: int, out: int) -> Shapes:
     window = arguments["window"]
     return () if window is None else (("key", (int(window) - 1, in_)), ("value", (int(window) - 1, out)))
@@ -211,6 +217,19 @@ _BUILT_IN_KINDS = (
         parameters=lambda a, in_, out: (("weight", _matrix_shape(a, in_, out)),),
         state=lambda a, in_, out: (("matrix", _matrix_shape(a, in_, out)),),
         flops=lambda a, in_, out: 8 * in_ * out // int(a["heads"] or 1),
+        is_memory=True,
+    ),
+    Kind(
+        "associative",
+        "a residual two-layer memory for each head [E91]",
+        (
+            _whole("heads", 1),
+            _whole("hidden", None),
+            ArgumentSpec("activation", Type.STRING, "gelu", choices=_ACTIVATIONS),
+        ),
+        parameters=_two_layers,
+        state=_two_layers,
+        flops=lambda a, in_, out: 10 * count(_two_layers(a, in_, out)),
         is_memory=True,
     ),
 )
@@ -332,7 +351,6 @@ class OptimizerSignature:
     in_context: bool = False
     flow_arguments: tuple[str, ...] = ()
     memories: Callable[[Arguments], tuple[str, ...]] = lambda arguments: ()
-    is_available: bool = True
 
 
 def _number(name: str, default: float, minimum: float = 0.0, maximum: float | None = None) -> ArgumentSpec:
@@ -341,34 +359,31 @@ def _number(name: str, default: float, minimum: float = 0.0, maximum: float | No
 
 _REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 _DECAY = _number("decay", 0.01)
+_STEP = _number("step", 1.0, maximum=2.0)
+_RETAIN = _number("retain", 1.0, maximum=1.0)
+_TOWARD = ArgumentSpec("toward", Type.STRING, "zero", choices=("zero", "init"))
 
 _OPTIMIZERS = (
     OptimizerSignature(
         "gd",
         "gradient descent on the memory's own objective [E93]",
-        (_number("step", 1.0, maximum=2.0), _number("retain", 1.0, maximum=1.0)),
+        (_STEP, _RETAIN, _TOWARD),
         in_context=True,
         flow_arguments=("step", "retain"),
     ),
     OptimizerSignature(
         "dgd",
-        "delta gradient descent: decays along the key [E57]",
-        (_number("step", 1.0, maximum=2.0), _number("retain", 1.0, maximum=1.0)),
+        "delta gradient descent, which decays along the key [E57, E88]; `momentum` adds past surprise",
+        (_STEP, _RETAIN, ArgumentSpec("momentum", Type.NUMBER, None, minimum=0.0, maximum=1.0), _TOWARD),
         in_context=True,
-        flow_arguments=("step", "retain"),
-        is_available=False,
+        flow_arguments=("step", "retain", "momentum"),
     ),
     OptimizerSignature(
         "momentum",
         "gradient descent with past surprise [T13-T14]",
-        (
-            _number("step", 1.0, maximum=2.0),
-            _number("retain", 1.0, maximum=1.0),
-            _number("momentum", 0.9, maximum=1.0),
-        ),
+        (_STEP, _RETAIN, _number("momentum", 0.9, maximum=1.0), _TOWARD),
         in_context=True,
         flow_arguments=("step", "retain", "momentum"),
-        is_available=False,
     ),
     OptimizerSignature(
         "adamw",

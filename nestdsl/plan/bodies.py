@@ -11,6 +11,7 @@ import networkx
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operand, Operation, Read, Scope
+from nestdsl.graph.self_reference import anchored_reads, self_referential_levels, without_anchored_reads
 from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, OptimizerPlan, Pairs, SurprisePlan
@@ -23,6 +24,8 @@ class BodyLowering:
 
     def __init__(self, graph: NestGraph) -> None:
         self.graph = graph
+        self._anchored = anchored_reads(graph)
+        self._self_referential = self_referential_levels(graph, self._anchored)
         self.bodies: dict[Body, str] = {}
         self.modules: dict[str, str] = {}
         self._body_names = Names()
@@ -36,7 +39,7 @@ class BodyLowering:
         for copies in _groups(graph):
             self._blocks_in[copies.parent].append(copies)
             exits[copies.exit] = copies.parent
-        for id in _run_order(graph):
+        for id in _run_order(graph, self._anchored):
             node = graph[id]
             if isinstance(node, Flow | Operation | Read | Level):
                 self._order_in[node.scope].append(id)
@@ -53,7 +56,7 @@ class BodyLowering:
         attributes = Names()
         levels = self._levels(scope, path, attributes)
         blocks = {copies.exit: self._block(copies, path, attributes) for copies in self._blocks_in[scope.id]}
-        lines = _Lines(self.graph, scope, levels, blocks)
+        lines = _Lines(self.graph, scope, levels, blocks, self._anchored)
         instructions = tuple(lines.lower(self._order_in[scope.id]))
         prefix = f"{scope.id}." if scope.id else ""
         body = Body(
@@ -63,6 +66,7 @@ class BodyLowering:
             output_size=self.graph.sizes[f"{prefix}out"],
             levels=tuple(levels.values()),
             blocks=tuple(plan for plan, _ in blocks.values()),
+            chunk_tokens=min((self.graph.level(id).chunk for id in levels if id in lines.peeked), default=0),
             instructions=instructions,
             output=lines.names[f"{prefix}out"],
         )
@@ -75,7 +79,7 @@ class BodyLowering:
         for level in self._levels_in[scope.id]:
             attribute = attributes.new(level.name)
             self.modules[level.id] = f"{path}{attribute}"
-            plans[level.id] = level_plan(self.graph, level, attribute)
+            plans[level.id] = level_plan(self.graph, level, attribute, level.id in self._self_referential)
         return plans
 
     def _block(self, copies: _Copies, path: str, attributes: Names) -> tuple[BlockPlan, str]:
@@ -125,8 +129,12 @@ class _Lines:
         scope: Scope,
         levels: dict[str, LevelPlan],
         blocks: dict[str, tuple[BlockPlan, str]],
+        anchored: set[str],
     ) -> None:
         self.graph = graph
+        self.anchored = anchored
+        self.peeked: set[str] = set()
+        """The levels whose anchor is read."""
         self.prefix = f"{scope.id}." if scope.id else ""
         self.levels = levels
         self.blocks = blocks
@@ -163,10 +171,14 @@ class _Lines:
         optimizer = level.optimizer
         flows = {name: self.names[source] for name, source in optimizer.flows} if optimizer else {}
         numbers = dict(optimizer.arguments) if optimizer else {"step": 1.0, "retain": 1.0}
-        return tuple((name, flows.get(name, numbers.get(name))) for name in ("step", "retain"))
+        names = ["step", "retain", *(["momentum"] if "momentum" in level.rule_in_context else [])]
+        return tuple((name, flows.get(name, numbers.get(name))) for name in names)
 
     def _read(self, read: Read, plan: LevelPlan) -> Instruction:
         operands = (self.names[read.operand],)
+        if read.id in self.anchored:
+            self.peeked.add(read.level)
+            return Instruction(self._name(read.id), "peek", plan.attribute, operands)
         if plan.association:
             operands = (self.names[read.level], *operands)
         return Instruction(
@@ -193,19 +205,25 @@ class _Lines:
         return self.names[id]
 
 
-def level_plan(graph: NestGraph, level: Level, attribute: str) -> LevelPlan:
-    """How to build one level."""
+def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referential: bool) -> LevelPlan:
+    """How to build one level; a self-referential one remembers its state at the start of each chunk."""
     kind = LIBRARY.kinds[level.kind]
     association = level.learning is Learning.ASSOCIATION
     options: list[tuple[str, Value]] = []
     if association and not kind.is_nonparametric:
+        optimizer = dict(level.optimizer.arguments) if level.optimizer else {}
         options += [
             ("objective", level.objective),
+            *([("p", level.exponent)] if level.objective == "lp" else []),
+            ("optimizer", level.rule_in_context),
+            ("toward", optimizer.get("toward", "zero")),
             ("read", level.read),
             ("period", level.period),
             ("chunk", level.chunk),
             ("gradient", "stop" if level.gradient == "stop" else "through"),
         ]
+        if is_self_referential and level.kind == "matrix":  # an associative memory remembers it anyway
+            options.append(("anchored", True))
     if not kind.is_nonparametric and (level.init.kind != "learned"):
         options.append(("init", level.init.kind))
         if level.init.kind == "normal":
@@ -235,7 +253,11 @@ def _surprise(graph: NestGraph, level: Level) -> SurprisePlan | None:
     return SurprisePlan(level.period, OptimizerPlan(optimizer.name, optimizer.arguments), level.gradient)
 
 
-def _run_order(graph: NestGraph) -> list[str]:
+def _run_order(graph: NestGraph, anchored: set[str]) -> list[str]:
     """Nodes so that each comes after what it needs, otherwise in the order of the program."""
     place = {id: number for number, id in enumerate(graph.networkx)}
-    return list(networkx.lexicographical_topological_sort(graph.part(_RUN_EDGES), key=place.__getitem__))
+    return list(
+        networkx.lexicographical_topological_sort(
+            without_anchored_reads(graph, _RUN_EDGES, anchored), key=place.__getitem__
+        )
+    )

@@ -20,7 +20,7 @@ def level_parameters(graph: NestGraph, level: Level) -> int:
     return count(LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id]))
 
 
-def level_state(graph: NestGraph, level: Level) -> tuple[int, int]:
+def level_state(graph: NestGraph, level: Level, is_self_referential: bool) -> tuple[int, int]:
     """Bytes of state of one copy: for each sequence, and more for each token read."""
     if level.owner:
         return 0, 0
@@ -34,12 +34,28 @@ def level_state(graph: NestGraph, level: Level) -> tuple[int, int]:
         # Each sequence has its weights, the gradient that gathers, and the optimizer's memories.
         weights = (2 + remembered) * level_parameters(graph, level)
         return (weights + count(kind.state(arguments, *sizes))) * BYTES, 0
-    # A memory that is read at its anchor keeps that too; one with a period gathers its gradient.
-    states = 2 if kind.is_memory and (level.read == "anchor" or level.period > 1) else 1
+    states = _states(level, is_self_referential) if kind.is_memory and not kind.is_nonparametric else 1
     return (
         states * count(kind.state(arguments, *sizes)) * BYTES,
         kind.grows(arguments, *sizes)[0] * BYTES,
     )
+
+
+def _states(level: Level, is_self_referential: bool) -> int:
+    """How many copies of its weights a memory keeps for each sequence: what it knows now, and more."""
+    rule = level.rule_in_context
+    optimizer = dict(level.optimizer.arguments) if level.optimizer else {}
+    linear = level.kind == "matrix" and level.objective == "dot"
+    is_stale = (rule != "gd" or level.objective == "lp" or level.kind == "associative") and not linear
+    keeps_anchor = level.chunk > 1 and (level.read == "anchor" or is_stale or is_self_referential)
+    more = (
+        "momentum" in rule,
+        optimizer.get("toward") == "init",
+        level.period > 1,
+        level.period > 1 and rule in ("dgd", "dgd_momentum"),
+        level.period == 1 and keeps_anchor,
+    )
+    return 1 + sum(more)
 
 
 def level_flops(graph: NestGraph, level: Level) -> tuple[int, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency, order
+from nestdsl.graph.self_reference import anchored_reads, self_referential_levels
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.bodies import BodyLowering
 from nestdsl.plan.clock import clock
@@ -43,19 +45,26 @@ def ordered_levels(graph: NestGraph, modules: dict[str, str]) -> tuple[OrderedLe
     copies: dict[str, list[Level]] = {}
     for level in graph.levels():
         copies.setdefault(level.declared, []).append(level)
-    reached = reached_levels(graph)
+    self_referential = self_referential_levels(graph, anchored_reads(graph))
+    known = _Known(graph, modules, reached_levels(graph), self_referential)
     return tuple(
-        _ordered(graph, name, rank.number, copies[name], modules, reached)
-        for rank in order(graph)
-        for name in rank.levels
+        _ordered(known, name, rank.number, copies[name]) for rank in order(graph) for name in rank.levels
     )
 
 
-def _ordered(
-    graph: NestGraph, name: str, rank: int, copies: list[Level], modules: dict[str, str], reached: set[str]
-) -> OrderedLevel:
-    level = copies[0]
-    state, state_growth = level_state(graph, level)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of the whole graph when its levels are listed."""
+
+    graph: NestGraph
+    modules: dict[str, str]
+    reached: set[str]
+    self_referential: set[str]
+
+
+def _ordered(known: _Known, name: str, rank: int, copies: list[Level]) -> OrderedLevel:
+    graph, level = known.graph, copies[0]
+    state, state_growth = level_state(graph, level, level.id in known.self_referential)
     flops, flops_growth = level_flops(graph, level)
     input_size, output_size = graph.level_sizes.get(level.id, (0, 0))
     return OrderedLevel(
@@ -65,12 +74,12 @@ def _ordered(
         frequency=describe_frequency(level),
         unit=level.unit.value,
         period=level.period,
-        learns=_learns(level, reached),
+        learns=_learns(level, known.reached),
         optimizer=_optimizer(level.optimizer) if level.optimizer else None,
         frozen=level.frozen,
         owner=level.owner,
         copies=len(copies),
-        modules=tuple(modules[copy.id] for copy in copies if copy.id in modules),
+        modules=tuple(known.modules[copy.id] for copy in copies if copy.id in known.modules),
         input_size=input_size,
         output_size=output_size,
         parameters=level_parameters(graph, level),

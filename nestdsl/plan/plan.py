@@ -57,8 +57,9 @@ class Instruction:
     """One line of a body: `result = operation(operands)`.
 
     `operation` is `function` (`target` names it), `read` (of a layer), `learn` (a memory's pass
-    over its context flow: operands key and value, `keywords` step and retain), `recall` (a read
-    of such a memory) or `block` (`target` is an attribute; it runs all its copies).
+    over its context flow: operands key and value, `keywords` what its optimizer takes), `recall`
+    (a read of such a memory), `peek` (a read of its state at the start of the chunk) or `block`
+    (`target` is an attribute; it runs all its copies).
     """
 
     result: str
@@ -84,7 +85,11 @@ class BlockPlan:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A block or the model with everything resolved: levels, blocks, and what runs in order."""
+    """A block or the model with everything resolved: levels, blocks, and what runs in order.
+
+    With `chunk_tokens` the body runs on so many tokens at a time, counted from the start of the
+    context: what its memories make for themselves is made once for each chunk, at its start.
+    """
 
     name: str
     block: str
@@ -94,6 +99,7 @@ class Body:
     blocks: tuple[BlockPlan, ...]
     instructions: tuple[Instruction, ...]
     output: str
+    chunk_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,7 @@ class InputPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled model. `bodies` holds each distinct body once, parts before wholes; the last is the whole."""
+    """A compiled model. `bodies` holds each distinct body once, parts before wholes; the model is last."""
 
     format: int
     model: str

@@ -23,6 +23,8 @@ class Block(nn.Module):
 
     stateful: ClassVar[tuple[str, ...]] = ()
     blocks: ClassVar[tuple[str, ...]] = ()
+    chunk_tokens: ClassVar[int] = 0
+    """If not 0, the body runs on so many tokens at a time, counted from the start of the context."""
 
     if TYPE_CHECKING:
 
@@ -33,6 +35,8 @@ class Block(nn.Module):
         state: State = {
             name: getattr(self, name).init_state(batch, device=device, dtype=dtype) for name in self.stateful
         }
+        if self.chunk_tokens:
+            state[POSITION] = 0
         for name in self.blocks:
             block = getattr(self, name)
             if isinstance(block, nn.ModuleList):
@@ -51,10 +55,29 @@ def blocks_of(part: Block | nn.ModuleList) -> list[Block]:
     return copies  # type: ignore[return-value]  # just asserted
 
 
+POSITION = "position"
+"""The key under which a body that runs in chunks keeps how many tokens of its chunk are read."""
+
+
 class Run:
     """Runs blocks as they are."""
 
     def block(self, block: Block, x: Tensor, state: State) -> Pass:
+        """Runs a block, chunk by chunk if it says so."""
+        if not block.chunk_tokens:
+            return self.body(block, x, state)
+        state = {**state}
+        position = state.pop(POSITION)
+        first = min(x.shape[1], block.chunk_tokens - position)
+        outputs: list[Tensor] = []
+        for part in (x[:, :first], *x[:, first:].split(block.chunk_tokens, 1)):
+            if part.shape[1]:
+                y, state = self.body(block, part, state)
+                outputs.append(y)
+        state[POSITION] = (position + x.shape[1]) % block.chunk_tokens
+        return torch.cat(outputs, dim=1), state
+
+    def body(self, block: Block, x: Tensor, state: State) -> Pass:
         return block.body(x, state, self)
 
     def copies(self, copies: nn.ModuleList, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
@@ -72,6 +95,6 @@ class CompiledRun(Run):
     def __init__(self, compiled: Mapping[type, Callable[[Block, Tensor, State], Pass]]) -> None:
         self.compiled = dict(compiled)
 
-    def block(self, block: Block, x: Tensor, state: State) -> Pass:
+    def body(self, block: Block, x: Tensor, state: State) -> Pass:
         unit = self.compiled.get(type(block))
         return block.body(x, state, self) if unit is None else unit(block, x, state)

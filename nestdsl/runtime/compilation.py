@@ -26,11 +26,16 @@ def compiled_run(root: Block) -> CompiledRun:
 def _units(blocks: Iterable[Block]) -> set[type[Block]]:
     units: set[type[Block]] = set()
     for block in blocks:
-        if any(isinstance(part, nn.ModuleList) for part in block.modules()):
+        if any(_is_loop(part) for part in block.modules() if part is not block):
             units |= _units(_parts(block))
         else:
             units.add(type(block))
     return units
+
+
+def _is_loop(part: nn.Module) -> bool:
+    """Copies one after the other, or a body that runs chunk by chunk."""
+    return isinstance(part, nn.ModuleList) or (isinstance(part, Block) and part.chunk_tokens > 0)
 
 
 def _parts(block: Block) -> Iterable[Block]:

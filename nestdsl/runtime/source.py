@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from nestdsl.diagnostics import fail
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
@@ -32,9 +33,10 @@ def python_source(plan: Plan) -> str:
 
 def _class_names(plan: Plan) -> dict[str, str]:
     names: dict[str, str] = {}
+    classes = Names(["Model"])
     for body in plan.bodies:
         name = "".join(part.capitalize() for part in _checked(body.name).split("_"))
-        names[body.name] = "Model" if body is plan.root else f"{name}Block"
+        names[body.name] = "Model" if body is plan.root else classes.new(f"{name}Block")
     return names
 
 
@@ -79,6 +81,7 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         "",
         f"    stateful = {_tuple(stateful)}",
         f"    blocks = {_tuple([block.attribute for block in body.blocks])}",
+        *([f"    chunk_tokens = {body.chunk_tokens}"] if body.chunk_tokens else []),
         "",
         "    def __init__(self):",
         "        super().__init__()",
@@ -124,10 +127,13 @@ def _construct(level: LevelPlan) -> str:
         return layer
     optimizer = level.surprise.optimizer
     pairs = ", ".join(f"{_literal(_checked(key))}: {_literal(value)}" for key, value in optimizer.arguments)
-    return (
-        f"Plastic({layer}, period={level.surprise.period_tokens}, optimizer={_literal(_checked(optimizer.name))}, "
-        f"arguments={{{pairs}}}, gradient={_literal(_checked(level.surprise.gradient))})"
+    options = (
+        f"period={level.surprise.period_tokens}",
+        f"optimizer={_literal(_checked(optimizer.name))}",
+        f"arguments={{{pairs}}}",
+        f"gradient={_literal(_checked(level.surprise.gradient))}",
     )
+    return f"Plastic({', '.join((layer, *options))})"
 
 
 def _copies(block: BlockPlan, classes: Mapping[str, str]) -> str:
@@ -179,6 +185,8 @@ class _Lines:
                 yield from self._value(result, *self._function(target, operands, instruction.keywords))
             case "recall":
                 yield from self._value(result, f"self.{target}.read({', '.join(operands)})", _ATOM)
+            case "peek":
+                yield from self._value(result, f"self.{target}.peek(state[{quoted}], {operands[0]})", _ATOM)
             case "read" if self.levels[target].stateful:
                 call = f"self.{target}({operands[0]}, state[{quoted}])"
                 yield f"{result}, next_state[{quoted}] = {call}"

@@ -84,7 +84,12 @@ def bind(
                 assert spec.default is None or isinstance(spec.default, int | float | bool | str)
                 bound[spec.name] = spec.default
             continue
-        value = evaluate(argument.value)
+        # A choice may be written as a bare name: `toward = init`, `activation = silu`.
+        match argument.value:
+            case ast.Name(choice) if choice in spec.choices:
+                value: object = choice
+            case expression:
+                value = evaluate(expression)
         if value is UNKNOWN or not check_argument(spec, value, argument.span, diagnostics):
             is_whole = False
         else:

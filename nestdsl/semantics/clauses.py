@@ -41,7 +41,7 @@ _UNITS = {"token": Unit.TOKEN, "tokens": Unit.TOKEN, "step": Unit.STEP, "steps":
 _COUNT = ArgumentSpec("every", Type.WHOLE, minimum=1)
 _CHUNK = ArgumentSpec("chunk", Type.WHOLE, minimum=1)
 _STD = ArgumentSpec("std", Type.NUMBER, 0.02, minimum=0.0, exclusive=True)
-_EXPONENT = ArgumentSpec("p", Type.NUMBER, 2.0, minimum=1.0)
+_EXPONENT = ArgumentSpec("p", Type.NUMBER, minimum=1.0)
 _LAST = ArgumentSpec("n", Type.WHOLE, minimum=1)
 
 Evaluate = Callable[[ast.Expression], object]
@@ -67,10 +67,6 @@ def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
         else:
             found[name] = clause
     return found
-
-
-def _available() -> list[str]:
-    return [name for name, signature in LIBRARY.optimizers.items() if signature.is_available]
 
 
 def is_surprise(learn: ast.Clause) -> bool:
@@ -154,7 +150,7 @@ class ClauseReader:
             self._not_yet(
                 f"the optimizer `{name}` is written in the language; this compiler cannot run such yet",
                 call.span,
-                f"use one of {listed(_available())}",
+                f"use one of {listed(LIBRARY.optimizers)}",
             )
             return None
         signature = LIBRARY.optimizers.get(name)
@@ -164,15 +160,10 @@ class ClauseReader:
                     "N0101",
                     f"there is no optimizer `{name}`",
                     call.function.span,
-                    did_you_mean(name, LIBRARY.optimizers, f"the optimizers are {listed(_available())}"),
+                    did_you_mean(
+                        name, LIBRARY.optimizers, f"the optimizers are {listed(LIBRARY.optimizers)}"
+                    ),
                 )
-            return None
-        if not signature.is_available:
-            self._not_yet(
-                f"the optimizer `{name}` is in the language but not yet in this compiler",
-                call.span,
-                f"use `gd(step, retain)`: {name} is a further step from there",
-            )
             return None
         return signature
 
@@ -206,17 +197,15 @@ class ClauseReader:
 
     # --- the rest --------------------------------------------------------------------------
 
-    def objective_in_context(self, objective: ast.Objective) -> str | None:
+    def objective_in_context(self, objective: ast.Objective) -> tuple[str, float] | None:
+        """The objective of a memory, and the exponent of `lp(p)` (2 for the others)."""
         name = self._choice(objective.call.function, OBJECTIVES_IN_CONTEXT, "objective", OBJECTIVES_TRAIN)
-        if name == "lp":
-            self._arguments(objective.call, (_EXPONENT,))
-            self._not_yet(
-                "the objective `lp(p)` is in the language but not yet in this compiler",
-                objective.span,
-                "use `objective l2` or `objective dot`",
-            )
+        bound = self._arguments(objective.call, (_EXPONENT,) if name == "lp" else ()) if name else None
+        if name is None or bound is None:
             return None
-        return name if name and self._arguments(objective.call, ()) is not None else None
+        exponent = bound.get("p", 2.0)
+        assert isinstance(exponent, float)
+        return name, exponent
 
     def objective_of_training(self, objective: ast.Objective) -> str | None:
         name = self._choice(objective.call.function, OBJECTIVES_TRAIN, "objective", OBJECTIVES_IN_CONTEXT)

@@ -35,6 +35,14 @@ def finish(body: Body, pending: Pending) -> None:
     if isinstance(learn, ast.Learn) and _associates(body, level, learn):
         changes["learning"] = Learning.ASSOCIATION
         changes["objective"] = "l2"
+        starts_learned = "init" not in clauses and not LIBRARY.kinds[level.kind].is_nonparametric
+        if body.inherited.frozen and starts_learned:
+            body.diagnostics.report(
+                "N0407",
+                f"`{level.name}` has a learned start, which this compiler cannot freeze yet",
+                level.span,
+                "say `init zeros` or `init normal(0.02)`, or freeze the levels around it one by one",
+            )
     elif learn is None or isinstance(learn, ast.Learn):
         _inherit(body, level, clauses, changes)
     for name, clause in clauses.items():

@@ -105,8 +105,20 @@ class _Loader:
         used = self.loaded.get(key) or self.load(source, key)
         module.is_partial |= used.is_partial or bool(used.broken)
         for name, declaration in used.names.items():
-            if not isinstance(declaration, ast.Model):
-                module.imported[name] = (used, declaration)
+            if isinstance(declaration, ast.Model):
+                continue
+            known = module.imported.setdefault(name, (used, declaration))
+            if known[0] is not used:
+                self.diagnostics.report(
+                    "N0102",
+                    f"`{name}` comes from two files",
+                    use.span,
+                    "rename one of them",
+                    (
+                        Note("one is defined here", known[1].name.span),
+                        Note("the other here", declaration.name.span),
+                    ),
+                )
 
     def _find(self, module: Module, use: ast.Use) -> tuple[Source, str] | None:
         return self._find_file(module, use) if use.is_path else self._find_library(use)

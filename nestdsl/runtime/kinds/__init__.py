@@ -1,5 +1,6 @@
 """The kinds of levels as modules. Each is built as `Class(input_size, output_size, **arguments)`."""
 
+from nestdsl.runtime.kinds.associative import Associative, AssociativeLayer
 from nestdsl.runtime.kinds.attention import Attention
 from nestdsl.runtime.kinds.conv import Conv
 from nestdsl.runtime.kinds.embedding import Embedding
@@ -16,15 +17,18 @@ LAYERS: dict[str, type] = {
     "rms_norm": RmsNorm,
     "layer_norm": LayerNorm,
     "matrix": BlockLinear,
+    "associative": AssociativeLayer,
 }
 """Kinds that are read as a layer: `module(x)`, or `module(x, state)` where they keep state."""
 
-MEMORIES: dict[str, type] = {"attention": Attention, "matrix": Matrix}
+MEMORIES: dict[str, type] = {"attention": Attention, "matrix": Matrix, "associative": Associative}
 """Kinds that learn `key -> value` in context: `learn(key, value, state, ...)`, `read(context, query)`."""
 
 __all__ = [
     "LAYERS",
     "MEMORIES",
+    "Associative",
+    "AssociativeLayer",
     "Attention",
     "BlockLinear",
     "Conv",

@@ -149,6 +149,21 @@ class Associative(_TwoLayers):
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
         return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, self.rule).flatten(-2)
 
+    def peek(self, state: State, query: Tensor) -> Tensor:
+        """What the memory answered at the start of the chunk in which a call begins that does not go beyond
+        it: query [B, T, key_size] -> [B, T, value_size]. On what it answers, its own next state may depend
+        [E90].
+        """
+        inner, outer = state["inner"], state["outer"]
+        if "anchor_inner" in state:
+            is_start = state["position"] == 0
+            inner = torch.where(is_start, inner, state["anchor_inner"])
+            outer = torch.where(is_start, outer, state["anchor_outer"])
+        queries = query.unflatten(-1, (self.heads, -1)).to(inner.dtype)
+        hidden = activate(torch.einsum("bthk,bhkd->bthd", queries, inner), self.activation)
+        answers = torch.einsum("bthd,bhdv->bthv", hidden, outer)
+        return (queries + answers if self.residual else answers).flatten(-2).to(query.dtype)
+
     def _per_head(self, factor: float | Tensor, key: Tensor) -> Tensor:
         if not isinstance(factor, Tensor):
             kind = torch.promote_types(key.dtype, torch.float32)

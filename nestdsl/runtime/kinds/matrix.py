@@ -29,7 +29,7 @@ class Matrix(nn.Module):
 
     objective, optimizer, period, chunk, gradient, toward and p (of "lp") as in `Rule`; `read` is where its
     reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's chunk.
-    With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads only how many
+    anchored: the state at each chunk's start is kept, for `peek`. With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads only how many
     tokens to work on at once.
 
     init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
@@ -56,6 +56,7 @@ class Matrix(nn.Module):
         optimizer: Optimizer = "gd",
         toward: Toward = "zero",
         p: float = 2.0,
+        anchored: bool = False,
     ) -> None:
         super().__init__()
         require_division(key_size, heads)
@@ -66,7 +67,7 @@ class Matrix(nn.Module):
         rule = Rule(objective, period, chunk, gradient, optimizer, toward, p)
         rule.resolve(read)
         # What looks at no chunk's start need not carry it.
-        self.rule = rule if read == "anchor" or rule.is_stale else replace(rule, chunk=None)
+        self.rule = rule if read == "anchor" or rule.is_stale or anchored else replace(rule, chunk=None)
         self.block = chunk if 16 <= chunk <= 128 and chunk % 16 == 0 else BLOCK
         self.weight: Tensor | None
         match init:
@@ -134,6 +135,17 @@ class Matrix(nn.Module):
     def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
         return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, self.rule).flatten(-2)
+
+    def peek(self, state: State, query: Tensor) -> Tensor:
+        """What the memory answered at the start of the chunk in which a call begins that does not go beyond
+        it: query [B, T, key_size] -> [B, T, value_size]. For memories that are `anchored`: on what they
+        answer, their own next state may depend [E90].
+        """
+        matrix = state["matrix"]
+        if "anchor" in state:
+            matrix = torch.where(state["position"] == 0, matrix, state["anchor"])
+        queries = query.unflatten(-1, (self.heads, -1)).to(matrix.dtype)
+        return torch.einsum("bthk,bhkv->bthv", queries, matrix).flatten(-2).to(query.dtype)
 
     def _per_head(self, factor: float | Tensor, key: Tensor) -> Tensor:
         if not isinstance(factor, Tensor):

@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._pytree import tree_map
 
 from nestdsl.runtime.block import Block, Run, State, blocks_of
 from nestdsl.runtime.surprise.plastic import Plastic
@@ -139,7 +138,7 @@ class Learner:
         if is_cut:
             self._add_shared(outer, own, rows)
         cut = is_cut or not outer_enabled
-        following = tree_map(lambda part: part.detach(), following) if cut else following
+        following = self.model.detach_state(following) if cut else following
         following = self._learned(state, following, iter(rows), x.shape[1])
         return (outputs.detach() if cut else outputs), following, total.detach() if cut else total, outer
 

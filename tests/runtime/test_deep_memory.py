@@ -309,6 +309,16 @@ def test_half_precision_flows_keep_a_float32_state(rule: Rule, mode: str, autoca
         torch.testing.assert_close(got[name].double(), want[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_float32_keeps_its_digits(optimizer: str) -> None:
+    exact = {name: tensor.detach() for name, tensor in make_inputs(200).items()}
+    exact["step"] *= 0.1  # many stale gradients at once: larger steps diverge with momentum, in any precision
+    single = {name: tensor.float() for name, tensor in exact.items()}
+    rule = Rule("l2", optimizer, chunk=32)
+    got, want = (through_chunks(x, rule, "after")["out"].double() for x in (single, exact))
+    assert ((got - want).norm() / want.norm()) < 1e-5
+
+
 @pytest.mark.parametrize("rule", [Rule(), Rule("lp", p=1.5), Rule(activation="relu")])
 def test_padding_and_exact_answers_give_finite_gradients(rule: Rule) -> None:
     rule = replace(rule, optimizer="dgd", chunk=4)

@@ -18,7 +18,8 @@ from nestdsl.runtime.ops.deep_memory.step import Chunk, Weights, Writes
 
 class Totals(NamedTuple):
     """Gradients inside a chunk, all later uses counted: of inner X, outer Y, erased E (None without dgd),
-    error e, output O and before Z."""
+    error e, output O and before Z. Beside them, because both halves need them: key_uses K λ and hidden_uses
+    H λ, with λ the gradients of the inner and of the outer weights after the chunk."""
 
     inner: Tensor
     outer: Tensor
@@ -26,19 +27,21 @@ class Totals(NamedTuple):
     error: Tensor
     output: Tensor
     before: Tensor
+    key_uses: Tensor
+    hidden_uses: Tensor
 
 
 def retreat(
     chunk: Chunk, writes: Writes, anchor: Weights, later: Weights, given: Writes, rule: Rule
 ) -> tuple[Totals, Weights, Weights]:
     """One chunk, backwards. later: the gradients of the weights after it; given: those of what it wrote, from
-    reads (before and output are never read). Returns the totals, and the gradients of the weights before the
-    chunk, and of its anchor."""
+    reads (before, output and blame are never read). Returns the totals, and the gradients of the weights
+    before the chunk, and of its anchor."""
     keys, hidden = chunk.keys, writes.hidden
-    key_uses = keys @ later.inner
+    key_uses, hidden_uses = keys @ later.inner, hidden @ later.outer
     inner, erased = given.inner, None
     inner_before, outer_before = chunk.end * later.inner, chunk.end * later.outer
-    outer = given.outer + chunk.written * (hidden @ later.outer)
+    outer = given.outer + chunk.written * hidden_uses
     hidden_total = given.hidden + (chunk.written * writes.outer) @ _t(later.outer)
     if chunk.decays is None or rule.has_momentum:
         inner = inner + chunk.written * key_uses
@@ -64,10 +67,10 @@ def retreat(
     error_total = -chunk.steps * outer + (first * back) @ anchor.outer
     output = error_slope(writes.output, chunk.values, rule) * error_total
     hidden_total = hidden_total + output @ _t(anchor.outer)
-    bend = curvature(writes.before, rule.activation) * (missed @ _t(anchor.outer))
+    bend = curvature(writes.before, rule.activation) * writes.blame
     before = first * hidden_total + bend * back
     anchor_total = Weights(_t(keys) @ before, _t(hidden) @ output + _t(first * back) @ missed)
-    totals = Totals(inner, outer, erased, error_total, output, before)
+    totals = Totals(inner, outer, erased, error_total, output, before, key_uses, hidden_uses)
     return totals, Weights(inner_before, outer_before, inner_momentum, outer_momentum), anchor_total
 
 
@@ -75,29 +78,28 @@ def contributions(
     chunks: Chunk,
     writes: Writes,
     starts: Weights,
-    anchors: Weights,
+    anchor_inner: Tensor,
     home: Weights | None,
     later: Weights,
     totals: Totals,
     rule: Rule,
 ) -> tuple[Chunk, Weights | None]:
     """The gradients of what the chunks brought, and of `home`. All stacked over chunks; later: those of the
-    weights after each chunk."""
+    weights after each chunk; anchor_inner: the inner weights at which each took its gradients."""
     keys, hidden = chunks.keys, writes.hidden
-    key_uses, hidden_uses = keys @ later.inner, hidden @ later.outer
     missed = error(writes.output, chunks.values, rule)
-    back = slope(writes.before, rule.activation) * (missed @ _t(anchors.outer))
+    back = slope(writes.before, rule.activation) * writes.blame
 
     is_written = chunks.decays is None or rule.has_momentum
     spread = chunks.written * writes.inner if is_written else torch.zeros_like(writes.inner)
     if chunks.decays is not None and writes.erased is not None:
         spread = spread + chunks.decays * writes.erased
-    key = spread @ _t(later.inner) + totals.before @ _t(anchors.inner)
+    key = spread @ _t(later.inner) + totals.before @ _t(anchor_inner)
     if rule.residual:
         key = key + totals.output
-    written = _row_sum(writes.outer * hidden_uses)
+    written = _row_sum(writes.outer * totals.hidden_uses)
     if is_written:
-        written = written + _row_sum(writes.inner * key_uses)
+        written = written + _row_sum(writes.inner * totals.key_uses)
     end = _sum(starts.inner * later.inner) + _sum(starts.outer * later.outer)
     home_total = None
     if home is not None:
@@ -123,7 +125,7 @@ def contributions(
         )
     if totals.erased is not None and writes.erased is not None:
         found = found._replace(
-            decays=_row_sum(writes.erased * key_uses),
+            decays=_row_sum(writes.erased * totals.key_uses),
             mix=totals.erased @ _t(writes.inner),
             answers=-totals.erased @ _t(starts.inner),
         )

@@ -45,6 +45,10 @@ def scan(chunks: Chunk, start: Weights, anchor: Weights | None, home: Weights | 
     """
     if rule.gradient == "stop":
         return _constant(chunks, start, anchor, home, rule)
+    if chunks.keys.shape[0] == 1:
+        # Nothing to loop over: in the open, where a compiler that works on one chunk at a time can fuse it.
+        writes, end = advance(_nth(chunks, 0), start, anchor or start, home, rule)
+        return Path(_each(writes, _alone), _each(start, _alone), end)
     parts, present = _pack(_Inputs(chunks, start, anchor, home))
     writes, states = _outputs(deep_scan(parts, present, *_options(rule)), rule)
     count = chunks.keys.shape[0]
@@ -116,7 +120,8 @@ def _(
     values, start = inputs.chunks.values, inputs.start
     hidden = values.new_empty(*values.shape[:-1], start.inner.shape[-1])
     count = values.shape[0] + 1
-    writes = Writes(hidden, hidden, values, hidden if inputs.chunks.mix is not None else None, hidden, values)
+    erased = hidden if inputs.chunks.mix is not None else None
+    writes = Writes(hidden, hidden, values, erased, hidden, values, hidden)
     states = [part.new_empty(count, *part.shape) for part in start if part is not None]
     return [torch.empty_like(part) for part in writes if part is not None] + states
 
@@ -168,7 +173,8 @@ def _(
 ) -> list[Tensor]:
     rule = _rule(objective, optimizer, activation, residual, p)
     writes, states = _outputs(found, rule)
-    totals = (writes.inner, writes.outer, writes.erased, writes.output, writes.output, writes.before)
+    wide, narrow = writes.hidden, writes.output
+    totals = Totals(wide, narrow, writes.erased, narrow, narrow, wide, wide, narrow)
     shapes = [part for part in (*totals, *states) if part is not None]
     return [torch.empty_like(part) for part in (*shapes, states.inner[0], states.outer[0])]
 
@@ -191,20 +197,17 @@ def _backward(ctx, given: list[Tensor | None]) -> tuple:
     *rest, anchor_inner, anchor_outer = back
     taken = iter(rest)
     totals = Totals(
-        next(taken), next(taken), next(taken) if rule.decays_along_key else None, *_take(taken, 3)
+        next(taken), next(taken), next(taken) if rule.decays_along_key else None, *_take(taken, 5)
     )
     gradients = Weights(*_take(taken, 4 if rule.has_momentum else 2))
 
     count = inputs.chunks.keys.shape[0]
     starts = _each(states, lambda part: part[:count])
-    anchors = Weights(starts.inner, starts.outer)
+    at = starts.inner
     if inputs.anchor is not None:
-        anchors = Weights(
-            torch.cat((inputs.anchor.inner.unsqueeze(0), starts.inner[1:])),
-            torch.cat((inputs.anchor.outer.unsqueeze(0), starts.outer[1:])),
-        )
+        at = torch.cat((inputs.anchor.inner.unsqueeze(0), at[1:]))
     later = _each(gradients, lambda part: part[1:])
-    chunks, home = contributions(inputs.chunks, writes, starts, anchors, inputs.home, later, totals, rule)
+    chunks, home = contributions(inputs.chunks, writes, starts, at, inputs.home, later, totals, rule)
     anchor = None if inputs.anchor is None else Weights(anchor_inner, anchor_outer)
     start = _each(gradients, lambda part: part[0].clone())
     found_parts, _ = _pack(_Inputs(chunks, start, anchor, home))
@@ -235,7 +238,7 @@ def _outputs(found: Sequence[Tensor], rule: Rule) -> tuple[Writes, Weights]:
     taken = iter(found)
     hidden, inner, outer = _take(taken, 3)
     erased = next(taken) if rule.decays_along_key else None
-    writes = Writes(hidden, inner, outer, erased, *_take(taken, 2))
+    writes = Writes(hidden, inner, outer, erased, *_take(taken, 3))
     return writes, Weights(*_take(taken, 4 if rule.has_momentum else 2))
 
 
@@ -256,6 +259,10 @@ def _take(parts: Iterator, count: int) -> list[Any]:
 def _each(parts: _Parts, change: Callable[[Tensor], Tensor]) -> _Parts:
     changed: list[Any] = [None if part is None else change(part) for part in parts]
     return type(parts)(*changed)
+
+
+def _alone(part: Tensor) -> Tensor:
+    return part.unsqueeze(0)
 
 
 def _nth(parts: _Parts, n: int) -> _Parts:

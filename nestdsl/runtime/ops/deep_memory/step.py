@@ -58,7 +58,8 @@ class Weights(NamedTuple):
 
 class Writes(NamedTuple):
     """What a chunk's tokens write: hidden H [P, W, D], inner X [P, W, D], outer Y [P, W, V], erased E
-    [P, W, D] (None without dgd); and for the backward pass, before Z [P, W, D] and output O [P, W, V]."""
+    [P, W, D] (None without dgd); and for the backward pass, before Z [P, W, D], output O [P, W, V] and
+    blame e bᵀ [P, W, D]."""
 
     hidden: Tensor
     inner: Tensor
@@ -66,6 +67,7 @@ class Writes(NamedTuple):
     erased: Tensor | None
     before: Tensor
     output: Tensor
+    blame: Tensor
 
 
 def advance(
@@ -107,8 +109,8 @@ def write(chunk: Chunk, weights: Weights, anchor: Weights, rule: Rule) -> Writes
     if rule.residual:
         output = output + chunk.keys
     missed = error(output, chunk.values, rule)
-    back = slope(before, rule.activation) * (missed @ anchor.outer.transpose(-1, -2))
-    inner, outer = -chunk.steps * back, -chunk.steps * missed
+    blame = missed @ anchor.outer.transpose(-1, -2)
+    inner, outer = -chunk.steps * (slope(before, rule.activation) * blame), -chunk.steps * missed
     erased = None
     if chunk.mix is not None and chunk.answers is not None:
         erased = chunk.mix @ inner - chunk.answers @ weights.inner
@@ -116,4 +118,4 @@ def write(chunk: Chunk, weights: Weights, anchor: Weights, rule: Rule) -> Writes
             erased = erased - chunk.momentum_answers @ weights.inner_momentum
         if chunk.source is not None:
             erased = erased - chunk.source
-    return Writes(hidden, inner, outer, erased, before, output)
+    return Writes(hidden, inner, outer, erased, before, output, blame)

@@ -29,8 +29,8 @@ class Matrix(nn.Module):
 
     objective, optimizer, period, chunk, gradient, toward and p (of "lp") as in `Rule`; `read` is where its
     reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's chunk.
-    anchored: the state at each chunk's start is kept, for `peek`. With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads only how many
-    tokens to work on at once.
+    With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads only how many
+    tokens to work on at once. anchored: the state at each chunk's start is kept, for `peek`.
 
     init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
     outer levels train, normal with deviation `init_std`: small beside what is learned in context, and

@@ -64,7 +64,7 @@ def test_periods_equal_the_loop(optimizer: str, objective: str, toward: str) -> 
 
 
 @pytest.mark.parametrize(("optimizer", "objective", "toward"), ALL)
-@pytest.mark.parametrize(("chunk", "tokens"), [(1, 3), (3, 11), (5, 5), (5, 4), (8, 19)])
+@pytest.mark.parametrize(("chunk", "tokens"), [(1, 3), (3, 11), (5, 5), (5, 4), (8, 19), (8, 24)])
 def test_the_word_that_a_call_begins_with_a_chunk_changes_nothing(
     optimizer: str, objective: str, toward: str, chunk: int, tokens: int
 ) -> None:
@@ -225,3 +225,20 @@ def test_a_truncated_graph_ends_where_the_caller_cuts_it() -> None:
     assert not found["key"][:, :3].any()
     assert found["key"][:, 3:].any()
     assert found["matrix"].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["dgd", "dgd_momentum"])
+def test_compiled_chunks_that_begin_with_the_call_equal_eager_ones(optimizer: str) -> None:
+    torch.compiler.reset()
+    rule, inputs = Rule("l2", chunk=4, optimizer=optimizer), make_inputs(8)
+
+    def run(*flows: torch.Tensor) -> dict[str, torch.Tensor]:
+        given = dict(zip(NAMES, flows, strict=True))
+        return through_blocks(given, rule, "after", 0, aligned=True)
+
+    got = torch.compile(run, fullgraph=True, dynamic=False)(*inputs.values())
+    want = run(*inputs.values())
+    assert list(inputs) == list(NAMES)
+    assert_same(got, want)
+    assert_same(gradients(got, inputs), gradients(want, inputs))

@@ -52,3 +52,14 @@ def find_anchors(tokens: int, size: int, position: Tensor, chunk: int) -> Anchor
     begins = torch.arange(count, device=position.device).unsqueeze(1) * size
     token = (begins + torch.arange(size + 1, device=position.device)).clamp_max(tokens)
     return Anchors(chunk_start(token, position, chunk) - begins)
+
+
+def kept_anchors(rows: int, blocks: int, blocks_of_chunk: int, like: Tensor) -> Tensor:
+    """1 where the anchor stays when a block ends, 0 where a chunk ends with it: [M, 1], M = `rows`.
+
+    There are `blocks` blocks, the first of which begins a chunk; `blocks_of_chunk` of them make one. The type
+    and the device are those of `like`.
+    """
+    number = torch.arange(1, blocks + 1, device=like.device)
+    kept = (number % blocks_of_chunk != 0).to(like.dtype)
+    return kept.repeat_interleave(rows // blocks).unsqueeze(-1)

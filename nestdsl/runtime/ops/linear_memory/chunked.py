@@ -104,8 +104,8 @@ def _learn_running(
     flows = Flows(key, value, direct_write, step, retain, momentum, live)
 
     write, chunk = known_writes(flows, parts, position, rule, block, aligned=aligned)
-    flows = flows._replace(write=write)
-    ran, after = move(flows, parts, position, chunk, rule, block, stop=rule.gradient == "stop")
+    flows, stop = flows._replace(write=write), rule.gradient == "stop"
+    ran, after = move(flows, parts, position, chunk, rule, block, stop=stop, aligned=aligned)
     return _followed(ran._replace(origin=start), after, key.shape[1], state, rule, aligned)
 
 
@@ -124,8 +124,12 @@ def _followed(
     chunk, position = rule.chunk or 1, state["position"]
     trajectory = Trajectory(ran, state["anchor"].unsqueeze(0), position, aligned)
     following["position"] = (position + tokens) % chunk
-    if aligned and tokens <= chunk:
-        following["anchor"] = following["matrix"] if tokens == chunk else state["anchor"]
+    if aligned and (tokens < chunk or tokens % chunk == 0):
+        following["anchor"] = state["anchor"] if tokens < chunk else following["matrix"]
+        return trajectory, following
+    # What the blocks carried is the same state, but without the start's share under a stopped gradient.
+    if after.anchor is not None and rule.gradient == "through":
+        following["anchor"] = after.anchor if start is None else after.anchor + start
         return trajectory, following
     batch, heads = after.matrix.shape[:2]
     last = chunk_start(torch.full_like(position, tokens), position, chunk)

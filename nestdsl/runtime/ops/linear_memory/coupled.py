@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.anchors import find_anchors
+from nestdsl.runtime.ops.linear_memory.anchors import find_anchors, kept_anchors
 from nestdsl.runtime.ops.linear_memory.blocks import block_size, to_blocks
 from nestdsl.runtime.ops.linear_memory.decay import decay_matrix, first_before, rows_before
 from nestdsl.runtime.ops.linear_memory.inverse import unit_lower_inverse
@@ -64,16 +64,17 @@ class _Path(NamedTuple):
 
 class _Block(NamedTuple):
     """scaled: b K; gram: b K Kᵀ. Of the ways into the state, first the direct one, then the momentum's:
-    `paths` to every token, `before` it, in `origins` to its chunk's start, in `ending` to that of the token
-    after the block. momentum: from the momentum to itself. begun [M, C + 1]: whether a token's chunk begins
-    no later than the block, so that its start is the anchor; None if no anchor is carried."""
+    `paths` to every token, `before` it, in `origins` to its chunk's start (None if no chunk begins inside a
+    block), in `ending` to that of the token after the block. momentum: from the momentum to itself.
+    begun [M, C + 1]: whether a token's chunk begins no later than the block, so that its start is the anchor;
+    None if no anchor is carried."""
 
     keys: Tensor
     scaled: Tensor
     gram: Tensor
     paths: tuple[_Path, ...]
     before: tuple[_Path, ...]
-    origins: tuple[_Path, ...]
+    origins: tuple[_Path, ...] | None
     ending: tuple[_Path, ...]
     momentum: _Path | None
     begun: Tensor | None
@@ -92,15 +93,16 @@ def learn(
     *,
     decays_along_key: bool,
     stop: bool,
+    aligned: bool,
 ) -> tuple[Running, Parts]:
     """The trajectory, and what is carried on. All in one floating-point type.
 
     chunk says where gradients are taken, None if w = w'; chunks of more than one token need an anchor and a
-    position. stop: what is written is a constant.
+    position. stop: what is written is a constant. aligned: the position is 0.
     """
     batch, heads, _, value_size = parts.matrix.shape
     size = block_size(flows.key.shape[1], block)
-    inside = _describe(flows, parts, position, chunk, size)
+    inside = _describe(flows, parts, position, chunk, size, aligned)
     writes = to_blocks(flows.write, size)
     if inside.momentum is None:
         rows = _written_at_once(inside, writes)
@@ -127,7 +129,9 @@ def learn(
     return _gather(inside, errors, states, ends, parts, stop)
 
 
-def _describe(flows: Flows, parts: Parts, position: Tensor | None, chunk: int | None, size: int) -> _Block:
+def _describe(
+    flows: Flows, parts: Parts, position: Tensor | None, chunk: int | None, size: int, aligned: bool
+) -> _Block:
     keys = to_blocks(flows.key, size)
     scaled = to_blocks(flows.step.unsqueeze(-1), size) * keys
     direct, momentum = _fading(flows.retain, size), None
@@ -144,6 +148,14 @@ def _describe(flows: Flows, parts: Parts, position: Tensor | None, chunk: int | 
     gram = scaled @ keys.transpose(-1, -2)
     if parts.anchor is None or position is None or chunk is None:
         return _Block(keys, scaled, gram, paths, before, before, (), momentum, None)
+    if aligned and chunk % size == 0:
+        kept = kept_anchors(keys.shape[0], -(-flows.key.shape[1] // size), chunk // size, direct.first)
+        ending = tuple(
+            _Path((1 - kept).unsqueeze(-1) * path.decays[:, -1:], (1 - kept) * path.first[:, -1:])
+            for path in paths
+        )
+        begun = torch.cat((torch.ones_like(direct.first), kept), 1)
+        return _Block(keys, scaled, gram, paths, before, None, ending, momentum, begun)
     anchors = find_anchors(flows.key.shape[1], size, position, chunk)
     found = [_Path(*anchors.look_up(*path)) for path in paths]
     origins = tuple(_Path(path.decays[:, :-1], path.first[:, :-1]) for path in found)
@@ -159,10 +171,12 @@ def _fading(factor: Tensor, size: int) -> _Path:
 
 def _written_at_once(inside: _Block, writes: Tensor) -> Tensor:
     """w + d, as columns: one system, since both go the direct way."""
-    (before,), (origin,), begun = inside.before, inside.origins, inside.begun
-    inverse = unit_lower_inverse(inside.gram * (before.decays + origin.decays))
-    seen = [before.first + origin.first] + ([] if begun is None else [begun[:, :-1]])
-    return inverse @ inside.columns(writes, seen)
+    (before,), begun = inside.before, inside.begun
+    decays, first = before
+    if inside.origins is not None:
+        decays, first = decays + inside.origins[0].decays, first + inside.origins[0].first
+    seen = [first] + ([] if begun is None else [begun[:, :-1]])
+    return unit_lower_inverse(inside.gram * decays) @ inside.columns(writes, seen)
 
 
 def _written_with_momentum(inside: _Block, writes: Tensor, direct: Tensor | None, *, stale: bool) -> Tensor:
@@ -174,13 +188,14 @@ def _written_with_momentum(inside: _Block, writes: Tensor, direct: Tensor | None
     gram, begun = inside.gram, inside.begun
     if not stale and direct is None:
         return writes
-    origin, before = [path.first for path in inside.origins], [path.first for path in inside.before]
+    before = [path.first for path in inside.before]
     none = torch.zeros_like(before[0])
-    if not stale:
-        into, feedback = inside.columns(writes, [none, none]), None
+    at_anchor = [] if begun is None else [begun[:, :-1]]
+    if not stale or inside.origins is None:
+        into, feedback = inside.columns(writes, [none, none, *at_anchor]), None
     else:
         inverse = unit_lower_inverse(gram * inside.origins[1].decays)
-        into = inverse @ inside.columns(writes, origin + ([] if begun is None else [begun[:, :-1]]))
+        into = inverse @ inside.columns(writes, [path.first for path in inside.origins] + at_anchor)
         feedback = inverse @ (gram * inside.origins[0].decays)
     if direct is None:
         return into

@@ -55,7 +55,8 @@ def _chunk_by_chunk(
         write = window.step.unsqueeze(-1) * direction(window.write, answers, rule)
         written.append(write)
         if g + 1 < count:
-            _, parts = move(window._replace(write=write), parts, None, None, rule, block, stop=False)
+            window = window._replace(write=write)
+            _, parts = move(window, parts, None, None, rule, block, stop=False, aligned=False)
             anchor = parts.matrix
     return torch.cat(written, 1).index_select(1, groups.place)
 

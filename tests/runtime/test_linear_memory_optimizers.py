@@ -227,6 +227,8 @@ def test_a_truncated_graph_ends_where_the_caller_cuts_it() -> None:
     assert found["matrix"].any()
 
 
+# torch's own, on the first import of its compiler
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["dgd", "dgd_momentum"])
 def test_compiled_chunks_that_begin_with_the_call_equal_eager_ones(optimizer: str) -> None:

@@ -94,6 +94,40 @@ def _(
     )
 
 
+def _save_delta_backward(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, _, carried, ends, answers = inputs
+    ctx.save_for_backward(carried, ends, answers, *output)
+
+
+def _delta_backward_twice(ctx, grad_errors: Tensor, grad_states: Tensor) -> tuple[Tensor, ...]:
+    """The second derivative, for levels whose gradient is differentiated through: once more from the start."""
+    carried, ends, answers, errors, states = ctx.saved_tensors
+    total_states, total_errors = [grad_states[0]], []
+    for n in range(ends.shape[0]):
+        total_errors.append(grad_errors[n] - answers[n] @ total_states[n])
+        faded = _faded(ends[n], total_states[n])
+        total_states.append(grad_states[n + 1] + faded + carried[n].transpose(-1, -2) @ total_errors[n])
+    of_errors, of_states = torch.stack(total_errors), torch.stack(total_states)
+    before, later = of_states[:-1], states[1:]
+    return (
+        of_errors,
+        of_states,
+        of_errors @ later.transpose(-1, -2),
+        _grad_ends(before, later, ends),
+        -(errors @ before.transpose(-1, -2)),
+    )
+
+
+def _faded(ends: Tensor, state: Tensor) -> Tensor:
+    """c S, for one block, as a new tensor."""
+    if ends.shape[-1] == 1:
+        return state * ends
+    return (ends @ state.reshape(ends.shape[0], ends.shape[-1], -1)).reshape(state.shape)
+
+
+_delta_scan_backward.register_autograd(_delta_backward_twice, setup_context=_save_delta_backward)
+
+
 def _save_delta(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
     carried, ends, _, answers, _ = inputs
     ctx.save_for_backward(carried, ends, answers, *output)

@@ -39,7 +39,34 @@ CLAUSES = {
     "period_before": "every 8 tokens  optimizer gd(step = step, retain = retain)  read before",
     "period_anchor": "every 8 tokens  objective dot  optimizer gd(step = 1, retain = 0.5)  read anchor",
     "stop": "every 1 token  optimizer gd(step = step)  gradient stop",
+    "dgd": "every 1 token, chunk 8  optimizer dgd(step = step, retain = retain)",
+    "dgd_exact": "every 1 token  optimizer dgd(step = step, toward = init)  read before",
+    "momentum": "every 1 token, chunk 8  optimizer momentum(step = 0.1, retain = retain, momentum = step)",
+    "lp": "every 1 token, chunk 8  objective lp(3)  optimizer gd(step = 0.1, retain = 0.9)",
 }
+
+_SELF_REFERENTIAL = """
+block self_referential(heads = 2) {{
+  default {{ every 1 token, chunk 8  optimizer {optimizer} }}
+  flow x = in -> conv(4) -> silu
+  flow k = x -> key -> l2_normalize(heads)
+  flow v = x -> value -> rms_norm
+  flow step = sigmoid((x -> rate -> linear(heads)) - 3)
+  flow retain = sigmoid((x -> keep -> linear(heads)) + 3)
+  flow q = x -> linear -> l2_normalize(heads)
+  level key = {kind}(heads) {{ learn k -> key(v) }}
+  level value = {kind}(heads) {{ learn k -> value(v) }}
+  level rate = {kind}(heads) {{ learn k -> rate(v) }}
+  level keep = {kind}(heads) {{ learn k -> keep(v) }}
+  level memory = {kind}(heads) {{ learn k -> memory(v)  every 1 token, chunk 16 }}
+  flow out = (memory(q) -> rms_norm) * silu(in -> linear) -> linear
+}}
+model m(dim = 16) {{
+  input ids(11)
+  level stack = self_referential repeat 2
+  flow out = in -> embedding(dim) -> stack -> linear(11)
+}}
+"""
 
 _OTHERS = {
     "attention": """
@@ -51,6 +78,27 @@ model m(dim = 16) {
   level wide   = attention(2) { learn k -> v }
   level narrow = attention(heads = 4, window = 5, rotary = false)
   flow out = (k -> wide -> linear(dim)) + (x -> layer_norm -> narrow) -> linear(11)
+}
+""",
+    "associative": """
+model m(dim = 16, heads = 2) {
+  input ids(11)
+  flow x = in -> embedding(dim) -> conv(3)
+  flow k = x -> linear -> l2_normalize(heads)
+  level shallow = associative(heads) { learn k -> x  every 1 token, chunk 8  optimizer gd(step = 0.3, retain = 0.95) }
+  level narrow  = associative(heads, hidden = 3, activation = silu) { learn k -> x  every 8 tokens  read before }
+  level layer   = associative(heads)
+  flow out = (k -> shallow) + (k -> narrow) + (x -> layer) -> linear(11)
+}
+""",
+    "continuum": """
+model m(dim = 16) {
+  input ids(11)
+  level chain[2] = mlp(expand = 2) { every 8 * 2 ** index tokens  optimizer gd(step = 0.1) }
+  level flat[2]  = linear { every 8 tokens  optimizer sgd(lr = 0.1, momentum = 0.9)  gradient through }
+  flow x = in -> embedding(dim) -> conv(3)
+  flow h = x + (x -> rms_norm -> chain)
+  flow out = h + (h -> parallel(flat)) -> linear(11)
 }
 """,
     "functions": """
@@ -82,6 +130,12 @@ def texts() -> dict[str, str]:
     found["matrix_vectors"] = _MEMORY.format(
         input="vectors(11)", first="linear(dim) -> conv(3)", clauses=CLAUSES["gated"], objective="mse"
     )
+    for kind in ("matrix", "associative"):
+        for optimizer in ("dgd", "gd", "momentum"):
+            # Stale gradients of a nonlinear memory grow under a long momentum, by their own dynamics.
+            more = ", momentum = 0.2" if optimizer == "momentum" else ""
+            rule = f"{optimizer}(step = step, retain = retain{more})"
+            found[f"self_{kind}_{optimizer}"] = _SELF_REFERENTIAL.format(kind=kind, optimizer=rule)
     return found | _OTHERS
 
 

@@ -138,7 +138,7 @@ class Learner:
         if is_cut:
             self._add_shared(outer, own, rows)
         cut = is_cut or not outer_enabled
-        following = self.model.detach_state(following) if cut else following
+        following = _cut(following) if cut else following
         following = self._learned(state, following, iter(rows), x.shape[1])
         return (outputs.detach() if cut else outputs), following, total.detach() if cut else total, outer
 
@@ -202,6 +202,24 @@ class Learner:
         for name, change in gathered.items():
             weights[name] = weights[name] + change
         return {**part, "weights": weights, "memories": memories}
+
+
+def _cut(state: Any) -> Any:
+    """A state with its graph cut, but for the starts to which retention lets memories return.
+
+    Those are no state that moved but the learned start itself, to which every segment leads back.
+    """
+    match state:
+        case dict():
+            return {
+                name: part if str(name).startswith("start") else _cut(part) for name, part in state.items()
+            }
+        case list():
+            return [_cut(part) for part in state]
+        case Tensor():
+            return state.detach()
+        case _:
+            return state
 
 
 def loss_sum(outputs: Tensor, targets: Tensor, objective: str) -> Tensor:

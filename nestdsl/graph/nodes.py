@@ -17,6 +17,8 @@ TRAIN = "@train"
 
 FROZEN_BLOCK = "frozen block"
 """In `Level.written`: where the block that a level stands in is said to be frozen."""
+KIND_CALL = "kind"
+"""In `Level.written`: where the kind of a level is called with its arguments."""
 
 Operand = str | int | float
 """What an operation reads: the id of a node, or a number."""

@@ -1,4 +1,4 @@
-"""The order of levels (Definition 2 of Nested Learning; FACTS A5).
+"""The order of levels (Definition 2 of Nested Learning).
 
 A is faster than B if it is updated more often, or equally often and B's state at a time needs
 A's state at the same time. Levels neither of which is faster share a rank. The order is over

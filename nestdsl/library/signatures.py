@@ -65,6 +65,7 @@ class Kind:
     shapes of its learned tensors, `state(...)` those of what it keeps for each sequence,
     `flops(...)` the floating-point operations for one token, forward. `grows(...)` gives, for
     each token of context, how many numbers it keeps and how many operations that costs a token.
+    Of the arguments named in `alternatives` at most one may be given.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Kind:
     is_nonparametric: bool = False
     is_causal: Callable[[Arguments], bool] = lambda arguments: True
     is_custom: bool = False
+    alternatives: tuple[str, ...] = ()
 
 
 def _prod(shape: tuple[int, ...]) -> int:
@@ -165,6 +167,7 @@ _BUILT_IN_KINDS = (
             _flag("bias", True),
         ),
         parameters=_mlp_parameters,
+        alternatives=("expand", "hidden"),
         flops=lambda a, in_, out: 2 * _hidden(a, in_) * (in_ + out),
     ),
     Kind(
@@ -342,7 +345,7 @@ class OptimizerSignature:
     `in_context` optimizers move the state of a memory while a sequence is read; their arguments
     named in `flow_arguments` may be flows with one value per head and token. The others move
     weights once in a number of steps. `memories` are levels too: each is updated just before
-    the weights, so it is faster than what it drives (FACTS A5).
+    the weights, so it is faster than what it drives.
     """
 
     name: str

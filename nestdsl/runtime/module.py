@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from nestdsl.library.extension import PYTHON_KINDS
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.runtime.block import Block, Run, State
 from nestdsl.runtime.compilation import can_compile, compiled_run
@@ -130,6 +131,7 @@ def build(plan: Plan, seed: int = 0, compile: bool = True, device: torch.device 
         model: NestModule = namespace["Model"]()
     model.plan = plan
     model.to(device)
+    _verify_declarations(model)
     _freeze(model)
     model.run = compiled_run(model) if compile and can_compile(device) else Run()
     return model
@@ -140,6 +142,19 @@ def builtin_compile(text: str, file: str, mode: str) -> Any:
     import builtins
 
     return builtins.compile(text, file, mode)
+
+
+def _verify_declarations(model: NestModule) -> None:
+    """Raises TypeError if a kind that Python has added learns other than it declares."""
+    for level in model.plan.levels:
+        if level.kind not in PYTHON_KINDS:
+            continue
+        found = sum(weight.numel() for weight in model.level_parameters(level).values())
+        if found != level.parameters * level.copies:
+            raise TypeError(
+                f"the kind `{level.kind}` learns {found // level.copies} numbers, but declares "
+                f"{level.parameters}: give their names and shapes to `nestdsl.kind(parameters=...)`"
+            )
 
 
 def _freeze(model: NestModule) -> None:

@@ -1,4 +1,4 @@
-"""Attention that makes its own query, key and value: its projections are levels (FACTS A11)."""
+"""Attention that makes its own query, key and value: its projections are levels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
     """Attention that nobody gives a key and a value: it reads all from one flow.
 
-    Its projections are levels of their own, which learn from surprise (FACTS A11).
+    Its projections are levels of their own, which learn from surprise.
     """
     graph = body.shared.graph
     entry = graph.add(Flow(f"{level.id}.in", body.scope.id, f"{level.name}.in", level.span))

@@ -1,4 +1,4 @@
-"""The order of levels (Definition 2): the reference decompositions of FACTS A11, and what they leave open."""
+"""The order of levels (Definition 2): the decompositions that the paper names, and what they leave open."""
 
 import pytest
 

@@ -4,7 +4,7 @@ A sequence is read in segments as long as the shortest period. A segment's loss 
 row, the gradient of that row's own weights, at the weights its tokens saw; it looks back no
 further than the segment. It gathers, and at the end of a level's period the weights take one
 step along its mean. The loss at position i, whose label is token i + 1, so moves only weights
-that read token i + 1 and later (FACTS X15).
+that read token i + 1 and later.
 """
 
 from __future__ import annotations

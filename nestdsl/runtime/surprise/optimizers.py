@@ -104,7 +104,7 @@ def _is_matrix(weight: Tensor) -> bool:
 
 
 def newton_schulz(x: Tensor, steps: int = 5) -> Tensor:
-    """Singular values of the last two dimensions brought near 1, by the quintic iteration (FACTS B4)."""
+    """Singular values of the last two dimensions brought near 1, by the quintic iteration."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = x.shape[-2] > x.shape[-1]
     y = x.mT if tall else x

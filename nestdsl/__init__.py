@@ -4,19 +4,25 @@
     model = nest.compile()
     logits, state = model(ids)
 
-Torch is imported only where a model is built or trained.
+    nestdsl.train(model, "text.txt", steps=200, out="runs/hope")
+    b"".join(nestdsl.generate(model, "Once upon", 100))
+
+Every name is imported when it is first used, so that the command line starts at once; torch is
+imported only where a model is built or trained.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nestdsl.api import Nest, load, parse
-from nestdsl.diagnostics import Diagnostic, NestError
-from nestdsl.library.extension import function, kind
-
 if TYPE_CHECKING:
-    from nestdsl.training.loop import train
+    from nestdsl.api import Nest, load, parse
+    from nestdsl.diagnostics import Diagnostic, NestError
+    from nestdsl.library.extension import function, kind
+    from nestdsl.training.evaluate import evaluate
+    from nestdsl.training.generate import generate
+    from nestdsl.training.loop import resume, train
 
 __version__ = "0.1.0"
 
@@ -25,17 +31,36 @@ __all__ = [
     "Nest",
     "NestError",
     "__version__",
+    "evaluate",
     "function",
+    "generate",
     "kind",
     "load",
     "parse",
+    "resume",
     "train",
 ]
 
+_MODULES = {
+    "Diagnostic": "nestdsl.diagnostics",
+    "Nest": "nestdsl.api",
+    "NestError": "nestdsl.diagnostics",
+    "evaluate": "nestdsl.training.evaluate",
+    "function": "nestdsl.library.extension",
+    "generate": "nestdsl.training.generate",
+    "kind": "nestdsl.library.extension",
+    "load": "nestdsl.api",
+    "parse": "nestdsl.api",
+    "resume": "nestdsl.training.loop",
+    "train": "nestdsl.training.loop",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "train":
-        from nestdsl.training.loop import train
-
-        return train
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'nestdsl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -62,11 +62,13 @@ class Nest:
     ) -> NestModule:
         """The model as a torch.nn.Module with weights drawn from `seed`; `compile=False` runs it eagerly.
 
-        Raises NestError N0503 if the memory of this machine cannot hold it.
+        Raises NestError: N0503 if the memory of this machine cannot hold it, N0203 for a device that
+        is not there.
         """
         from nestdsl.runtime.module import build
+        from nestdsl.training.device import usable_device
 
-        return build(self.plan, seed=seed, compile=compile, device=device)
+        return build(self.plan, seed=seed, compile=compile, device=usable_device(device))
 
 
 def load(path: str | os.PathLike[str], /, *, model: str | None = None, **parameters: Constant) -> Nest:

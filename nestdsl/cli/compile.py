@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -10,6 +11,10 @@ from nestdsl.api import Nest
 from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
+from nestdsl.interrupts import interrupts_held
+
+_WIDTH = 140
+"""Columns of a table that no terminal shows."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.emit is not None or arguments.output is not None:
         write_text(_EMIT[arguments.emit or "plan"](nest), arguments.output)
     if arguments.verify:
-        from nestdsl.runtime.verification import verify_model
+        with interrupts_held():
+            from nestdsl.runtime.verification import verify_model
 
         print(verify_model(nest.plan))
     return 0
@@ -47,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _summary(nest: Nest) -> str:
     from nestdsl.cli.summary import summary
 
-    return summary(nest.plan)
+    width = max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _WIDTH
+    return summary(nest.plan, width)
 
 
 def _ast(nest: Nest) -> str:

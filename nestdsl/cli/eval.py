@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nestdsl.training.settings import DATA
+from nestdsl.interrupts import interrupts_held
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,8 +18,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        default=DATA,
-        help="a text file, a folder, or `stdlib` (default: %(default)s)",
+        help="a text file, a folder, or `stdlib` (default: the data of the run)",
     )
     parser.add_argument(
         "--tokens", type=int, metavar="T", help="tokens of a sequence (default: as in training)"
@@ -34,9 +33,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from nestdsl.training.data import read_data
-    from nestdsl.training.evaluate import held_out_bits_per_byte
-    from nestdsl.training.restore import restore
+    with interrupts_held():
+        from nestdsl.training.data import read_data
+        from nestdsl.training.evaluate import held_out_bits_per_byte
+        from nestdsl.training.restore import data_of, restore
 
     model, checkpoint = restore(arguments.run_folder, arguments.device)
     settings = checkpoint.settings
@@ -45,9 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sequences is not None:
         settings = replace(settings, held_out_sequences=arguments.sequences)
     settings.verify()
-    data = read_data(arguments.data)
+    data = data_of(checkpoint) if arguments.data is None else read_data(arguments.data)
     data.verify(settings.tokens, model.plan)
     bits = held_out_bits_per_byte(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
     step = checkpoint.progress.step
-    print(f"held-out bits per byte: {bits:.3f} on {arguments.data}, after {step} steps of training")
+    of_run = ", the data of the run," if arguments.data is None else ","
+    trained = f"{step} step{'s' * (step != 1)} of training"
+    print(f"held-out bits per byte: {bits:.3f} on {data.source}{of_run} after {trained}")
     return 0

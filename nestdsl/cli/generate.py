@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from nestdsl.interrupts import interrupts_held
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
@@ -34,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     import codecs
     import sys
 
-    from nestdsl.training.generate import generate
-    from nestdsl.training.restore import restore
+    with interrupts_held():
+        from nestdsl.training.generate import generate
+        from nestdsl.training.restore import restore
 
     model, _ = restore(arguments.run_folder, arguments.device)
     prompt = arguments.prompt.encode("utf-8", "surrogateescape")

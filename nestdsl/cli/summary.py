@@ -9,8 +9,11 @@ from rich.table import Table
 from nestdsl.plan.plan import OrderedLevel, Plan
 
 
-def summary(plan: Plan) -> str:
-    """Levels of one rank, kind and clock stand in one row, so that a page holds a deep model."""
+def summary(plan: Plan, width: int) -> str:
+    """Levels of one rank, kind and clock stand in one row, so that a page holds a deep model.
+
+    The table is at most `width` columns wide.
+    """
     table = Table(title=f"{plan.model}: levels, the fastest first", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("rank", "level", "kind", "updated", "learns", "optimizer"):
         table.add_column(heading, overflow="fold")
@@ -18,7 +21,7 @@ def summary(plan: Plan) -> str:
         table.add_column(heading, justify="right")
     for rows in _rows(plan).values():
         table.add_row(*_cells(rows, plan))
-    console = Console(width=140, color_system=None, force_terminal=False)
+    console = Console(width=width, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(table)
     return captured.get() + _costs(plan)
@@ -77,12 +80,12 @@ def _costs(plan: Plan) -> str:
 
 
 def _clock(plan: Plan) -> str:
-    tokens = [f"{period:,}" for period, _ in plan.clock.tokens]
-    steps = [f"{period:,}" for period, _ in plan.clock.steps]
-    parts = [
-        f"{' '.join(periods)} {unit}" for periods, unit in ((tokens, "tokens"), (steps, "steps")) if periods
-    ]
-    return "; ".join(parts)
+    found = ((plan.clock.tokens, "token"), (plan.clock.steps, "step"))
+    return "; ".join(_periods([period for period, _ in part], unit) for part, unit in found if part)
+
+
+def _periods(periods: list[int], unit: str) -> str:
+    return f"{' '.join(f'{period:,}' for period in periods)} {unit}{'s' * (periods[-1] != 1)}"
 
 
 def _bytes(count: int) -> str:

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 from nestdsl.checks.clocks import check_sequence
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
+from nestdsl.interrupts import Interrupted, interrupts_held
 from nestdsl.training.settings import DATA, Settings
 
 if TYPE_CHECKING:
+    import torch
+
+    from nestdsl.api import Nest
+    from nestdsl.runtime.module import NestModule
     from nestdsl.training.loop import Result
 
 _SETTINGS = (
@@ -40,9 +45,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        default=DATA,
         help="a text file, a folder of text files, or `stdlib`, the Python source of this machine "
-        "(default: %(default)s)",
+        f"(default: {DATA}; with --resume, the data of the run)",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="folder of the run (default: runs/ and the name of FILE)"
@@ -59,7 +63,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--resume",
         action="store_true",
         help="continue the run in --out from its last checkpoint, as if it had never stopped; "
-        "--steps may be raised, the other settings stay",
+        "--steps may be raised, the other settings stay, and so does --eager",
     )
     parser.add_argument("--eager", action="store_true", help="do not compile the model")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
@@ -71,18 +75,20 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or Path("runs", Path(arguments.file).stem))
     try:
         print(_train(arguments, out))
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; {_what_is_left(out)}", file=sys.stderr)
+    except Interrupted as interrupt:
+        print(f"\n{interrupt}; add --resume to continue the run in {out}", file=sys.stderr)
         return 130
     return 0
 
 
 def _train(arguments: argparse.Namespace, out: Path) -> Result:
-
-    from nestdsl.training.data import read_data
-    from nestdsl.training.loop import proceed, start
-    from nestdsl.training.progress import reporter
-    from nestdsl.training.restore import usable_device
+    with interrupts_held():
+        from nestdsl.training.checkpoint import load
+        from nestdsl.training.data import read_data
+        from nestdsl.training.device import usable_device
+        from nestdsl.training.loop import proceed, start
+        from nestdsl.training.progress import reporter
+        from nestdsl.training.restore import data_of
 
     values = {name: getattr(arguments, name) for name, *_ in _SETTINGS}
     given = {name: value for name, value in values.items() if value is not None}
@@ -91,17 +97,17 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
     device = usable_device(arguments.device)
     program = load_program(arguments)
     report((*program.diagnostics, *check_sequence(program.nest_graph, settings.tokens)), "text", sys.stderr)
-    data = read_data(arguments.data)
-    model = program.compile(device, compile=not arguments.eager, seed=settings.seed)
     shown = reporter(arguments.quiet)
-    if arguments.resume:
-        return proceed(model, data, out, given, shown, arguments.until)
-    return start(model, data, out, settings, shown, arguments.until)
+    if not arguments.resume:
+        data = read_data(arguments.data or DATA)
+        model = _compile(program, device, not arguments.eager, settings.seed)
+        return start(model, data, out, settings, shown, arguments.until)
+    saved = load(out)
+    data = data_of(saved) if arguments.data is None else read_data(arguments.data)
+    model = _compile(program, device, saved.progress.compiled and not arguments.eager, saved.settings.seed)
+    return proceed(model, data, saved, given, shown, arguments.until)
 
 
-def _what_is_left(out: Path) -> str:
-    from nestdsl.training.checkpoint import FILE
-
-    if (out / FILE).exists():
-        return f"add --resume to continue from the last checkpoint in {out}"
-    return "nothing was written yet"
+def _compile(program: Nest, device: torch.device, compile: bool, seed: int) -> NestModule:
+    with interrupts_held():  # what compiles is imported here, too
+        return program.compile(device, compile=compile, seed=seed)

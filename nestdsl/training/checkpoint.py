@@ -37,12 +37,16 @@ _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: its step, its data, and its held-out bits per byte before the first step."""
+    """How far a run is: its step, its data, and its held-out bits per byte before the first step.
+
+    `compiled` is whether its model runs compiled, as it does again when the run is continued.
+    """
 
     step: int
     data_source: str
     data_fingerprint: str
     held_out_before: float
+    compiled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

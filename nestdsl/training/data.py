@@ -27,13 +27,24 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class ByteData:
     """Text as bytes: `train` and `held_out` are uint8 tensors without a byte in common.
 
-    `fingerprint` is a hash of both, by which a continued run knows its data again.
+    `fingerprint` is a hash of both, by which a continued run knows its data again. They come from
+    `files` files; `skipped` others of the source are not text.
     """
 
     source: str
     train: torch.Tensor
     held_out: torch.Tensor
     fingerprint: str
+    files: int = 1
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        size = len(self.train) + len(self.held_out)
+        skipped = f"; {_count(self.skipped, 'file')} skipped, not text" if self.skipped else ""
+        return (
+            f"{self.source}: {size:,} bytes in {_count(self.files, 'file')}, "
+            f"{len(self.held_out):,} of them held out{skipped}"
+        )
 
     def batch(self, step: int, seed: int, batch: int, tokens: int) -> Batch:
         """The inputs and targets of one step, each [batch, tokens] int64, at random places of `train`."""
@@ -60,12 +71,20 @@ class ByteData:
                 f"text is read as bytes, ids below {VOCABULARY}; model `{plan.model}` has `{written}`",
                 hint=f"write `input ids({VOCABULARY})`",
             )
-        if plan.output_size < VOCABULARY or plan.train.objective != "cross_entropy":
+        if plan.output_size < VOCABULARY:
             raise fail(
                 "N0501",
-                f"the next byte is one of {VOCABULARY}; model `{plan.model}` has an output of size "
-                f"{plan.output_size} and `objective {plan.train.objective}`",
-                hint=f"end in `linear({VOCABULARY})` and write `objective cross_entropy`",
+                f"the next byte is one of {VOCABULARY}; `out` of model `{plan.model}` has only size "
+                f"{plan.output_size}",
+                hint=f"let the last level before `out` be `linear({VOCABULARY})`, "
+                f"where it now gives {plan.output_size}",
+            )
+        if plan.train.objective != "cross_entropy":
+            raise fail(
+                "N0501",
+                f"the next byte is one of {VOCABULARY}, a choice; model `{plan.model}` is trained with "
+                f"`objective {plan.train.objective}`",
+                hint="write `objective cross_entropy` in its `train` clause",
             )
         for part, text in (("training", self.train), ("held-out", self.held_out)):
             if len(text) <= tokens:
@@ -79,10 +98,10 @@ class ByteData:
 
 def read_data(source: str) -> ByteData:
     """Reads and splits a data source (`sources.read_texts` says which there are, and the errors)."""
-    texts = read_texts(source)
-    train, held_out = split(texts)
+    found = read_texts(source)
+    train, held_out = split(found.texts)
     digest = hashlib.blake2b(f"{len(train)}/".encode() + train + held_out, digest_size=16).hexdigest()
-    return ByteData(source, _tensor(train), _tensor(held_out), digest)
+    return ByteData(source, _tensor(train), _tensor(held_out), digest, len(found.texts), found.skipped)
 
 
 def split(texts: tuple[Text, ...]) -> tuple[bytes, bytes]:
@@ -114,6 +133,10 @@ def mixed_seed(seed: int, step: int, purpose: str) -> int:
     """A seed for one purpose at one step, unlike that of any other."""
     digest = hashlib.blake2b(f"{seed}/{step}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _name_hash(text: Text) -> bytes:

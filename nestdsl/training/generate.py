@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nestdsl.diagnostics import fail
+from nestdsl.training.arguments import require_model
 from nestdsl.training.data import VOCABULARY
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def generate(
     model: NestModule,
-    prompt: bytes,
-    tokens: int,
+    prompt: str | bytes,
+    tokens: int = 200,
     temperature: float = 1.0,
     top_k: int | None = None,
     seed: int = 0,
@@ -25,10 +26,15 @@ def generate(
     """Yields `tokens` bytes that continue `prompt`, one at a time; equal arguments yield equal bytes.
 
     The logits are divided by `temperature`; at 0 the likeliest byte is taken. Only the `top_k`
-    likeliest bytes are drawn from, if given. An empty prompt is read as one line end. Raises
-    NestError N0501 for a model that does not read bytes, N0202 or N0203 for a number out of range.
+    likeliest bytes are drawn from, if given. An empty prompt is read as one line end, and a
+    string as UTF-8. Raises NestError N0501 for a model that does not read bytes, N0202 or N0203
+    for a number out of range, and TypeError for what is no model.
+
+        text = b"".join(nestdsl.generate(model, "Once upon", 100)).decode(errors="replace")
     """
+    require_model(model, "generate")
     _verify(model, tokens, temperature, top_k)
+    prompt = prompt.encode() if isinstance(prompt, str) else prompt
     return _bytes(model, prompt or b"\n", tokens, temperature, top_k, seed)
 
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.interrupts import Held, Interrupted, interrupts_held
+from nestdsl.runtime.block import CompiledRun
 from nestdsl.runtime.memory import require_memory, training_bytes
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
-from nestdsl.training.checkpoint import Progress
+from nestdsl.training.arguments import require_model
+from nestdsl.training.checkpoint import Checkpoint, Progress
 from nestdsl.training.data import ByteData, mixed_seed, read_data
 from nestdsl.training.evaluate import held_out_bits_per_byte
 from nestdsl.training.memory import fits_memory
 from nestdsl.training.progress import Reporter, reporter
+from nestdsl.training.restore import data_of, verify_same_data
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings
 
@@ -43,7 +47,7 @@ class Result:
     def __str__(self) -> str:
         return (
             f"held-out bits per byte: {self.held_out_before:.3f} before, {self.held_out_after:.3f} "
-            f"after {self.step} steps ({self.seconds:.0f} s); run in {self.out}"
+            f"after {self.step} step{'s' * (self.step != 1)} ({self.seconds:.0f} s); run in {self.out}"
         )
 
 
@@ -64,11 +68,18 @@ def train(
     until: int | None = None,
     quiet: bool = False,
 ) -> Result:
-    """Trains a model on text and leaves a run in the folder `out`; `Settings` explains the numbers.
+    """Trains a model on text and leaves a run in the folder `out`.
 
-    `until` ends the run early, after that step, without changing its schedule. `resume`
-    continues a run. Raises NestError where the data, the settings or the folder do not fit.
+    `data` is a text file, a folder of text files, or "stdlib", the Python source of this machine.
+    `nestdsl.training.settings.Settings` explains the numbers. `until` ends the run early, after
+    that step, without changing its schedule; `nestdsl.resume` goes on with it, or with a run that
+    was interrupted. Raises NestError where the data, the settings or the folder do not fit,
+    TypeError for what is no model, and `Interrupted`, a KeyboardInterrupt, for a run that was
+    interrupted between two steps and left a checkpoint.
+
+        result = nestdsl.train(nest.compile(), "text.txt", steps=500, out="runs/text")
     """
+    require_model(model, "train")
     settings = Settings(
         steps, batch, tokens, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every
     )
@@ -77,7 +88,7 @@ def train(
 
 def resume(
     model: NestModule,
-    data: str = DATA,
+    data: str | None = None,
     out: str | Path = "runs/model",
     *,
     steps: int | None = None,
@@ -87,10 +98,17 @@ def resume(
     """Continues the run in `out` from its last checkpoint, to the end or to a new number of `steps`.
 
     With the same `steps` the numbers are those of a run that was never interrupted. `model` has
-    to be of the same program; its weights are replaced.
+    to be of the same program; its weights are replaced. `data` is needed only where the text of
+    the run lies elsewhere now. Errors are those of `train`, and NestError N0003 or N0502 where
+    there is no checkpoint, or one of another program.
+
+        result = nestdsl.resume(nest.compile(), out="runs/text", steps=1000)
     """
+    require_model(model, "resume")
+    saved = checkpoint.load(Path(out))
+    read = data_of(saved) if data is None else read_data(data)
     given: dict[str, int | float] = {} if steps is None else {"steps": steps}
-    return proceed(model, read_data(data), Path(out), given, reporter(quiet), until)
+    return proceed(model, read, saved, given, reporter(quiet), until)
 
 
 def start(
@@ -107,11 +125,15 @@ def start(
     _require_memory(model, settings)
     prepare_folder(out)
     levels = StepLevels(model)
+    compiled = isinstance(model.run, CompiledRun)
     with shown, fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens)
+        shown.note(str(data))
+        if compiled:
+            shown.note("compiling the model…")
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
-        progress = Progress(0, data.source, data.fingerprint, before)
+        progress = Progress(0, data.source, data.fingerprint, before, compiled)
         checkpoint.save(out, model, levels, settings, progress)
         with metrics.Metrics(out) as written:
             written.write(step=0, held_out_bits_per_byte=before)
@@ -134,29 +156,30 @@ def _require_memory(model: NestModule, settings: Settings) -> None:
 def proceed(
     model: NestModule,
     data: ByteData,
-    out: Path,
+    saved: Checkpoint,
     given: dict[str, int | float],
     shown: Reporter,
     until: int | None = None,
 ) -> Result:
-    """Continues the run in `out`; `given` holds the settings that the user named this time."""
-    saved = checkpoint.load(out)
+    """Continues a run; `given` holds the settings that the user named this time."""
+    out = saved.folder
     settings = continued_settings(saved.settings, out, given)
     settings.verify()
     data.verify(settings.tokens, model.plan)
-    if data.fingerprint != saved.progress.data_fingerprint:
-        raise fail(
-            "N0501",
-            f"`{data.source}` is not the text that the run in `{out}` was trained on, "
-            f"`{saved.progress.data_source}` as it was then",
-            hint="give the same text, unchanged, or start a new run with another --out",
-        )
+    verify_same_data(data, saved)
     levels = StepLevels(model)
     saved.apply(model, levels)
-    step = saved.progress.step
-    with shown, fits_memory(settings), metrics.Metrics(out, step) as written:
-        shown.start(step, settings.steps, settings.batch * settings.tokens)
-        return _run(model, levels, data, out, settings, saved.progress, written, shown, until)
+    compiled = isinstance(model.run, CompiledRun)
+    progress = replace(saved.progress, data_source=data.source, compiled=compiled)
+    with shown, fits_memory(settings), metrics.Metrics(out, progress.step) as written:
+        shown.start(progress.step, settings.steps, settings.batch * settings.tokens)
+        shown.note(str(data))
+        if progress.step >= settings.steps:
+            shown.note(
+                f"nothing is left to do: the run in {out} is at step {progress.step} of {settings.steps}; "
+                "more --steps would train it on"
+            )
+        return _run(model, levels, data, out, settings, progress, written, shown, until)
 
 
 def prepare_folder(out: Path) -> None:
@@ -196,27 +219,40 @@ def _run(
     last = settings.steps if until is None else min(settings.steps, until)
     after = None
     model.train()
-    for step in range(first, last + 1):
-        values = _step(model, levels, data, settings, step)
-        shown.moved(step, values["loss"] / math.log(2))
-        after = None
-        if step % settings.evaluate_every == 0 or step == settings.steps:
-            after = values["held_out_bits_per_byte"] = _measure(model, data, settings, step)
-            shown.held_out(step, after)
-        written.write(step=step, **values)
-        if step % settings.checkpoint_every == 0 or step == last:
-            _verify_weights(model, step)
-            progress = replace(progress, step=step)
-            checkpoint.save(out, model, levels, settings, progress)
-    if after is None:
-        after = _measure(model, data, settings, progress.step)
+    if progress.compiled and first <= last:
+        shown.note("compiling the training step…")
+    try:
+        with ExitStack() as guards:
+            held = Held()
+            for step in range(first, last + 1):
+                values = _step(model, levels, data, settings, step)
+                shown.moved(step, values["loss_bits_per_byte"])
+                after = None
+                if step % settings.evaluate_every == 0 or step == settings.steps:
+                    after = values["held_out_bits_per_byte"] = _measure(model, data, settings, step)
+                    shown.held_out(step, after)
+                written.write(step=step, **values)
+                if step % settings.checkpoint_every == 0 or step == last or held.interrupted:
+                    _verify_weights(model, step)
+                    progress = replace(progress, step=step)
+                    checkpoint.save(out, model, levels, settings, progress)
+                if held.interrupted:
+                    raise Interrupted(step)
+                if step == first:  # which may be interrupted at any moment: it compiles, and is soon repeated
+                    held = guards.enter_context(interrupts_held(first_only=True))
+        if after is None:
+            after = _measure(model, data, settings, progress.step)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(progress.step) from None  # the step of the last checkpoint
     return Result(progress.step, progress.held_out_before, after, time.perf_counter() - begun, out)
 
 
 def _step(
     model: NestModule, levels: StepLevels, data: ByteData, settings: Settings, step: int
 ) -> dict[str, float]:
-    """One optimizer step: its loss in nats, the norm of its gradient and the scale of its learning rates."""
+    """One optimizer step: its loss, the norm of its gradient and the scale of its learning rates."""
     device = next(model.parameters()).device
     inputs, targets = data.batch(step, settings.seed, settings.batch, settings.tokens)
     scale = rate_scale(step, settings)
@@ -230,7 +266,7 @@ def _step(
         norm = levels.step(step, scale, settings.clip or None)
     except NonFiniteGradient as error:
         raise _diverged(f"{error} at step {step}") from error
-    return {"loss": value, "gradient_norm": norm, "rate_scale": scale}
+    return {"loss_bits_per_byte": value / math.log(2), "gradient_norm": norm, "rate_scale": scale}
 
 
 def _measure(model: NestModule, data: ByteData, settings: Settings, step: int) -> float:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 
 class Reporter(Protocol):
@@ -25,6 +25,10 @@ class Reporter(Protocol):
         """The run goes on after `step`, up to `steps`."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something that the reader should know now."""
+        ...
+
     def held_out(self, step: int, bits_per_byte: float) -> None: ...
 
     def moved(self, step: int, bits_per_byte: float) -> None:
@@ -33,17 +37,23 @@ class Reporter(Protocol):
 
 
 class Speed:
-    """How fast recent steps were: the median, so that steps that also compile do not count."""
+    """How fast recent steps were: the median, so that steps that also compile do not count.
+
+    The first step, which always prepares something, is left out; before the second nothing is known.
+    """
 
     def __init__(self, tokens_per_step: int) -> None:
         self._tokens_per_step = tokens_per_step
         self._seconds: deque[float] = deque(maxlen=20)
+        self._is_first = True
         self._last = time.perf_counter()
 
     def moved(self) -> None:
         """A step has ended."""
         now = time.perf_counter()
-        self._seconds.append(now - self._last)
+        if not self._is_first:
+            self._seconds.append(now - self._last)
+        self._is_first = False
         self._last = now
 
     def pause_ends(self) -> None:
@@ -51,12 +61,18 @@ class Speed:
         self._last = time.perf_counter()
 
     @property
-    def seconds_per_step(self) -> float:
-        return statistics.median(self._seconds)
+    def seconds_per_step(self) -> float | None:
+        return statistics.median(self._seconds) if self._seconds else None
 
-    @property
-    def tokens_per_second(self) -> float:
-        return self._tokens_per_step / self.seconds_per_step
+    def tokens_per_second(self) -> str:
+        """Written out; a dash while nothing is known."""
+        seconds = self.seconds_per_step
+        return f"{self._tokens_per_step / max(seconds, 1e-9):,.0f}" if seconds is not None else "-"
+
+    def time_left(self, steps: int) -> str:
+        """How long so many steps take, written as minutes:seconds; a dash while nothing is known."""
+        seconds = self.seconds_per_step
+        return _duration(steps * seconds) if seconds is not None else "-"
 
 
 class Quiet:
@@ -71,6 +87,9 @@ class Quiet:
         pass
 
     def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def held_out(self, step: int, bits_per_byte: float) -> None:
@@ -92,6 +111,9 @@ class Lines(Quiet):
         self._steps = steps
         self._speed = Speed(tokens_per_step)
 
+    def note(self, text: str) -> None:
+        self._print(text)
+
     def held_out(self, step: int, bits_per_byte: float) -> None:
         self._print(f"step {step}: held-out {bits_per_byte:.3f} bits per byte")
         self._speed.pause_ends()
@@ -99,11 +121,11 @@ class Lines(Quiet):
     def moved(self, step: int, bits_per_byte: float) -> None:
         self._speed.moved()
         if step % max(1, self._steps // 20) == 0 or step == self._steps:
-            left = _duration((self._steps - step) * self._speed.seconds_per_step)
-            self._print(
-                f"step {step}/{self._steps}: loss {bits_per_byte:.3f} bits per byte, "
-                f"{self._speed.tokens_per_second:,.0f} tokens/s, {left} left"
-            )
+            text = f"step {step}/{self._steps}: loss {bits_per_byte:.3f} bits per byte"
+            if self._speed.seconds_per_step is not None:
+                left = self._speed.time_left(self._steps - step)
+                text += f", {self._speed.tokens_per_second()} tokens/s, {left} left"
+            self._print(text)
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -114,16 +136,16 @@ class Bar(Quiet):
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
+            # Together not wider than 80 columns; only the bar itself can shrink.
+            BarColumn(bar_width=20),
             TextColumn("{task.completed}/{task.total}"),
-            TextColumn("loss {task.fields[loss]}  held-out {task.fields[held_out]} bits/byte"),
+            TextColumn("loss {task.fields[loss]} held-out {task.fields[held_out]} bits/byte"),
             TextColumn("{task.fields[speed]} tokens/s"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn("{task.fields[left]} left"),
             console=console,
         )
         self._task: TaskID | None = None
+        self._steps = 0
         self._speed = Speed(0)
 
     def __exit__(
@@ -132,11 +154,15 @@ class Bar(Quiet):
         self._progress.stop()
 
     def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+        self._steps = steps
         self._speed = Speed(tokens_per_step)
         self._task = self._progress.add_task(
-            "training", total=steps, completed=step, loss="-", held_out="-", speed="-"
+            "training", total=steps, completed=step, loss="-", held_out="-", speed="-", left="-"
         )
         self._progress.start()
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def held_out(self, step: int, bits_per_byte: float) -> None:
         assert self._task is not None, "the run has not started"
@@ -146,8 +172,13 @@ class Bar(Quiet):
     def moved(self, step: int, bits_per_byte: float) -> None:
         assert self._task is not None, "the run has not started"
         self._speed.moved()
-        loss, speed = f"{bits_per_byte:.3f}", f"{self._speed.tokens_per_second:,.0f}"
-        self._progress.update(self._task, completed=step, loss=loss, speed=speed)
+        self._progress.update(
+            self._task,
+            completed=step,
+            loss=f"{bits_per_byte:.3f}",
+            speed=self._speed.tokens_per_second(),
+            left=self._speed.time_left(self._steps - step),
+        )
 
 
 def reporter(quiet: bool = False) -> Reporter:

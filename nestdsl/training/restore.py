@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from nestdsl.diagnostics import fail
+from nestdsl.diagnostics import NestError, fail
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.training.checkpoint import Checkpoint, load
+from nestdsl.training.data import ByteData, read_data
+from nestdsl.training.device import usable_device
 
 
 def restore(folder: str | Path, device: str = "cpu", compile: bool = False) -> tuple[NestModule, Checkpoint]:
@@ -23,12 +23,27 @@ def restore(folder: str | Path, device: str = "cpu", compile: bool = False) -> t
     return model, checkpoint
 
 
-def usable_device(name: str) -> torch.device:
-    """The torch device of this name. Raises NestError N0203 if torch does not know it or it is not there."""
+def data_of(saved: Checkpoint) -> ByteData:
+    """The data that a run was trained on, read again from where it was.
+
+    Raises NestError N0003 or N0501 if it is not there any more, or has changed.
+    """
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise fail("N0203", f"device `{name}` cannot be used: {reason}", hint="write --device cpu") from error
-    return device
+        data = read_data(saved.progress.data_source)
+    except NestError as error:
+        (found,) = error.diagnostics
+        hint = f"it is the data of the run in `{saved.folder}`; say with --data where it is now"
+        raise fail(found.code, found.message, hint=hint) from error
+    verify_same_data(data, saved)
+    return data
+
+
+def verify_same_data(data: ByteData, saved: Checkpoint) -> None:
+    """Raises NestError N0501 if a run was trained on other data than this."""
+    if data.fingerprint != saved.progress.data_fingerprint:
+        raise fail(
+            "N0501",
+            f"`{data.source}` is not the text that the run in `{saved.folder}` was trained on, "
+            f"`{saved.progress.data_source}` as it was then",
+            hint="say with --data where that text is, unchanged, or start a new run with another --out",
+        )

@@ -36,8 +36,19 @@ class Text:
     content: bytes
 
 
-def read_texts(source: str) -> tuple[Text, ...]:
-    """The texts of a data source, in an order that depends on their names alone.
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of a source, in an order that depends on their names alone.
+
+    `skipped` is the number of its other files, which are not text.
+    """
+
+    texts: tuple[Text, ...]
+    skipped: int = 0
+
+
+def read_texts(source: str) -> Texts:
+    """Reads a data source.
 
     Raises NestError: N0003 for what is missing, not readable or not UTF-8, N0004 for too much
     text, N0501 for a source that does not exist yet or has no text.
@@ -52,7 +63,7 @@ def read_texts(source: str) -> tuple[Text, ...]:
     if os.path.isdir(path):
         return _read_folder(path, _files(path))
     if os.path.isfile(path):
-        return (_read_file(path),)
+        return Texts((_read_file(path),))
     if os.path.exists(path):
         raise fail("N0003", f"`{source}` is neither a file nor a folder", hint=f"give {SOURCES}")
     raise fail("N0003", f"data source not found: `{source}`", hint=f"give {SOURCES}")
@@ -71,7 +82,7 @@ def _read_file(path: Path) -> Text:
     return Text(path.name, content)
 
 
-def _read_folder(folder: Path, files: list[Path]) -> tuple[Text, ...]:
+def _read_folder(folder: Path, files: list[Path]) -> Texts:
     """The files of a folder that are text; others are left out."""
     texts = []
     size = 0
@@ -86,7 +97,7 @@ def _read_folder(folder: Path, files: list[Path]) -> tuple[Text, ...]:
             texts.append(Text(path.relative_to(folder).as_posix(), content))
     if not texts:
         raise fail("N0501", f"no text file in `{folder}`", hint=f"give {SOURCES}")
-    return tuple(texts)
+    return Texts(tuple(texts), len(files) - len(texts))
 
 
 def _files(folder: Path, ending: str = "", left_out: frozenset[str] = frozenset()) -> list[Path]:

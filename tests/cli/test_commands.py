@@ -122,6 +122,41 @@ def test_compile_shows_a_table(run):
     assert "linear" in out and "every step" in out and "72" in out
 
 
+def test_a_table_is_as_wide_as_the_terminal(run, monkeypatch):
+    text = GOOD.replace("level a = linear", f"level {'a' * 60} = linear").replace(
+        "-> a\n", f"-> {'a' * 60}\n"
+    )
+    Path("wide.nest").write_text(text)
+
+    def widest() -> int:
+        table, _, _ = run("compile", "wide.nest")[1].partition("parameters        ")
+        return max(len(line.rstrip()) for line in table.splitlines())
+
+    assert 100 < widest() <= 140
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for columns, limit in (("100", 100), ("40", 80)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert widest() <= limit
+
+
+def test_one_step_is_no_steps(run):
+    assert "clock             1 step\n" in run("compile", "good.nest")[1]
+
+
+def test_the_python_face_names_what_it_has():
+    assert set(nestdsl.__all__) <= set(dir(nestdsl))
+    assert all(getattr(nestdsl, name) is not None for name in nestdsl.__all__)
+    assert all(getattr(nestdsl, name).__doc__ for name in ("train", "resume", "evaluate", "generate"))
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = nestdsl.trian  # type: ignore[attr-defined]
+
+
+def test_a_device_that_is_not_there_is_a_diagnostic():
+    with pytest.raises(nestdsl.NestError) as raised:
+        nestdsl.parse(GOOD).compile(device="abacus")
+    assert [diagnostic.code for diagnostic in raised.value.diagnostics] == ["N0203"]
+
+
 def test_warnings_go_beside(run):
     status, out, err = run("compile", "warns.nest", "--emit", "plan")
     assert status == 0

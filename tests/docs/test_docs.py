@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nestdsl.cli.main import COMMANDS
+from nestdsl.cli.commands import COMMANDS
 from nestdsl.compiler import analyse
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.source import Source
@@ -62,3 +62,8 @@ def test_the_readme_names_every_command() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     for command in COMMANDS:
         assert f"nestdsl {command.__name__.rpartition('.')[2]}" in text, command
+
+
+def test_the_program_of_the_readme_is_the_example_that_is_drawn_below_it() -> None:
+    programs = [text for name, text in fences("nest") if name.startswith("README")]
+    assert programs == [(ROOT / "examples" / "hope.nest").read_text("utf-8")]

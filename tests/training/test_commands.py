@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from nestdsl.api import Nest
 from nestdsl.cli.main import main
+from nestdsl.runtime.block import CompiledRun
 from nestdsl.training import checkpoint
 from tests.training.models import ADAMW, PROGRAM
 
@@ -63,6 +65,58 @@ def test_train_eval_and_generate(capsys) -> None:
     assert made[0][0] == 0
     assert made[0][1].startswith("the é")
     assert all(character.isprintable() or character in "\n\t" for character in made[0][1])
+
+
+def test_eval_and_resume_take_the_data_of_the_run(capsys) -> None:
+    assert "after 1 step (" in train(capsys, "--steps", "1", "--out", "run", "--quiet")[1]
+    status, out, _ = call(capsys, "eval", "run")
+    assert status == 0
+    assert out.endswith(" on text.txt, the data of the run, after 1 step of training\n")
+    status, out, err = call(capsys, "train", "tiny.nest", "--resume", "--steps", "3", "--out", "run")
+    assert (status, "after 3 steps" in out) == (0, True)
+    assert "text.txt: 3,520 bytes in 1 file, 352 of them held out" in err
+    assert "compiling" not in err  # the run is eager
+    assert not checkpoint.load(Path("run")).progress.compiled
+    status, out, err = call(capsys, "train", "tiny.nest", "--resume", "--steps", "2", "--out", "run")
+    assert (status, "after 3 steps" in out) == (0, True)
+    assert "nothing is left to do: the run in run is at step 3 of 2" in err
+    Path("text.txt").unlink()
+    status, _, err = call(capsys, "eval", "run")
+    assert status == 1
+    assert "say with --data where it is now" in err
+
+
+def test_a_compiled_run_goes_on_compiled_unless_eager_is_asked_for(capsys, monkeypatch) -> None:
+    asked = []
+    whole = Nest.compile
+
+    def compile(nest, device, *, compile, seed):
+        asked.append(compile)
+        model = whole(nest, device, compile=False, seed=seed)
+        model.run = CompiledRun({}) if compile else model.run  # compiling takes long
+        return model
+
+    monkeypatch.setattr(Nest, "compile", compile)
+    begin = ("train", "tiny.nest", "--data", "text.txt", "--out", "run", "--batch", "2", "--tokens", "16")
+    again = ("train", "tiny.nest", "--resume", "--out", "run", "--quiet")
+    assert call(capsys, *begin, "--steps", "1", "--quiet")[0] == 0
+    for more in (("--steps", "2"), ("--steps", "3", "--eager"), ("--steps", "4")):
+        assert call(capsys, *again, *more)[0] == 0
+    assert asked == [True, True, False, False]
+
+
+def test_the_hint_says_how_a_program_for_bytes_ends(capsys) -> None:
+    Path("tiny.nest").write_text(Path("tiny.nest").read_text().replace("linear(256)", "linear(100)"))
+    status, _, err = train(capsys)
+    assert status == 1
+    assert "error[N0501]: the next byte is one of 256; `out` of model `tiny` has only size 100" in err
+    assert "let the last level before `out` be `linear(256)`, where it now gives 100" in err
+    text = Path("tiny.nest").read_text().replace("linear(100)", "linear(256)")
+    Path("tiny.nest").write_text(text.replace("train {", "train { objective mse "))
+    status, _, err = train(capsys)
+    assert status == 1
+    assert "is trained with `objective mse`" in err
+    assert "be `linear(" not in err
 
 
 def test_a_run_that_was_cut_in_two_is_the_same_run(capsys) -> None:
@@ -147,7 +201,7 @@ def test_a_program_without_bytes(capsys) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_an_interrupt_ends_with_a_message_and_its_status(tmp_path) -> None:
     command = [sys.executable, "-m", "nestdsl", "train", "tiny.nest", "--data", "text.txt", "--out", "run"]
-    options = [*QUICK, "--steps", "100000", "--checkpoint-every", "1"]
+    options = [*QUICK, "--steps", "100000", "--checkpoint-every", "5000"]
     process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     try:
@@ -158,9 +212,10 @@ def test_an_interrupt_ends_with_a_message_and_its_status(tmp_path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "interrupted; add --resume to continue from the last checkpoint in run" in err
+    step = checkpoint.load(Path("run")).progress.step
+    assert step >= 1
+    assert f"interrupted at step {step}; add --resume to continue the run in run" in err
     assert "Traceback" not in err
-    assert checkpoint.load(Path("run")).progress.step >= 1
     assert all(json.loads(line) for line in _metrics().splitlines())
 
 

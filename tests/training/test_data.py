@@ -52,12 +52,16 @@ def test_a_folder_is_read_by_name_without_hidden_and_binary_files(tmp_path) -> N
         "nul.txt": b"a\0b",
     }
     texts = read_texts(str(write(tmp_path, files)))
-    assert [text.name for text in texts] == ["a.md", "b-.txt", "b/two.txt"]
+    assert texts.skipped == 2
+    assert str(read_data(str(tmp_path))) == (
+        f"{tmp_path}: 14 bytes in 3 files, 1 of them held out; 2 files skipped, not text"
+    )
+    assert [text.name for text in texts.texts] == ["a.md", "b-.txt", "b/two.txt"]
 
 
 def test_the_library_of_this_machine_is_always_there() -> None:
     texts = read_texts("stdlib")
-    names = [text.name for text in texts]
+    names = [text.name for text in texts.texts]
     assert names == sorted(names)
     assert {"ast.py", "json/decoder.py"} <= set(names)
     assert not any("site-packages" in name or name.startswith(("test/", "idlelib/")) for name in names)

@@ -3,13 +3,17 @@
 import dataclasses
 import json
 import math
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
+import nestdsl
 import nestdsl.training.checkpoint
 from nestdsl.diagnostics import NestError
+from nestdsl.interrupts import Interrupted
+from nestdsl.runtime.block import CompiledRun
 from nestdsl.training import checkpoint, loop
 from nestdsl.training.data import ByteData, read_data
 from nestdsl.training.loop import proceed, resume, start, train
@@ -58,6 +62,7 @@ def test_a_run_lowers_the_held_out_loss_and_leaves_its_files(text, tmp_path) -> 
     assert [line["step"] for line in lines] == list(range(41))
     assert lines[0]["held_out_bits_per_byte"] == result.held_out_before
     assert lines[-1]["held_out_bits_per_byte"] == result.held_out_after
+    assert lines[1]["loss_bits_per_byte"] == pytest.approx(lines[0]["held_out_bits_per_byte"], rel=0.1)
     assert lines[-1]["rate_scale"] == pytest.approx(0.1)
     assert max(line.get("rate_scale", 0) for line in lines) == 1.0
 
@@ -91,7 +96,7 @@ def test_a_resumed_run_is_the_run_that_was_never_interrupted(data, tmp_path, unt
     expected = start(straight, data, tmp_path / "straight", SETTINGS, Quiet())
     start(first, data, tmp_path / "run", SETTINGS, Quiet(), until=until)
     assert checkpoint.load(tmp_path / "run").progress.step == until
-    result = proceed(second, data, tmp_path / "run", {}, Quiet())
+    result = proceed(second, data, checkpoint.load(tmp_path / "run"), {}, Quiet())
     for name, weight in weights(straight).items():
         assert torch.equal(weight, weights(second)[name]), name
     assert metrics(tmp_path / "run") == metrics(tmp_path / "straight")
@@ -123,9 +128,107 @@ def test_an_interrupted_run_continues_from_its_last_checkpoint(data, tmp_path) -
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "lo')  # as a kill in the middle of a line would leave it
     again = tiny_model()
-    proceed(again, data, tmp_path / "run", {}, Quiet())
+    proceed(again, data, checkpoint.load(tmp_path / "run"), {}, Quiet())
     assert metrics(tmp_path / "run") == metrics(tmp_path / "straight")
     assert torch.equal(again.slow.weight, straight.slow.weight)
+
+
+class _Signal(Quiet):
+    """Presses Ctrl-C while a step is under way."""
+
+    def __init__(self, step: int, times: int = 1) -> None:
+        self.step, self.times = step, times
+
+    def moved(self, step: int, bits_per_byte: float) -> None:
+        if step == self.step:
+            for _ in range(self.times):
+                signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("step", [2, 5, 8, 10])
+def test_an_interrupted_run_ends_its_step_and_leaves_it_as_a_checkpoint(data, tmp_path, step) -> None:
+    straight = tiny_model()
+    start(straight, data, tmp_path / "straight", SETTINGS, Quiet())
+    with pytest.raises(Interrupted) as raised:
+        start(tiny_model(), data, tmp_path / "run", SETTINGS, _Signal(step))
+    assert (str(raised.value), raised.value.step) == (f"interrupted at step {step}", step)
+    assert checkpoint.load(tmp_path / "run").progress.step == step
+    again = tiny_model()
+    resume(again, out=tmp_path / "run", quiet=True)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "straight")
+    assert torch.equal(again.slow.weight, straight.slow.weight)
+
+
+@pytest.mark.parametrize(("signals", "saved"), [(_Signal(1), 0), (_Signal(5, times=2), 3)])
+def test_an_interrupt_of_the_first_step_or_a_second_one_is_raised_at_once(
+    data, tmp_path, signals, saved
+) -> None:
+    with pytest.raises(Interrupted, match=f"at step {saved}"):
+        start(tiny_model(), data, tmp_path / "run", SETTINGS, signals)
+    assert checkpoint.load(tmp_path / "run").progress.step == saved
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_remembers_its_data_and_notices_a_change(text, tmp_path) -> None:
+    copy = tmp_path / "copy.txt"
+    copy.write_text(Path(text).read_text())
+    train(tiny_model(), str(copy), 1, tmp_path / "run", batch=2, tokens=8, quiet=True)
+    assert resume(tiny_model(), out=tmp_path / "run", steps=2, quiet=True).step == 2
+    assert resume(tiny_model(), text, tmp_path / "run", steps=3, quiet=True).step == 3
+    assert checkpoint.load(tmp_path / "run").progress.data_source == text
+    resume(tiny_model(), str(copy), tmp_path / "run", steps=4, quiet=True)
+    copy.write_text("other text\n" * 20)
+    assert "is not the text" in errors("N0501", lambda: resume(tiny_model(), out=tmp_path / "run"))
+    copy.unlink()
+    assert "say with --data" in errors("N0003", lambda: resume(tiny_model(), out=tmp_path / "run"))
+
+
+def test_a_run_says_what_it_reads_and_when_nothing_is_left(text, tmp_path, capsys) -> None:
+    train(tiny_model(), text, 3, tmp_path / "run", batch=2, tokens=8)
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"{text}: 880 bytes in 1 file, 88 of them held out\n")
+    assert "compiling" not in shown
+    resume(tiny_model(), out=tmp_path / "run", steps=2)
+    assert "nothing is left to do: the run in" in capsys.readouterr().err
+    resume(tiny_model(), out=tmp_path / "run", steps=4)
+    assert "nothing" not in capsys.readouterr().err
+
+
+def test_a_compiled_run_says_when_it_compiles(data, tmp_path) -> None:
+    model = tiny_model()
+    model.run = CompiledRun({})  # nothing is compiled, so that this is fast
+    notes = []
+
+    class Noting(Quiet):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+        def held_out(self, step: int, bits_per_byte: float) -> None:
+            notes.append(step)
+
+    start(model, data, tmp_path / "run", SETTINGS, Noting(), until=2)
+    assert notes[1:] == ["compiling the model…", 0, "compiling the training step…"]
+    assert checkpoint.load(tmp_path / "run").progress.compiled
+    proceed(tiny_model(), data, checkpoint.load(tmp_path / "run"), {}, Quiet())
+    assert not checkpoint.load(tmp_path / "run").progress.compiled
+
+
+def test_a_program_that_is_not_compiled_is_refused_in_words() -> None:
+    nest = nestdsl.parse("model m {\n  input ids(4)\n  flow out = in -> embedding(4)\n}\n")
+    for name in ("train", "resume", "evaluate", "generate"):
+        function = getattr(nestdsl, name)
+        with pytest.raises(TypeError, match=rf"compile first: nestdsl\.{name}\(nest\.compile\(\)"):
+            function(nest, "x")
+
+
+def test_the_python_face_evaluates_and_generates(text, tmp_path) -> None:
+    model = tiny_model()
+    result = nestdsl.train(model, text, 2, tmp_path / "run", batch=2, tokens=8, quiet=True)
+    assert nestdsl.evaluate(model, text, batch=2, tokens=8) == result.held_out_after
+    assert "short" not in errors("N0202", lambda: nestdsl.evaluate(model, text, sequences=0))
+    made = b"".join(nestdsl.generate(model, "thé", 5))
+    assert made == b"".join(nestdsl.generate(model, "thé".encode(), 5))
+    assert len(made) == 5
 
 
 def test_a_run_that_has_ended_may_be_given_more_steps(data, text, tmp_path) -> None:
@@ -145,7 +248,7 @@ def test_what_does_not_fit_the_run_is_refused(data, tmp_path) -> None:
     before = (out / "checkpoint.safetensors").read_bytes()
 
     def proceeding(model=None, data=data, **given):
-        return lambda: proceed(model or tiny_model(), data, out, given, Quiet())
+        return lambda: proceed(model or tiny_model(), data, checkpoint.load(out), given, Quiet())
 
     assert "with batch 2, not 4" in errors("N0502", proceeding(batch=4))
     other_data = dataclasses.replace(data, fingerprint="other")
@@ -160,7 +263,7 @@ def test_what_does_not_fit_the_run_is_refused(data, tmp_path) -> None:
     moved.plan = dataclasses.replace(moved.plan, source="elsewhere/tiny.nest")
     assert (out / "checkpoint.safetensors").read_bytes() == before
     proceeding(moved)()
-    assert "no checkpoint" in errors("N0003", lambda: proceed(tiny_model(), data, tmp_path, {}, Quiet()))
+    assert "no checkpoint" in errors("N0003", lambda: resume(tiny_model(), out=tmp_path))
 
 
 def test_a_folder_that_cannot_take_a_run_is_refused(data, tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 
 from nestdsl.cli.report import FORMATS, report
@@ -20,6 +21,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
+    # Nothing that a check makes is garbage before the process ends; looking for some takes a tenth of its time.
+    gc.disable()
     found: list[Diagnostic] = []
     for file in arguments.files:
         try:

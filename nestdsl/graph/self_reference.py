@@ -19,6 +19,8 @@ LEARNING = (EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE)
 
 def circles(graph: NestGraph) -> list[set[str]]:
     """The sets of nodes that depend on one another through the next state of some level."""
+    if not any(type in LEARNING for _, _, type in graph.edges()):
+        return []  # only a learning edge closes a circle
     whole = graph.part((EdgeType.READ, *LEARNING))
     return [
         component

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Learning, Level, Unit
+from nestdsl.graph.nodes import KIND_CALL, Learning, Level, Unit
 from nestdsl.library.signatures import LIBRARY
 
 _ONLY_OF_ASSOCIATION = ("objective", "read", "chunk")
@@ -41,7 +41,7 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
             _check_surprise(level, diagnostics)
         if "init" in written and level.kind in WITHOUT_START[:2]:
             _report(level, "init", f"`{level.kind}` always starts with a scale of 1", "", diagnostics)
-        if level.frozen:
+        if level.frozen and level.learning is not Learning.ASSOCIATION:
             for name in ("every", "optimizer"):
                 if name in written and "frozen" in written:
                     _report(level, name, "a frozen level never updates", "leave one of them out", diagnostics)
@@ -51,7 +51,7 @@ def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
     for name in dict(level.written):
         if name == "gradient" and level.gradient != "stop":
             continue
-        if name != "learn":
+        if name not in ("learn", KIND_CALL):
             _report(
                 level,
                 name,
@@ -67,7 +67,7 @@ def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
             "N0407",
             f"`{level.name}` learns `key -> value` but not in context, which this compiler cannot run yet",
             level.clause("frozen" if level.frozen else "every"),
-            "write `every 1 token`",
+            _in_context_hint(level),
         )
     if (
         "chunk" in dict(level.written)
@@ -76,6 +76,13 @@ def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
         and level.read == "anchor"
     ):
         _report(level, "chunk", "a period of several tokens is its own chunk", "leave it out", diagnostics)
+
+
+def _in_context_hint(level: Level) -> str:
+    says_tokens = level.unit is Unit.TOKEN and "every" in dict(level.written)
+    if not level.frozen:
+        return "write `every 1 token`"
+    return "leave `frozen` out" if says_tokens else "leave `frozen` out, and write `every 1 token`"
 
 
 def _check_surprise(level: Level, diagnostics: Diagnostics) -> None:

@@ -9,7 +9,7 @@ import networkx
 
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Flow, Input, Learning, Level, Node, Operation, Read
+from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Input, Learning, Level, Node, Operation, Read
 from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
 from nestdsl.library.signatures import LIBRARY, Kind, Takes
 from nestdsl.source import Span
@@ -126,14 +126,15 @@ class _Inference:
         heads = dict(level.arguments).get("heads")
         if isinstance(heads, int):
             sizes = {key: "keys and values"} if key == value else {key: "keys", value: "values"}
-            fits = [self._divides(heads, size, what, level.span) for size, what in sizes.items()]
-            if not all(fits):
+            call = level.clause(KIND_CALL)
+            # Of heads that divide neither, the keys are enough to say so.
+            if not all(self._divides(heads, size, what, call) for size, what in sizes.items()):
                 return
             if dict(level.arguments).get("rotary") and (key // heads) % 2:
                 self.diagnostics.report(
                     "N0204",
                     f"rotary positions turn pairs of numbers, but each head's key has size {key // heads}",
-                    level.span,
+                    call,
                     "choose a size that is even for each head, or write `rotary = false`",
                 )
                 return

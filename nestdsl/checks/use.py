@@ -10,12 +10,14 @@ from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import FROZEN_BLOCK, Flow, Input, Learning, Level
 from nestdsl.library.signatures import LIBRARY
+from nestdsl.source import Span
 
 
 def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
     used = {"out", *networkx.ancestors(graph.networkx, "out")} if "out" in graph else set()
+    unused: list[Span] = []
     for node in [*graph.nodes(Input), *graph.nodes(Flow), *graph.levels()]:
-        if node.id in used:
+        if node.id in used or _is_part(graph, node, unused):
             continue
         match node:
             case Input():
@@ -33,11 +35,26 @@ def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
                 )
             case Flow() if node.name not in ("in", "out") and not node.name.endswith((".in", ".out")):
                 _report(diagnostics, f"nothing uses the flow `{node.name}`", node)
+                unused.append(node.span)
     reached = reached_levels(graph)
     for level in graph.levels():
         _check_start(graph, level, diagnostics)
         if level.id in used and level.id not in reached:
             _check_reached(graph, level, diagnostics)
+
+
+def _is_part(graph: NestGraph, node: Input | Flow | Level, unused: list[Span]) -> bool:
+    """True for what an unused flow makes in its place: a level, or a block and all that is in it."""
+    spans = [node.span] if isinstance(node, Level) else []
+    scope: str | None = node.scope
+    while scope:
+        spans.append(graph.scopes[scope].span)
+        scope = graph.scopes[scope].parent
+    return any(
+        span.source == flow.source and flow.start <= span.start and span.end <= flow.end
+        for span in spans
+        for flow in unused
+    )
 
 
 def _report(diagnostics: Diagnostics, message: str, node: Input | Flow | Level, hint: str = "") -> None:

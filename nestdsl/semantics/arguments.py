@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Type, Value
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.names import argument_meant, did_you_mean, listed
 from nestdsl.semantics.values import UNKNOWN, describe, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -38,7 +38,7 @@ def match_arguments(
                 "N0103",
                 f"{what} has no argument `{name}`",
                 argument.span,
-                did_you_mean(name, names, otherwise),
+                argument_meant(name, names, otherwise),
             )
         else:
             matched[name] = argument

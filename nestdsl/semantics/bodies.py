@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nestdsl.graph.nodes import Flow, Level, Scope
+from nestdsl.diagnostics import Diagnostics
+from nestdsl.graph.nodes import KIND_CALL, Flow, Level, Scope
 from nestdsl.library.signatures import LIBRARY, Kind
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_LEVELS
 from nestdsl.semantics.arguments import bind, match_arguments, whole_hint
@@ -13,7 +14,7 @@ from nestdsl.semantics.finish import Pending, finish
 from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.lookup import Lookup
 from nestdsl.semantics.modules import Module
-from nestdsl.semantics.names import did_you_mean
+from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.scope import (
     ConstantName,
@@ -49,7 +50,9 @@ class Body(Lookup):
     ) -> None:
         super().__init__(shared, module, parameters, scope, values, input_id)
         self.inherited = inherited
-        self.clause_reader = ClauseReader(module, shared.diagnostics, self.constant)
+        self.clause_reader = ClauseReader(
+            module, shared.diagnostics, self.constant, lambda name: self.meaning(name) is not None
+        )
         self._pending: list[Pending] = []
 
     def run(self, statements: tuple[ast.Statement, ...], owner: ast.Name, what: str) -> None:
@@ -152,7 +155,7 @@ class Body(Lookup):
             self._no_kind(call.function)
             return None
         arguments = bind(call, kind.arguments, f"`{name}`", self.constant, self.diagnostics)
-        if arguments is None:
+        if arguments is None or not self._chooses_one(call, kind):
             return None
         self.shared.count_level(span)
         clauses = self._with_default(own, kind)
@@ -166,7 +169,7 @@ class Body(Lookup):
             arguments=tuple(arguments.items()),
             span=span,
             period=WITH_TRAIN,
-            written=places(own),
+            written=(*places(own), (KIND_CALL, call.span)),
         )
         if kind.is_nonparametric and (learn is None or is_surprise(learn)):
             return self_attention(self, level, own)
@@ -177,6 +180,22 @@ class Body(Lookup):
         else:
             finish(self, pending)
         return Stage(level=level.id)
+
+    def _chooses_one(self, call: ast.Call, kind: Kind) -> bool:
+        """Reports several arguments of which only one can be given; True if there are none such."""
+        names = [spec.name for spec in kind.arguments]
+        # What else is wrong with them is reported where they are bound.
+        matched = match_arguments(call, names, f"`{kind.name}`", Diagnostics())
+        given = [name for name in kind.alternatives if name in matched]
+        if len(given) < 2:
+            return True
+        self.diagnostics.report(
+            "N0103",
+            f"`{kind.name}` is given {listed(given)}, which say the same in two ways",
+            matched[given[-1]].span,
+            f"give {' or '.join(f'`{name}`' for name in given)}, not both",
+        )
+        return False
 
     def _no_kind(self, name: ast.Name) -> None:
         match self.meaning(name.text):

@@ -91,15 +91,27 @@ def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
 
 @dataclass(frozen=True, slots=True)
 class ClauseReader:
-    """Reads the clauses of one body; `evaluate` gives compile-time values."""
+    """Reads the clauses of one body; `evaluate` gives compile-time values, `knows` says which names mean
+    something there."""
 
     module: Module
     diagnostics: Diagnostics
     evaluate: Evaluate
+    knows: Callable[[str], bool] = lambda name: False
 
     # --- every -----------------------------------------------------------------------------
 
     def period(self, every: ast.Every, units: Sequence[Unit] = tuple(Unit)) -> tuple[int, Unit] | None:
+        match every:
+            case ast.Every(ast.Name(word), None) if word in _UNITS and not self.knows(word):
+                unit = _UNITS[word] if _UNITS[word] in units else units[0]
+                self.diagnostics.report(
+                    "N0401",
+                    f"the number is missing: how many {unit.value}s a period has",
+                    every.span,
+                    f"write `every 1 {unit.value}`",
+                )
+                return None
         unit = self._unit(every, units)
         count = self._whole(_COUNT, every.count)
         return (count, unit) if count is not None and unit is not None else None

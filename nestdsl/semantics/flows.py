@@ -49,12 +49,13 @@ class FlowElaborator:
             case ast.Name():
                 return self._name(expression)
             case ast.Index():
-                self.diagnostics.report(
-                    "N0104",
-                    f"`{expression.span.text}` is a level, not a flow",
-                    expression.span,
-                    f"read it: `in -> {expression.span.text}`",
-                )
+                if self._element(expression) is not None:
+                    self.diagnostics.report(
+                        "N0104",
+                        f"`{expression.span.text}` is a level, not a flow",
+                        expression.span,
+                        f"read it: `in -> {expression.span.text}`",
+                    )
                 return UNKNOWN
             case ast.Unary(_, operand, span):
                 value = self.expression(operand)
@@ -359,6 +360,14 @@ class FlowElaborator:
                 return None
             case None:
                 self.body.unknown_name(index.name)
+                return None
+            case FlowName():
+                self.diagnostics.report(
+                    "N0104",
+                    f"`{index.name.text}` is a flow, and a flow has no elements",
+                    index.span,
+                    f"write `{index.name.text}`: only an array, `level name[3] = ...`, has elements",
+                )
                 return None
         self.diagnostics.report(
             "N0104",

@@ -16,6 +16,14 @@ from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
+_HABITS = {
+    "True": "write `true`",
+    "False": "write `false`",
+    "None": "there is no such value: leave the argument out",
+    "index": "only the levels of an array, `level a[3] = ...`, have `index`",
+}
+"""What to write for a name that other languages have, or that only stands elsewhere."""
+
 
 class Lookup:
     """The names of one instance of a block or model."""
@@ -171,7 +179,7 @@ class Lookup:
 
     def unknown_name(self, name: ast.Name) -> Unknown:
         if not self.module.is_partial:
-            hint = did_you_mean(
+            hint = _HABITS.get(name.text) or did_you_mean(
                 name.text, self._known_names(), "declare it with `flow` or `level`, or bring it in with `use`"
             )
             self.diagnostics.report("N0101", f"unknown name `{name.text}`", name.span, hint)

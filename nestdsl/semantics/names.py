@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -10,6 +10,25 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like this one, if any is near enough."""
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+_SYNONYMS = {
+    "weight_decay": ("decay",),
+    "learning_rate": ("lr", "step"),
+    "lr": ("step",),
+    "step": ("lr",),
+    "eta": ("lr", "step"),
+    "betas": ("beta1", "beta2"),
+    "epsilon": ("eps",),
+    "kernel_size": ("width",),
+}
+"""What other libraries call an argument."""
+
+
+def argument_meant(name: str, known: Sequence[str], otherwise: str) -> str:
+    """A hint that names the arguments which other libraries call so, the nearest one, or `otherwise`."""
+    meant = [synonym for synonym in _SYNONYMS.get(name, ()) if synonym in known]
+    return f"did you mean {listed(meant)}?" if meant else did_you_mean(name, known, otherwise)
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -12,6 +12,7 @@ from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.source import Source, Span
 from nestdsl.syntax import ast
+from nestdsl.syntax.lines import GOES_ON
 from nestdsl.syntax.wording import quote
 
 Parts: TypeAlias = list[Any]
@@ -71,6 +72,19 @@ class Builder:
     @staticmethod
     def _nodes(parts: Parts) -> tuple[Any, ...]:
         return tuple(part for part in parts if part is not None and not isinstance(part, Token))
+
+    @classmethod
+    def _lines(cls, parts: Parts) -> tuple[Any, ...]:
+        """The nodes in braces. One that a broken line was meant to go on with is as little known as that."""
+        nodes = list(cls._nodes(parts))
+        for position, node in enumerate(nodes[1:]):
+            if isinstance(node, ast.Broken) and GOES_ON.match(node.span.text):
+                match nodes[position]:
+                    case ast.Flow(name, _, span) | ast.Param(name, _, span):
+                        nodes[position] = ast.Broken(name.text, span)
+                    case ast.Learn(_, _, span):
+                        nodes[position] = ast.Broken(None, span)
+        return tuple(nodes)
 
     # --- expressions -----------------------------------------------------------------------
 
@@ -176,7 +190,7 @@ class Builder:
     # --- statements ------------------------------------------------------------------------
 
     def clauses(self, parts: Parts) -> _Braces:
-        return _Braces(self._nodes(parts), self._span(parts))
+        return _Braces(self._lines(parts), self._span(parts))
 
     def level(self, parts: Parts) -> ast.Level:
         _, name, _, count, _, _, kind, _, repeat, clauses = parts
@@ -244,7 +258,7 @@ class Builder:
     broken_declaration = broken_clause
 
     def start(self, parts: Parts) -> ast.Program:
-        return ast.Program(self._nodes(parts), Span(self.source, 0, len(self.source.text)))
+        return ast.Program(self._lines(parts), Span(self.source, 0, len(self.source.text)))
 
 
 class _Braces:

@@ -33,10 +33,13 @@ _ENDS_WITH_BRACES = re.compile(r"[} \t\r]+(?:#|\n|\Z)")
 _NEXT_DECLARATION = re.compile(rf"\n(?=[ \t\r\f\ufeff]*{_DECLARATION})")
 
 _PIECE = re.compile(
-    r'[ \t\r\f\ufeff]+|#[^\n]*|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|[0-9][\w.]*|->|\*\*|.', re.DOTALL
+    r'[ \t\r\f\ufeff]+|(?:#|//)[^\n]*|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|[0-9][\w.]*|->|\*\*|.', re.DOTALL
 )
 _BLANK = re.compile(r"[ \t\r\f\ufeff]*")
-_GAP = re.compile(r"(?:[ \t\r\f\n\ufeff]+|#[^\n]*)*")
+# `//` begins no comment, but where it is written for one, what follows it is none of the program.
+_GAP = re.compile(r"(?:[ \t\r\f\n\ufeff]+|(?:#|//)[^\n]*)*")
+GOES_ON = re.compile(r"->|\*\*|[+\-*/=,]")
+"""What cannot begin a line: it was meant to go on with the line before."""
 
 
 class Place(Enum):
@@ -88,13 +91,14 @@ def read_line(
         position = piece.start()
         word = piece.group()
         sign = word[0]
-        if sign in " \t\r\f\ufeff#":
+        if sign in " \t\r\f\ufeff#" or word.startswith("//"):
             continue
         if not passed and position >= mistake:
             passed = True
             before, before_end, enclosing = last, last_end, brackets[-1] if brackets else None
         if sign == "\n":
-            if not braces and not brackets and last not in UNFINISHED:
+            goes_on = last in UNFINISHED or GOES_ON.match(text, after_blanks(text, position))
+            if not braces and not brackets and not goes_on:
                 end, cut = position, False
                 break
             if (begins_new if not braces else DECLARATION).match(text, position + 1):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from nestdsl.diagnostics import Diagnostic, Note
 from nestdsl.source import Source, Span
+from nestdsl.syntax import habits
 from nestdsl.syntax.lines import (
     CLAUSE_WORDS,
     DECLARATION_WORDS,
@@ -82,6 +83,15 @@ def explain(
     """The diagnostic of a mistake in the line that begins at `start`, where `accepts` could have stood."""
     if mistake.rejected is not None:
         return mistake.rejected
+    comment = comment_start(source.text, mistake)
+    if comment is not None:
+        return foreign_comment(source, comment)
+    if mistake.kind in ("EQUAL", UNREADABLE, "DOT"):
+        first = _WORD.match(source.text, after_blanks(source.text, start))
+        statement = first.group() if first and place is not Place.PROGRAM else ""
+        habit = habits.explain(source, mistake.start, line, statement)
+        if habit is not None:
+            return habit
     if mistake.kind == UNREADABLE:
         return _unreadable(source, mistake)
     if line.cut and mistake.start >= line.end:
@@ -139,6 +149,8 @@ def _hint(text: str, mistake: Mistake, line: Line, start: int, accepts: Collecti
             return "it closes nothing: remove it, or write the bracket that it should close"
         case "SLASH" if statement == "use":
             return 'write `use std.titans` for the library, or `use "blocks/mine.nest"` for a file'
+        case "COMMA" if "RPAR" in accepts:
+            return "parentheses hold one expression: give each value an argument of its own"
         case "DOT":
             return "a number begins with a digit: write `0.5`"
         case "NAME":
@@ -253,16 +265,32 @@ def _in_brackets(
 # --- braces --------------------------------------------------------------------------------------
 
 
-def unclosed_brace(source: Source, offset: int, until: int) -> Diagnostic:
-    """N0002 for a `{` that should have been closed before `until`."""
-    span = source.span(offset, offset + 1)
+def unclosed_braces(source: Source, offsets: Sequence[int], until: int) -> Diagnostic:
+    """N0002 for one `{` or several, from the outermost, that should have been closed before `until`."""
+    places = [source.span(offset, offset + 1) for offset in offsets]
+    message = "this `{` is not closed" if len(places) == 1 else f"{len(places)} `{{` are not closed"
+    notes = [Note("nor is this one", place) for place in places[1:]]
+    before = "the end of the file"
     word = _WORD.match(source.text, until)
-    if word is None:
-        hint = "write the missing `}` before the end of the file"
-        return Diagnostic("N0002", "this `{` is not closed", span, hint)
-    note = Note("it should be closed before this", source.span(*word.span()))
-    hint = f"write the missing `}}` before {quote(word.group())}"
-    return Diagnostic("N0002", "this `{` is not closed", span, hint, (note,))
+    if word is not None:
+        notes.append(Note("it should be closed before this", source.span(*word.span())))
+        before = quote(word.group())
+    hint = f"write the missing `{'}' * len(places)}` before {before}"
+    return Diagnostic("N0002", message, places[0], hint, tuple(notes))
+
+
+def comment_start(text: str, mistake: Mistake) -> int | None:
+    """Where the `//` begins whose first or second sign is the mistake; None if there is none."""
+    if mistake.kind != "SLASH":
+        return None
+    if text.startswith("//", mistake.start - 1):
+        return mistake.start - 1
+    return mistake.start if text.startswith("//", mistake.start) else None
+
+
+def foreign_comment(source: Source, start: int) -> Diagnostic:
+    """N0001 for a comment that begins as in other languages."""
+    return _syntax("`//` begins no comment here", source.span(start, start + 2), "comments begin with `#`")
 
 
 def brace_on_next_line(source: Source, offset: int, owner: str) -> Diagnostic:

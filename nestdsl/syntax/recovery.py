@@ -49,6 +49,8 @@ def recover(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> None:
     first = after_blanks(walk.text, frame.start)
     at_start = mistake.rejected is None and mistake.start == first
     accepts = walk.accepts() - {"BROKEN"}
+    if _comment(walk, mistake, found):
+        return None
     complete = mistake.rejected is None and (at_start or bool(accepts & {"_NL", END}))
     if complete:
         if mistake.kind == END:
@@ -88,14 +90,17 @@ def give_up(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> Program:
 
 
 def _close_brace(walk: Walk, offset: int) -> None:
-    """A `}` that the text does not have."""
+    """A `}` that the text does not have; what else was meant to stand before it, nobody knows."""
+    if "BROKEN" not in walk.accepts():
+        walk.feed("_NL", offset, offset)
+    walk.feed("BROKEN", offset, offset)
     walk.feed("RBRACE", offset, offset)
 
 
 def _close_at_end(walk: Walk, found: list[Diagnostic]) -> None:
     end = len(walk.text)
+    found.append(messages.unclosed_braces(walk.source, [frame.brace for frame in walk.frames[1:]], end))
     while len(walk.frames) > 1:
-        found.append(messages.unclosed_brace(walk.source, walk.frames[-1].brace, end))
         _close_brace(walk, end)
 
 
@@ -123,8 +128,8 @@ def _unclosed_braces(walk: Walk, mistake: Mistake, found: list[Diagnostic], at_s
 def _close_before(walk: Walk, offset: int, left: int, found: list[Diagnostic]) -> None:
     """Closes braces until `left` frames are open, and goes on with what begins at `offset`."""
     walk.back()
+    found.append(messages.unclosed_braces(walk.source, [frame.brace for frame in walk.frames[left:]], offset))
     while len(walk.frames) > left:
-        found.append(messages.unclosed_brace(walk.source, walk.frames[-1].brace, offset))
         _close_brace(walk, offset)
     walk.feed("_NL", offset, offset)
     walk.go_on_at(offset)
@@ -225,7 +230,9 @@ def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bo
     text, frame, start = walk.text, walk.frames[-1], mistake.start
     opens = STATEMENT if frame.place is Place.BODY else DECLARATION
     if frame.place is not Place.CLAUSES and opens.match(text, start):
-        found.append(messages.second_on_line(walk.source, mistake))
+        # The third on a line is no second mistake.
+        if begins_line(text, frame.start) or text[frame.start - 1] == "{":
+            found.append(messages.second_on_line(walk.source, mistake))
         walk.feed("_NL", start, start)
         walk.go_on_at(start)
         return True
@@ -234,6 +241,27 @@ def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bo
     line = read_line(text, start, start, frame.place, frame.brace, opens=False, at_keyword=False)
     found.append(messages.second_on_line(walk.source, mistake))
     walk.go_on_at(max(line.end, start + 1))
+    return True
+
+
+# --- comments of other languages ---------------------------------------------------------------------
+
+
+def _comment(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
+    """A comment that begins with `//`: reading goes on as if it were one."""
+    text, frame = walk.text, walk.frames[-1]
+    start = messages.comment_start(text, mistake)
+    if start is None:
+        return False
+    begin = after_blanks(text, frame.start)
+    line = read_line(text, begin, start, frame.place, frame.brace, opens=False, at_keyword=False)
+    if line.enclosing is not None:
+        return False  # the brackets cannot be taken up again: the statement is broken off
+    if start < mistake.start:
+        walk.unread()  # the first `/` was read as a division
+    found.append(messages.foreign_comment(walk.source, start))
+    end = line_end(text, start)
+    walk.go_on_at(end if "_NL" in walk.accepts() else after_blanks(text, end))
     return True
 
 

@@ -124,6 +124,11 @@ class Walk:
         del self._state.value_stack[height - 1 :]
         self._builder.begin_statement()
 
+    def unread(self) -> None:
+        """Forgets the last token, which must be a sign that the parser has only just taken."""
+        self._state.state_stack.pop()
+        self._state.value_stack.pop()
+
     def feed(self, kind: str, start: int, end: int, value: str = "") -> None:
         """Feeds a token that is not in the text."""
         token = Token(kind, value, start, end_pos=end)

@@ -89,6 +89,14 @@ def test_a_block_that_nothing_uses_is_read_too():
         ("flow out = x", "N0101"),
         ("flow out = in\ntrain { optimizer adam }", "N0101"),
         ("level a = b(1 / 0)\nflow out = in -> a", "N0203"),
+        ("level m = matrix { learn in -> in  every 1 token  frozen }\nflow out = in -> m", "N0407"),
+        ("level m = matrix(3) { learn in -> (in -> linear(7))  every 1 token }\nflow out = in -> m", "N0204"),
+        ("flow a = nowhere\n  -> linear\nflow out = a[0] + a", "N0001"),
+        ("level m = matrix { learn in\n  -> in  every 1 token }\nflow out = in -> m", "N0001"),
+        ("level a = mlp { every step }\nflow out = in -> a", "N0401"),
+        ("level m = matrix { learn in -> in  every token, chunk 4 }\nflow out = in -> m", "N0401"),
+        ("flow out = in\ntrain { objective mse  every tokens  optimizer adamw }", "N0401"),
+        ("level a = mlp(3, 4) repeat 2\nflow out = in -> a", "N0103"),
     ],
 )  # fmt: skip
 def test_what_follows_is_not_reported(body, code):
@@ -103,6 +111,24 @@ def test_a_missing_import_silences_unknown_names(broken):
     found = codes(model(body.replace("a + nowhere(h)", "a"), broken.replace("{{", "{ flow ) }")))
     assert len(found) == 1
     assert found[0] in ("N0105", "N0001")
+
+
+def test_ids_that_the_next_line_was_to_make_vectors_of():
+    text = "model m {\n  input ids(256)\n  flow out = in\n    -> embedding(8) -> linear(256)\n}"
+    assert codes(text) == ["N0001"]
+
+
+@pytest.mark.parametrize(
+    "text", ["model m {", "model m {\n", "model m(dim = 8) {\n  input vectors(dim)\n  train {"]
+)
+def test_a_model_that_is_not_closed_is_not_said_to_be_empty(text):
+    assert codes(text) == ["N0002"]
+
+
+@pytest.mark.parametrize("unused", ["in -> linear(3)", "in -> attention(2)", "in + (in -> b -> b)"])
+def test_what_an_unused_flow_makes_is_unused_with_it(unused):
+    block = "block b {\nlevel a = mlp\nflow h = in -> a\nflow out = h -> linear\n}"
+    assert codes(model(f"flow u = {unused}\nflow out = in", block)) == ["N0304"]
 
 
 def test_warnings_wait_until_the_errors_are_gone():

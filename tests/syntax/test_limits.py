@@ -86,4 +86,4 @@ def test_number_of_diagnostics():
     assert len(found) == limits.MAX_DIAGNOSTICS + 1
     assert found[-1].code == "N0004"
     assert str(limits.MAX_DIAGNOSTICS) in found[-1].message
-    assert len(program.declarations[0].body) == limits.MAX_DIAGNOSTICS
+    assert len(program.declarations[0].body) == limits.MAX_DIAGNOSTICS + 1  # and what is not read

@@ -78,7 +78,7 @@ def test_four_mistakes_give_four_diagnostics_and_a_tree():
         "model hope",
         "  input -",
         "  level embed",
-        "  flow out",
+        "  broken out",
         "  broken -",
     ]
     assert found[0].hint == "did you mean `level`?"
@@ -154,7 +154,7 @@ def test_clauses_whose_brace_is_on_the_next_line():
 def test_clauses_that_are_not_closed():
     found, said = in_body("  level x = y {\n    every 4 tokens")
     assert said == ["2:15 N0002 this `{` is not closed"]
-    assert found == ["level x every"]
+    assert found == ["level x every broken"]
 
 
 def test_a_body_that_is_not_closed_before_the_next_declaration():
@@ -166,19 +166,29 @@ def test_a_body_that_is_not_closed_before_the_next_declaration():
         assert "`}`" in diagnostic.hint
         assert len(program.declarations) == 2
         assert outline(program)[1] == "  level x frozen"
+        assert outline(program)[2] == "  broken -"  # what else the block was to have
 
 
 def test_braces_that_are_not_closed_before_an_optimizer():
     text = "block b {\n  level x = y {\n    frozen\n\noptimizer c(lr = 1) {\n  flow update = lr\n}"
-    assert reports(text) == ["1:9 N0002 this `{` is not closed", "2:15 N0002 this `{` is not closed"]
-    assert outline(read(text)[0]) == ["block b", "  level x frozen", "optimizer c", "  flow update"]
+    assert reports(text) == ["1:9 N0002 2 `{` are not closed"]
+    program, (diagnostic,) = read(text)
+    assert [note.span.line for note in diagnostic.notes] == [2, 5]
+    assert diagnostic.hint == "write the missing `}}` before `optimizer`"
+    assert outline(program) == [
+        "block b",
+        "  level x frozen broken",
+        "  broken -",
+        "optimizer c",
+        "  flow update",
+    ]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "  # the end", "\n\n  "])
 def test_a_body_that_is_not_closed_at_the_end(end):
     text = "block b {\n  flow x = in" + end
     assert reports(text) == ["1:9 N0002 this `{` is not closed"]
-    assert outline(read(text)[0]) == ["block b", "  flow x"]
+    assert outline(read(text)[0]) == ["block b", "  flow x", "  broken -"]
 
 
 def test_a_brace_too_many():
@@ -243,7 +253,93 @@ def test_near_misses_of_keywords(word, keyword):
 def test_signs_that_cannot_start_a_line(sign):
     found, said = in_body(f"  flow x = a\n    {sign} b")
     assert said == [f"3:5 N0001 `{sign}` cannot start a line: end the line before with `{sign}`"]
-    assert found == ["flow x", "broken -"]
+    assert found == ["broken x", "broken -"]  # what the first line says is not all
+
+
+@pytest.mark.parametrize(
+    ("line", "report", "hint"),
+    [
+        ("flow x = in -> nn.Linear(64, 256)", "2:18 N0001 names have no prefix here", "write `linear(256)`"),
+        ("flow x = in -> torch.nn.functional.silu", "2:18 N0001 names have no prefix here", "write `silu`"),
+        ("level x = nn.LayerNorm(64)", "2:13 N0001 names have no prefix here", "write `layer_norm`"),
+        ("level x = nn.RMSNorm", "2:13 N0001 names have no prefix here", "write `rms_norm`"),
+        (
+            "flow x = in + .5",
+            "2:17 N0001 expected an expression after `+`, found `.`",
+            "a number begins with a digit: write `0.5`",
+        ),
+        (
+            "train { objective = mse  every 1 step }",
+            "2:21 N0001 a clause has no `=`: `objective` stands right before what it says",
+            "write `objective mse`",
+        ),
+        (
+            "level x = y { every: 4 steps }",
+            "2:22 N0001 a clause has no `:`: `every` stands right before what it says",
+            "write `every 4 steps`",
+        ),
+        (
+            "level x = y { every 1 token, chunk = 4  read after }",
+            "2:38 N0001 a clause has no `=`: `chunk` stands right before what it says",
+            "write `, chunk 4`",
+        ),
+        (
+            "input = ids(256)",
+            "2:9 N0001 a statement has no `=`: `input` stands right before what it says",
+            "write `input ids(256)`",
+        ),
+        (
+            "level x = y { optimizer adamw(lr: 1) }",
+            "2:35 N0001 `:` has no meaning here",
+            "write `=`",
+        ),
+        (
+            "level x = y { optimizer adamw(betas = (0.9, 0.99)) }",
+            "2:45 N0001 expected `)` after `0.9`, found `,`",
+            "parentheses hold one expression: give each value an argument of its own",
+        ),
+    ],
+)
+def test_what_other_languages_write(line, report, hint):
+    _, (diagnostic,) = read("block b {\n  " + line + "\n}")
+    assert in_body("  " + line)[1] == [report]
+    assert diagnostic.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "left"),
+    [
+        ("  // it's a (comment {\n  flow x = in", "2:3", ["flow x"]),
+        ("  flow x = in // it's a (comment {\n  flow y = x", "2:15", ["flow x", "flow y"]),
+        ("  flow x = in -> // one\n    silu", "2:18", ["flow x"]),
+        ("  level x = y { // one\n    frozen\n  }", "2:17", ["level x frozen"]),
+        ("  level x = y {\n    every 4 steps // one\n  }", "3:19", ["level x every"]),
+        ("  level x = y( // it's (one\n    3\n  )\n  flow y = x", "2:16", ["broken x", "flow y"]),
+    ],
+)
+def test_comments_of_other_languages(text, place, left):
+    found, said = in_body(text)
+    assert said == [f"{place} N0001 `//` begins no comment here"]
+    assert found == left
+    assert read("block b {\n" + text + "\n}")[1][0].hint == "comments begin with `#`"
+
+
+def test_comments_of_other_languages_around_declarations():
+    text = "// one\nblock b { } // two\n// three"
+    assert reports(text) == [f"{place} N0001 `//` begins no comment here" for place in ("1:1", "2:13", "3:1")]
+    assert outline(read(text)[0]) == ["block b"]
+
+
+def test_a_line_that_goes_on_twice_is_one_mistake():
+    found, said = in_body("  flow x\n    = a\n    # why\n    -> b\n  flow y = x")
+    assert said == ["2:8 N0001 expected `=` after `x`"]
+    assert found == ["broken x", "flow y"]
+
+
+def test_several_statements_on_a_line_are_one_mistake():
+    text = "model m { input ids(4)  level a = linear  flow x = a  train { objective mse } }"
+    assert reports(text) == ["1:25 N0001 expected the end of the line, found `level`"]
+    assert outline(read(text)[0])[1:] == ["  input -", "  level a", "  flow x", "  train - objective"]
 
 
 def test_any_one_line_left_out_of_a_program_gives_few_diagnostics():

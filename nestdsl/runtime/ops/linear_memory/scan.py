@@ -100,7 +100,7 @@ def _save_delta_backward(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, 
 
 
 def _delta_backward_twice(ctx, grad_errors: Tensor, grad_states: Tensor) -> tuple[Tensor, ...]:
-    """The second derivative, for levels whose gradient is differentiated through: once more from the start."""
+    """The second derivative, for what differentiates through gradients: once more from the start."""
     carried, ends, answers, errors, states = ctx.saved_tensors
     total_states, total_errors = [grad_states[0]], []
     for n in range(ends.shape[0]):

@@ -1,18 +1,37 @@
-"""`nestdsl explain N0302`: the page of a diagnostic."""
+"""`nestdsl explain FILE`: every level with its update equation. `nestdsl explain N0302`: a diagnostic."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
+from nestdsl.cli.output import write_text
+from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.report import report
 from nestdsl.diagnostics.explain import explain
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("explain", help="explain a diagnostic, with an example")
-    parser.add_argument("code", metavar="CODE", help="the code of a diagnostic, such as N0302")
+    parser = subparsers.add_parser(
+        "explain",
+        help="every level of a program with its update equation; or a diagnostic with an example",
+        description="Every level of a program, the fastest first, with its update equation. FILE may also be "
+        "the code of a diagnostic, such as N0302: this prints its page.",
+    )
+    add_program_arguments(parser)
+    parser.add_argument("--latex", action="store_true", help="write LaTeX (amsmath), for papers")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    print(explain(arguments.code))
+    if not (arguments.file.endswith(".nest") or os.path.exists(arguments.file)):
+        print(explain(arguments.file))
+        return 0
+    from nestdsl.explain import as_latex, as_text
+
+    nest = load_program(arguments)
+    report(nest.diagnostics, "text", sys.stderr)
+    write = as_latex if arguments.latex else as_text
+    write_text(write(nest.nest_graph, nest.plan), None)
     return 0

@@ -8,17 +8,28 @@ from rich.table import Table
 
 from nestdsl.plan.plan import OrderedLevel, Plan
 
+_WIDE = 110
+"""From so many columns on, there is room between the columns of the table."""
+
 
 def summary(plan: Plan, width: int) -> str:
     """Levels of one rank, kind and clock stand in one row, so that a page holds a deep model.
 
     The table is at most `width` columns wide.
     """
-    table = Table(title=f"{plan.model}: levels, the fastest first", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("rank", "level", "kind", "updated", "learns", "optimizer"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("parameters", "state/sequence"):
-        table.add_column(heading, justify="right")
+    title = f"{plan.model}: levels, the fastest first"
+    is_wide = width >= _WIDE
+    padding = (0, 1) if is_wide else (0, 1, 0, 0)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=padding, pad_edge=is_wide)
+    # Words may wrap in a narrow terminal; a number or a name that the program spells may not.
+    table.add_column("rank", no_wrap=True)
+    table.add_column("level", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("updated")
+    table.add_column("learns")
+    table.add_column("optimizer", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("state/sequence" if is_wide else "state/ sequence", justify="right")
     for rows in _rows(plan).values():
         table.add_row(*_cells(rows, plan))
     console = Console(width=width, color_system=None, force_terminal=False)

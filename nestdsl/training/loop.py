@@ -176,8 +176,8 @@ def proceed(
         shown.note(str(data))
         if progress.step >= settings.steps:
             shown.note(
-                f"nothing is left to do: the run in {out} is at step {progress.step} of {settings.steps}; "
-                "more --steps would train it on"
+                f"nothing is left to do: the run in {out} is at step {progress.step} already, "
+                f"and --steps is {settings.steps}"
             )
         return _run(model, levels, data, out, settings, progress, written, shown, until)
 

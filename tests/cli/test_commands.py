@@ -137,6 +137,8 @@ def test_a_table_is_as_wide_as_the_terminal(run, monkeypatch):
     for columns, limit in (("100", 100), ("40", 80)):
         monkeypatch.setenv("COLUMNS", columns)
         assert widest() <= limit
+        table = run("compile", str(ROOT / "examples/hope.nest"))[1]
+        assert "…" not in table and "optimizer" in table and "parameters" in table
 
 
 def test_one_step_is_no_steps(run):

@@ -79,7 +79,7 @@ def test_eval_and_resume_take_the_data_of_the_run(capsys) -> None:
     assert not checkpoint.load(Path("run")).progress.compiled
     status, out, err = call(capsys, "train", "tiny.nest", "--resume", "--steps", "2", "--out", "run")
     assert (status, "after 3 steps" in out) == (0, True)
-    assert "nothing is left to do: the run in run is at step 3 of 2" in err
+    assert "nothing is left to do: the run in run is at step 3 already, and --steps is 2" in err
     Path("text.txt").unlink()
     status, _, err = call(capsys, "eval", "run")
     assert status == 1

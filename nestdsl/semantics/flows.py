@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Operand, Operation, Read
-from nestdsl.library.signatures import LIBRARY, Function, Place
-from nestdsl.semantics.arguments import bind, match_arguments
+from nestdsl.library.signatures import LIBRARY
+from nestdsl.semantics.arguments import match_arguments
+from nestdsl.semantics.functions import apply_function
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, is_number
 from nestdsl.source import Span
@@ -60,7 +61,7 @@ class FlowElaborator:
             case ast.Unary(_, operand, span):
                 value = self.expression(operand)
                 if isinstance(value, FlowName):
-                    return self._operation("negate", (value.id,), span)
+                    return self.operation("negate", (value.id,), span)
                 return self.arithmetic.negate(value, span)
             case ast.Binary(operator, left, right, span):
                 return self._binary(operator, self.expression(left), self.expression(right), span)
@@ -81,7 +82,7 @@ class FlowElaborator:
         if isinstance(value, FlowName):
             return value.id
         if isinstance(value, int | float) and not isinstance(value, bool):
-            constant = self._operation("constant", (value,), span)
+            constant = self.operation("constant", (value,), span)
             return constant.id if isinstance(constant, FlowName) else None
         if value is not UNKNOWN:
             self.diagnostics.report(
@@ -137,9 +138,9 @@ class FlowElaborator:
                     "name a flow or write a number",
                 )
                 return UNKNOWN
-        return self._operation(_ARITHMETIC[operator], tuple(operands), span)
+        return self.operation(_ARITHMETIC[operator], tuple(operands), span)
 
-    def _operation(
+    def operation(
         self,
         function: str,
         operands: tuple[Operand, ...],
@@ -173,7 +174,7 @@ class FlowElaborator:
             return self._parallel_call(call)
         function = LIBRARY.functions.get(name) if not self.body.is_declared(name) else None
         if function is not None:
-            return self._function(function, call, None)
+            return apply_function(self, function, call, None)
         thing = self.body.describe_name(name)
         if thing:
             self.diagnostics.report(
@@ -205,69 +206,6 @@ class FlowElaborator:
             f"write `in -> {call.span.text}`",
         )
         return UNKNOWN
-
-    def _function(self, function: Function, call: ast.Call, piped: str | None) -> Result:
-        if function.place is Place.OPTIMIZER:
-            self.diagnostics.report(
-                "N0104",
-                f"`{function.name}` stands only in an optimizer",
-                call.span,
-                "a model's flows have other functions, such as `l2_normalize`",
-            )
-            return UNKNOWN
-        flows, rest = self._flow_arguments(function, call, piped)
-        if flows is None:
-            return UNKNOWN
-        evaluate = self.body.constant
-        bound = bind(rest, function.arguments, f"`{function.name}`", evaluate, self.diagnostics)
-        if bound is None:
-            return UNKNOWN
-        if function.fold is not None and len(flows) == 1 and not isinstance(flows[0], str):
-            return self.arithmetic.call(function.fold, function.name, flows[0], call.span)
-        operands = [self.as_flow(_result(flow), call.span, "an argument") for flow in flows]
-        return self._operation(
-            function.name, tuple(operand for operand in operands if operand), call.span, tuple(bound.items())
-        )
-
-    def _flow_arguments(
-        self, function: Function, call: ast.Call, piped: str | None
-    ) -> tuple[list[Operand] | None, ast.Call]:
-        """The flows of a function's call, and the call that is left without them."""
-        positional = [argument for argument in call.arguments if argument.name is None]
-        wanted = len(positional) if function.flows is None else function.flows - (piped is not None)
-        taken = positional[: max(0, wanted)]
-        flows: list[Operand] = [] if piped is None else [piped]
-        rest = ast.Call(
-            call.function,
-            tuple(argument for argument in call.arguments if argument not in taken),
-            call.span,
-        )
-        for argument in taken:
-            value = self.expression(argument.value)
-            if value is UNKNOWN:
-                return None, rest
-            if isinstance(value, FlowName):
-                flows.append(value.id)
-            elif is_number(value):
-                assert isinstance(value, int | float)
-                flows.append(value)
-            else:
-                self.diagnostics.report(
-                    "N0104",
-                    f"`{function.name}` takes a flow, not {describe(value)}",
-                    argument.span,
-                    f"write `{function.name}(in)` or `in -> {function.name}`",
-                )
-                return None, rest
-        if len(flows) < (function.flows or 1):
-            self.diagnostics.report(
-                "N0103",
-                f"`{function.name}` needs a flow",
-                call.span,
-                f"write `in -> {function.name}` or `{function.name}(in)`",
-            )
-            return None, rest
-        return flows, rest
 
     # --- pipes -----------------------------------------------------------------------------
 
@@ -319,7 +257,7 @@ class FlowElaborator:
         if name == "parallel" and not self.body.is_declared(name):
             return self._parallel(flow, call)
         if not self.body.is_declared(name) and name in LIBRARY.functions:
-            return self._function(LIBRARY.functions[name], call, flow)
+            return apply_function(self, LIBRARY.functions[name], call, flow)
         if not self.body.makes_levels(name):
             thing = self.body.describe_name(name)
             if thing is None:
@@ -423,7 +361,3 @@ class FlowElaborator:
             self.body.shared.feed(stage.entry, flow)
             flow = stage.exit
         return FlowName(flow)
-
-
-def _result(operand: Operand) -> Result:
-    return FlowName(operand) if isinstance(operand, str) else operand

@@ -25,7 +25,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if not (arguments.file.endswith(".nest") or os.path.exists(arguments.file)):
+    is_path = arguments.file.endswith(".nest") or os.sep in arguments.file
+    if not is_path and not os.path.exists(arguments.file):
         print(explain(arguments.file))
         return 0
     from nestdsl.explain import as_latex, as_text

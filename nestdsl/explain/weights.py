@@ -1,0 +1,205 @@
+"""The section of a level that learns from surprise, across sequences or in context, and of optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nestdsl.explain import descent, layers
+from nestdsl.explain.association import anchor_definition
+from nestdsl.explain.descent import Clock
+from nestdsl.explain.flows import Names
+from nestdsl.explain.section import Member, Row, Section, row
+from nestdsl.explain.starts import start
+from nestdsl.explain.terms import Equation, Line, Symbol, T, Term, symbols
+from nestdsl.explain.words import optimizer, parameters, shapes, state, value
+from nestdsl.graph.nodes import EdgeType, Level, Operation, OptimizerUse, Read
+from nestdsl.graph.order import describe_frequency
+from nestdsl.library.signatures import LIBRARY, Arguments, Shapes
+from nestdsl.plan.plan import OrderedLevel
+
+_CONTEXT_GRADIENTS = {
+    "stop": "stop: the outer levels take the updates as constant (first order)",
+    "through": "through: the outer levels differentiate through the updates",
+    "truncated(1)": "truncated(1): the outer levels differentiate through the last update",
+}
+
+
+def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: int) -> Section:
+    """Everything that a page says of a level with weights; `segment_tokens` as in the plan's clock."""
+    graph = names.graph
+    sizes = graph.level_sizes[level.id]
+    arguments, kind = dict(level.arguments), LIBRARY.kinds[level.kind]
+    residual = level.kind == "associative" and sizes[0] == sizes[1]
+    own = kind.parameters(arguments, *sizes)
+    loss = graph.train.objective
+    use = level.optimizer or graph.train.optimizer
+    rows = [
+        row("memory", _memory(own, arguments)),
+        row("input x", _inputs(names, level)),
+        row("context flow", ("x → the gradient of ", Symbol(loss), " at y")),
+        *_learning(names, level, ordered, use, segment_tokens),
+        row("state", state(ordered)),
+        row("parameters", parameters(ordered)),
+        row("start", _start(names, level, residual)),
+    ]
+    equations = [*_updates(names, level, ordered, use)] if own else []
+    equations.append(("read", layers.read(level.kind, arguments, residual)))
+    return Section(
+        ordered.rank,
+        level.kind,
+        (Member(ordered.name, ordered.copies),),
+        tuple(rows),
+        tuple((label, group) for label, group in equations if group),
+    )
+
+
+def optimizer_section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
+    """A memory of gradients: one number for each weight that its optimizer drives."""
+    graph = names.graph
+    driven = [graph.level(id) for id in graph.targets(level.id, EdgeType.OPTIMIZE)]
+    first = driven[0]
+    use = first.optimizer or graph.train.optimizer
+    clock = _clock(first)
+    declared = list(dict.fromkeys(one.declared for one in driven))
+    each = ", each sequence's own" if first.learns_surprise_in_context else ""
+    what = declared[0].replace("[*]", "") if len(declared) == 1 else f"{len(declared)} levels"
+    arguments = dict(use.arguments)
+    ways = sorted({way for one in driven for way in _ways(names, one, use)}, reverse=True)
+    labels = ("update", "of vectors")
+    equations = [
+        (label, descent.memories(use.name, arguments, clock, way))
+        for label, way in zip(labels, ways, strict=False)
+    ]
+    rows = (
+        row("memory", f"one number for each weight of {what}{each}"),
+        row("context flow", ("G, the gradient that ", Symbol(graph.train.objective), " gives the weights")),
+        row("frequency", describe_frequency(first)),
+        row("optimizer", f"a memory of {optimizer(use)}"),
+        row("start", "zeros"),
+    )
+    members = (Member(ordered.name, 1),)
+    return Section(
+        ordered.rank,
+        ordered.kind,
+        members,
+        rows,
+        tuple((label, group) for label, group in equations if group),
+    )
+
+
+def _start(names: Names, level: Level, residual: bool) -> str:
+    by = names.graph.train.optimizer.name
+    drawn = start(level, residual, by)
+    if not level.learns_surprise_in_context:
+        return drawn
+    return f"one for all sequences, learned by the outer levels ({by}), from {drawn}"
+
+
+def _clock(level: Level) -> Clock:
+    return Clock(T if level.learns_surprise_in_context else descent.STEP, level.period)
+
+
+def _learning(
+    names: Names, level: Level, ordered: OrderedLevel, use: OptimizerUse, segment_tokens: int
+) -> tuple[Row, ...]:
+    if level.frozen:
+        return row("frequency", "never: it is frozen"), row("optimizer", "none")
+    if _is_still(level, ordered):
+        reason = "nothing moves it: no gradient of the loss reaches it"
+        return row("frequency", reason), row("optimizer", "none")
+    every = describe_frequency(level)
+    if not level.learns_surprise_in_context:
+        return row("frequency", every), _optimizer(names, level, use)
+    lines: list[str | Line] = [
+        f"{every}, each sequence its own weights, in training and with learn=True [E71]",
+        "the loss at token t moves only weights that read token t + 1 and later",
+    ]
+    if level.period > segment_tokens:
+        lines.append(f"a gradient looks back no further than its segment of {segment_tokens} tokens")
+    return (
+        row("frequency", *lines),
+        _optimizer(names, level, use),
+        row("gradient", _CONTEXT_GRADIENTS[level.gradient]),
+    )
+
+
+def _optimizer(names: Names, level: Level, use: OptimizerUse) -> Row:
+    """An optimizer with its numbers, those too that Muon's AdamW takes from nowhere."""
+    if False not in _ways(names, level, use) or use.name != "muon":
+        return row("optimizer", optimizer(use))
+    numbers = ", ".join(f"{name} = {value(one)}" for name, one in descent.ADAMW_OF_MUON.items())
+    what = "vectors" if True in _ways(names, level, use) else "these weights"
+    return row("optimizer", optimizer(use), f"which moves {what} by AdamW with {numbers}")
+
+
+def _memory(own: Shapes, arguments: Arguments) -> str:
+    heads = int(arguments.get("heads") or 1)
+    return (shapes(own) or "no weights") + (f"; each of {heads} heads by itself" if heads > 1 else "")
+
+
+def _inputs(names: Names, level: Level) -> Line:
+    """`rms_norm(h_t)`: what a level is read with."""
+    pieces: list[str | Term] = []
+    found = dict.fromkeys(names.expression(read.operand, 1) for read in names.graph.reads_of(level.id))
+    for place, term in enumerate(found):
+        pieces += [", and ", term] if place else [term]
+    for anchor in dict.fromkeys(symbol for symbol in symbols(tuple(found)) if symbol.name == "ξ"):
+        pieces += [" with ", anchor, " = ", anchor_definition(anchor, 1).right]
+    return tuple(pieces)
+
+
+def _updates(
+    names: Names, level: Level, ordered: OrderedLevel, use: OptimizerUse
+) -> Iterator[tuple[str, tuple[Equation, ...]]]:
+    """How each weight W of a level moves; where Muon leaves some of them to AdamW, both ways."""
+    if _is_still(level, ordered):
+        clock = Clock(descent.STEP, 1)
+        yield "update", (Equation(descent.W.at(descent.STEP), descent.W.at(clock.last)),)
+        return
+    clock, arguments = _clock(level), dict(use.arguments)
+    takes_mean = level.learns_surprise_in_context or arguments.get("reduce", "mean") == "mean"
+    gathered = descent.gradient(clock, names.graph.train.objective, takes_mean)
+    ways = _ways(names, level, use)
+    yield "update", (gathered, *descent.update(use.name, arguments, clock, ways[0]))
+    if len(ways) > 1:
+        yield "of vectors", descent.update(use.name, arguments, clock, ways[1])
+
+
+def _is_still(level: Level, ordered: OrderedLevel) -> bool:
+    """Whether nothing ever moves a level; weights in context decay even where no gradient reaches them."""
+    return level.frozen or (ordered.learns == "nothing" and not level.learns_surprise_in_context)
+
+
+def _ways(names: Names, level: Level, use: OptimizerUse) -> list[bool]:
+    """Whether matrices, others or both of a level are there for Muon to tell apart."""
+    return sorted(set(_matrices(names, level)), reverse=True) if use.name == "muon" else [False]
+
+
+def _matrices(names: Names, level: Level) -> list[bool]:
+    """For each weight, whether an optimizer for matrices drives it.
+
+    In context these are all weights of two dimensions; across sequences not those of an embedding,
+    of a convolution and of the level that makes the model's output.
+    """
+    kind = LIBRARY.kinds[level.kind]
+    shapes = kind.parameters(dict(level.arguments), *names.graph.level_sizes[level.id])
+    is_excluded = level.kind in ("embedding", "conv") or level.id == _output_level(names)
+    if level.learns_surprise_in_context:
+        is_excluded = False
+    return [len(shape) == 2 and not is_excluded for _, shape in shapes]
+
+
+def _output_level(names: Names) -> str | None:
+    """The level of the model whose read is its output, directly or through functions of one flow."""
+    graph = names.graph
+    id = graph.source("out", EdgeType.READ)
+    while id is not None:
+        node = graph[id]
+        if isinstance(node, Read):
+            return node.level if not graph.level(node.level).scope else None
+        if isinstance(node, Operation):
+            flows = [one for one in node.operands if isinstance(one, str)]
+            id = flows[0] if len(flows) == 1 else None
+        else:
+            id = graph.source(id, EdgeType.READ)
+    return None

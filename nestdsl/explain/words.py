@@ -1,0 +1,70 @@
+"""Sizes, counts and optimizers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nestdsl.explain.terms import Line
+from nestdsl.graph.nodes import OptimizerUse
+from nestdsl.library.signatures import Shapes, Value
+from nestdsl.plan.plan import OrderedLevel
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def grouped(number: int) -> str:
+    """`131,712`."""
+    return f"{number:,}"
+
+
+def size(bytes: int) -> str:
+    """`16 KiB`."""
+    value, unit = float(bytes), 0
+    while value >= 1024 and unit + 1 < len(_UNITS):
+        value, unit = value / 1024, unit + 1
+    return f"{value:.4g} {_UNITS[unit]}"
+
+
+def optimizer(use: OptimizerUse) -> str:
+    """`adamw(lr = 0.001, beta1 = 0.9)`: every argument; flows as `step = flow rate` is for the caller."""
+    given = [f"{name} = {value(one)}" for name, one in use.arguments if one is not None]
+    return f"{use.name}({', '.join(given)})"
+
+
+def value(given: Value) -> str:
+    if isinstance(given, bool):
+        return str(given).lower()
+    return f"{given:g}" if isinstance(given, float) else str(given)
+
+
+def shapes(shapes: Shapes) -> str:
+    """`weight 16 × 16, bias 16`."""
+    return ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes)
+
+
+def by_name(members: Iterable[tuple[str, Line]]) -> tuple[Line, ...]:
+    """One line for each distinct description, with the names it fits if there are several."""
+    names: dict[Line, list[str]] = {}
+    for name, description in members:
+        names.setdefault(description, []).append(name)
+    if len(names) == 1:
+        return tuple(names)
+    return tuple((*description, f": {', '.join(fitting)}") for description, fitting in names.items())
+
+
+def state(level: OrderedLevel) -> str:
+    """How much a level keeps for each sequence."""
+    copies = " in each copy" if level.copies > 1 else ""
+    if level.state_bytes_per_token:
+        return f"{size(level.state_bytes_per_token)} for each token read{copies}, in float32"
+    if level.state_bytes_per_sequence:
+        return f"{size(level.state_bytes_per_sequence)} for each sequence{copies}, in float32"
+    return "none"
+
+
+def parameters(level: OrderedLevel) -> str:
+    """How many numbers are learned across sequences."""
+    if not level.parameters:
+        return "none"
+    each = grouped(level.parameters)
+    return f"{level.copies} × {each}" if level.copies > 1 else each

@@ -101,7 +101,8 @@ class Names:
     def _flow_name(self, flow: Flow) -> str:
         if flow.name != "out" or not flow.scope:
             return flow.name.rpartition(".")[2]
-        return re.sub(r"\[\d+\]$", "", flow.scope).rpartition(".")[2]
+        is_copy = self.graph.scopes[flow.scope].declared.endswith("[*]")
+        return (re.sub(r"\[\d+\]$", "", flow.scope) if is_copy else flow.scope).rpartition(".")[2]
 
     def _read(self, read: Read, own_tokens: int, at_token: bool) -> Term:
         level = self.graph.level(read.level)

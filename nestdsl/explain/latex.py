@@ -146,7 +146,7 @@ def _name(name: str) -> str:
 
 
 def _function(function: Symbol) -> str:
-    return rf"\operatorname{{{text(function.name)}}}{_index(function.index)}"
+    return _marked(rf"\operatorname{{{text(function.name)}}}", function.mark) + _index(function.index)
 
 
 def _index(index: tuple[Term, ...]) -> str:

@@ -19,6 +19,7 @@ from nestdsl.cli.main import main
 from nestdsl.explain import as_latex, as_text, sections
 from nestdsl.explain.latex import term as latex_term
 from nestdsl.explain.terms import (
+    Apply,
     Hadamard,
     Negative,
     Number,
@@ -94,6 +95,12 @@ K, S_LAST, RETAIN = Symbol("k").at(T), Symbol("S").at(before(T, 1)), Symbol("ret
         (Power(Root(K), Number(2)), "(√k_t)²", r"\sqrt{k_{t}}^{2}"),
         (Product((Hadamard((K, K)), K)), "(k_t ⊙ k_t) k_t", r"\left(k_{t} \odot k_{t}\right)\, k_{t}"),
         (Symbol("v", (T,), "hat"), "v̂_t", r"\hat{v}_{t}"),
+        (Apply(Symbol("gelu", mark="prime"), (K,)), "gelu′(k_t)", r"{\operatorname{gelu}}'\!\left(k_{t}\right)"),
+        (
+            Apply(Symbol("conv"), (Symbol("x"),), (("width", Number(3)),), T),
+            "conv(x; width = 3)_t",
+            r"\operatorname{conv}\!\left(x;\, \mathit{width} = 3\right)_{t}",
+        ),
         (Number(1e-8), "1e-08", "10^{-8}"),
         (Number(2.5e10), "2.5e+10", r"2.5 \cdot 10^{10}"),
     ],
@@ -122,3 +129,22 @@ def test_command_prefers_a_file(
     monkeypatch.chdir(tmp_path)
     assert main(["explain", "N0302"]) == 0
     assert capsys.readouterr().out.startswith("m: ")
+
+
+def test_names_never_mean_two_things() -> None:
+    nest = nestdsl.parse("""
+block part {
+  flow S = in -> linear
+  level memory = matrix { learn S -> (in -> linear)  every 1 token }
+  flow out = memory(S) + memory(in)
+}
+model m {
+  input vectors(4)
+  level pair[2] = part
+  flow out = in -> parallel(pair) -> linear
+}
+""")
+    page = as_text(nest.nest_graph, nest.plan)
+    assert "SS_t = SS_{t−1} + S_t (v_t − SS_{t−1}ᵀ S_t)ᵀ" in page
+    assert "pair[0]_t + pair[1]_t" in page
+    assert "y_t = SS_tᵀ S_t" in page and "y2_t = SS_tᵀ in_t" in page

@@ -76,7 +76,10 @@ def gradient(clock: Clock, objective: str, takes_mean: bool) -> Equation:
 def update(
     optimizer: str, arguments: Mapping[str, Value], clock: Clock, is_matrix: bool
 ) -> tuple[Equation, ...]:
-    """The weights after an update; Muon moves matrices, and leaves other weights to AdamW."""
+    """The weights after an update; Muon moves matrices, and leaves other weights to AdamW.
+
+    An optimizer that is not of the library is shown as a function of the gradient and the weights.
+    """
     last, g = W.at(clock.last), G.at(clock.index)
     rate, decay = Symbol("lr"), _decay(arguments, last)
     match optimizer:
@@ -92,7 +95,10 @@ def update(
             direction = apply("newton_schulz", plus(times(momentum, m), times(minus(ONE, momentum), g)))
             change = plus(times(scale, direction), *decay)
             return (clock.equation(W, minus(last, times(rate, change))),)
-    rate = Symbol("adamw_lr") if optimizer == "muon" else rate
+        case "adamw" | "muon":
+            rate = Symbol("adamw_lr") if optimizer == "muon" else rate
+        case _:
+            return (clock.equation(W, plus(last, apply(optimizer, g, last))),)
     m, v = Symbol("m", (clock.index,), "hat"), Symbol("v", (clock.index,), "hat")
     change = plus(Ratio(m, plus(Root(v), Symbol("eps"))), *decay)
     return (clock.equation(W, minus(last, times(rate, change))),)
@@ -113,6 +119,10 @@ def memories(
             return (clock.equation(M, moved),)
         case "muon" if is_matrix:
             return (clock.equation(M, _average(Symbol("momentum"), M.at(clock.last), g)),)
+        case "adamw" | "muon":
+            pass
+        case _:
+            return ()
     first, second = Symbol("beta1"), Symbol("beta2")
     return (
         clock.equation(M, _average(first, M.at(clock.last), g)),

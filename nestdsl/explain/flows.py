@@ -26,6 +26,8 @@ from nestdsl.graph.nodes import EdgeType, Flow, Input, Level, Operation, Read
 from nestdsl.graph.self_reference import anchored_reads
 from nestdsl.library.signatures import LIBRARY, Value
 
+_DEPTH = 40
+"""So many stages of an unnamed flow are written out."""
 _OF_WHOLE_FLOWS = ("conv", "attention")
 
 
@@ -68,21 +70,25 @@ class Names:
         term = self.expression(source, own_tokens)
         return None if term == symbol.at(T) else Equation(symbol.at(T), term)
 
-    def expression(self, id: str, own_tokens: int, at_token: bool = True) -> Term:
-        """A node as a term of token t, or of whole flows."""
+    def expression(self, id: str, own_tokens: int, at_token: bool = True, depth: int = _DEPTH) -> Term:
+        """A node as a term of token t, or of whole flows; `…` for what lies more than `depth` stages back."""
         node = self.graph[id]
+        if depth <= 0 and not isinstance(node, Input | Flow):
+            return Symbol("…")
         match node:
             case Input() | Flow():
                 name = self.symbol(id, "")
                 return name.at(T) if at_token else name
             case Operation():
                 operands = tuple(
-                    self.expression(one, own_tokens, at_token) if isinstance(one, str) else Number(one)
+                    self.expression(one, own_tokens, at_token, depth - 1)
+                    if isinstance(one, str)
+                    else Number(one)
                     for one in node.operands
                 )
                 return _operation(node, operands)
             case Read():
-                return self._read(node, own_tokens, at_token)
+                return self._read(node, own_tokens, at_token, depth - 1)
         raise ValueError(f"{id} is no flow")
 
     def anchor_of(self, level: Level, own_tokens: int) -> Term:
@@ -104,18 +110,18 @@ class Names:
         is_copy = self.graph.scopes[flow.scope].declared.endswith("[*]")
         return (re.sub(r"\[\d+\]$", "", flow.scope) if is_copy else flow.scope).rpartition(".")[2]
 
-    def _read(self, read: Read, own_tokens: int, at_token: bool) -> Term:
+    def _read(self, read: Read, own_tokens: int, at_token: bool, depth: int) -> Term:
         level = self.graph.level(read.level)
         if read.id in self.anchored:
             name = Symbol(level.name).at(self.anchor_of(level, own_tokens))
-            return Apply(name, (self.expression(read.operand, own_tokens),))
+            return Apply(name, (self.expression(read.operand, own_tokens, depth=depth),))
         is_named = not level.name.rpartition(f".{level.kind}")[0]
         name = Symbol(level.name.rpartition(".")[2] if is_named else level.kind)
         options = _options(dict(level.arguments), level.kind) if not is_named else ()
         if level.in_context or level.kind in _OF_WHOLE_FLOWS or LIBRARY.kinds[level.kind].is_memory:
-            whole = self.expression(read.operand, own_tokens, at_token=False)
+            whole = self.expression(read.operand, own_tokens, at_token=False, depth=depth)
             return Apply(name, (whole,), options, T if at_token else None)
-        return Apply(name, (self.expression(read.operand, own_tokens, at_token),), options)
+        return Apply(name, (self.expression(read.operand, own_tokens, at_token, depth),), options)
 
 
 def taken_names(parts: Iterable[Symbol]) -> frozenset[str]:

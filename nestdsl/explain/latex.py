@@ -28,7 +28,7 @@ from nestdsl.explain.terms import (
 
 _SUM, _TOTAL, _PRODUCT, _POWER, _ATOM = range(1, 6)
 
-_LETTERS = {"ξ": r"\xi", "ℓ": r"\ell"}
+_LETTERS = {"ξ": r"\xi", "…": r"\dots"}
 _ESCAPES = {
     "\\": r"\textbackslash{}",
     "→": r"$\to$",

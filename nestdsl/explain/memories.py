@@ -55,7 +55,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         row("objective", _OBJECTIVES.get(memory.objective, f"lp({memory.exponent:g}): {_lp(memory)}")),
         row("frequency", _frequency(level)),
         row("optimizer", named.optimizer()),
-        row("gradient", f"{level.gradient}: {_GRADIENTS[level.gradient]}"),
+        row("gradient", _gradient(level.gradient)),
         *_sizes(ordered),
         row("start", start(level, residual, names.graph.train.optimizer.name)),
     ]
@@ -213,6 +213,10 @@ class _Named:
             return self._parts[name].symbol
         found = dict(self.level.optimizer.arguments).get(name) if self.level.optimizer else None
         return Number(found if isinstance(found, int | float) else default)
+
+
+def _gradient(gradient: str) -> str:
+    return f"{gradient}: {_GRADIENTS[gradient]}" if gradient in _GRADIENTS else gradient
 
 
 def _lp(memory: Association) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nestdsl.graph.nodes import Learning, Level
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.library.signatures import INITS, LIBRARY
 
 _DRAWN = {
     "embedding": "normal with deviation 1",
@@ -19,6 +19,8 @@ _DRAWN = {
 def start(level: Level, has_residual: bool, trained_by: str) -> str:
     """What a level holds before anything has moved it; `trained_by` moves learned starts of memories."""
     is_memory = level.learning is Learning.ASSOCIATION
+    if level.init.kind not in INITS:
+        return level.init.kind
     if LIBRARY.kinds[level.kind].is_custom:
         return "as its kind says" if level.init.kind == "learned" else level.init.kind
     drawn = _two_layers(level, has_residual) if level.kind == "associative" else _one(level, is_memory)

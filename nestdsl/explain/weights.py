@@ -17,6 +17,8 @@ from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY, Arguments, Shapes
 from nestdsl.plan.plan import OrderedLevel
 
+_INPUT_DEPTH = 4
+"""So many stages back the input of a level is written out; further back other levels say it."""
 _CONTEXT_GRADIENTS = {
     "stop": "stop: the outer levels take the updates as constant (first order)",
     "through": "through: the outer levels differentiate through the updates",
@@ -119,7 +121,7 @@ def _learning(
     return (
         row("frequency", *lines),
         _optimizer(names, level, use),
-        row("gradient", _CONTEXT_GRADIENTS[level.gradient]),
+        row("gradient", _CONTEXT_GRADIENTS.get(level.gradient, level.gradient)),
     )
 
 
@@ -140,7 +142,9 @@ def _memory(own: Shapes, arguments: Arguments) -> str:
 def _inputs(names: Names, level: Level) -> Line:
     """`rms_norm(h_t)`: what a level is read with."""
     pieces: list[str | Term] = []
-    found = dict.fromkeys(names.expression(read.operand, 1) for read in names.graph.reads_of(level.id))
+    found = dict.fromkeys(
+        names.expression(read.operand, 1, depth=_INPUT_DEPTH) for read in names.graph.reads_of(level.id)
+    )
     for place, term in enumerate(found):
         pieces += [", and ", term] if place else [term]
     for anchor in dict.fromkeys(symbol for symbol in symbols(tuple(found)) if symbol.name == "ξ"):

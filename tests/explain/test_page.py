@@ -95,7 +95,11 @@ K, S_LAST, RETAIN = Symbol("k").at(T), Symbol("S").at(before(T, 1)), Symbol("ret
         (Power(Root(K), Number(2)), "(√k_t)²", r"\sqrt{k_{t}}^{2}"),
         (Product((Hadamard((K, K)), K)), "(k_t ⊙ k_t) k_t", r"\left(k_{t} \odot k_{t}\right)\, k_{t}"),
         (Symbol("v", (T,), "hat"), "v̂_t", r"\hat{v}_{t}"),
-        (Apply(Symbol("gelu", mark="prime"), (K,)), "gelu′(k_t)", r"{\operatorname{gelu}}'\!\left(k_{t}\right)"),
+        (
+            Apply(Symbol("gelu", mark="prime"), (K,)),
+            "gelu′(k_t)",
+            r"{\operatorname{gelu}}'\!\left(k_{t}\right)",
+        ),
         (
             Apply(Symbol("conv"), (Symbol("x"),), (("width", Number(3)),), T),
             "conv(x; width = 3)_t",

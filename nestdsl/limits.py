@@ -39,3 +39,6 @@ MAX_BLOCK_DEPTH = 30
 
 MAX_PARAMETER_DEPTH = 30
 """Parameters that are computed from one another: elaboration recurses over them."""
+
+MAX_OPEN_EXPRESSIONS = 150
+"""Expressions within expressions, those of blocks within blocks counted."""

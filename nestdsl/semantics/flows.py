@@ -42,6 +42,10 @@ class FlowElaborator:
 
     def expression(self, expression: ast.Expression) -> Result:
         """A flow, a compile-time value, or UNKNOWN where a mistake is reported."""
+        with self.body.shared.expression(expression.span):
+            return self._expression(expression)
+
+    def _expression(self, expression: ast.Expression) -> Result:
         match expression:
             case ast.Number(value, span):
                 return self.arithmetic.bounded(value, span)

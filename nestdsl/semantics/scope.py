@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, OptimizerUse, Unit
-from nestdsl.limits import MAX_LEVELS, MAX_NODES
+from nestdsl.limits import MAX_LEVELS, MAX_NODES, MAX_OPEN_EXPRESSIONS
 from nestdsl.semantics.values import Constant, Unknown
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -79,6 +81,7 @@ class Shared:
     instantiated: set[int] = field(default_factory=set)
     nodes_before: int = 0
     levels: int = 0
+    open_expressions: int = 0
 
     def feed(self, flow: str, source: str) -> None:
         """Says what a named flow, or the `in` of a block, is."""
@@ -94,6 +97,23 @@ class Shared:
                 "use fewer copies, or smaller blocks",
             )
             raise LimitReachedError
+
+    @contextmanager
+    def expression(self, span: Span) -> Iterator[None]:
+        """Elaborates one expression inside those that are open, in this body and around it."""
+        self.open_expressions += 1
+        if self.open_expressions > MAX_OPEN_EXPRESSIONS:
+            self.diagnostics.report(
+                "N0004",
+                f"expressions and blocks stand at most {MAX_OPEN_EXPRESSIONS} deep in one another",
+                span,
+                "give parts of the expression names of their own",
+            )
+            raise LimitReachedError
+        try:
+            yield
+        finally:
+            self.open_expressions -= 1
 
     def count_level(self, span: Span) -> None:
         self.levels += 1

@@ -55,7 +55,7 @@ def check_sequence(graph: NestGraph, tokens: int) -> tuple[Diagnostic, ...]:
     """N0406 for every level that `tokens` tokens never bring to an update."""
     found = Diagnostics()
     for level in graph.levels():
-        if level.in_context and level.reset == "context" and level.period > tokens:
+        if level.in_context and not level.owner and level.reset == "context" and level.period > tokens:
             found.report(
                 "N0406",
                 f"`{level.name}` updates once in {level.period} tokens, but a sequence has {tokens}: never",

@@ -35,6 +35,21 @@ def _check_across(optimizer: OptimizerUse, what: str, diagnostics: Diagnostics) 
 
 
 def _check_surprised(optimizer: OptimizerUse, name: str, diagnostics: Diagnostics) -> None:
+    if optimizer.name in ("dgd", "momentum"):
+        diagnostics.report(
+            "N0404",
+            f"`{optimizer.name}` moves a memory that learns `key -> value`; it cannot drive `{name}`",
+            optimizer.span,
+            "use `gd(step)` or an optimizer of `train`, such as `sgd(lr, momentum)`",
+        )
+        return
+    if dict(optimizer.arguments).get("toward") == "init":
+        diagnostics.report(
+            "N0407",
+            f"`{name}` learns from surprise and decays toward its start, which this compiler cannot run yet",
+            optimizer.span,
+            "leave `toward` out",
+        )
     for argument, _ in optimizer.flows:
         diagnostics.report(
             "N0404",

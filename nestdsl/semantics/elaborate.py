@@ -283,8 +283,10 @@ def _connect_training(graph: NestGraph) -> None:
         optimizer = level.optimizer or train.optimizer
         signature = LIBRARY.optimizers[optimizer.name]
         owner = level.declared if level.optimizer else train.id
+        is_own = level.optimizer is not None or (level.period, level.unit) == (train.period, Unit.STEP)
+        tokens = " tokens" if level.unit is Unit.TOKEN else ""
+        suffix = "" if is_own else f"[{level.period}{tokens}]"
         for memory in signature.memories(dict(optimizer.arguments)):
-            suffix = "" if level.period == train.period or level.optimizer else f"[{level.period}]"
             id = f"{owner}.{optimizer.name}{suffix}.{memory}"
             if id not in graph:
                 graph.add(
@@ -298,6 +300,7 @@ def _connect_training(graph: NestGraph) -> None:
                         span=optimizer.span,
                         learning=Learning.CONTENT,
                         period=level.period,
+                        unit=level.unit,
                         owner=owner,
                     )
                 )

@@ -9,6 +9,7 @@ import pytest
 
 from nestdsl.cli.commands import COMMANDS
 from nestdsl.compiler import analyse
+from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.source import Source
 from nestdsl.syntax.files import read_source
@@ -37,11 +38,14 @@ def test_programs_in_documents_are_right(name: str, text: str) -> None:
 @pytest.mark.parametrize(("name", "text"), fences("python"))
 def test_python_in_documents_runs(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    kinds, functions = dict(LIBRARY.kinds), dict(LIBRARY.functions)
+    tables = (LIBRARY.kinds, LIBRARY.functions, PYTHON_KINDS, PYTHON_FUNCTIONS)
+    before = [dict(table) for table in tables]
     try:
         exec(compile(text, name, "exec"), {"__name__": "document"})
     finally:
-        LIBRARY.kinds, LIBRARY.functions = kinds, functions
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)

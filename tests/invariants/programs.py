@@ -85,8 +85,16 @@ model m(dim = 16, heads = 2) {
   input ids(11)
   flow x = in -> embedding(dim) -> conv(3)
   flow k = x -> linear -> l2_normalize(heads)
-  level shallow = associative(heads) { learn k -> x  every 1 token, chunk 8  optimizer gd(step = 0.3, retain = 0.95) }
-  level narrow  = associative(heads, hidden = 3, activation = silu) { learn k -> x  every 8 tokens  read before }
+  level shallow = associative(heads) {
+    learn k -> x
+    every 1 token, chunk 8
+    optimizer gd(step = 0.3, retain = 0.95)
+  }
+  level narrow = associative(heads, hidden = 3, activation = silu) {
+    learn k -> x
+    every 8 tokens
+    read before
+  }
   level layer   = associative(heads)
   flow out = (k -> shallow) + (k -> narrow) + (x -> layer) -> linear(11)
 }

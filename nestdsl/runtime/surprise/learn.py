@@ -195,7 +195,7 @@ class Learner:
         weights, memories = dict(part["weights"]), dict(part["memories"])
         with torch.set_grad_enabled(keeps):
             for name, sums in gathered.items():
-                mean = sums / layer.period
+                mean = sums / layer.divisor
                 weight = weights[name] if keeps else weights[name].detach()
                 change, memories[name] = layer.rule(mean, memories[name], weight)
                 gathered[name] = change

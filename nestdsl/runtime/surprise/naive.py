@@ -63,7 +63,7 @@ def _row(model: NestModule, ordinary: NestModule, start: Weights, inputs: Tensor
             layer = levels[own[name]]
             sums[name] = sums[name] + gradient
             if (first + x.shape[1]) % layer.period == 0:
-                mean = (sums[name] / layer.period)[None]
+                mean = (sums[name] / layer.divisor)[None]
                 weight = current[name] if layer.gradient == "through" else current[name].detach()
                 change, memories[name] = layer.rule(mean, memories[name], weight[None])
                 current[name] = current[name] + change[0]

@@ -76,8 +76,9 @@ def _adamw(rate: float, betas: tuple[float, float], eps: float, decay: float) ->
         count = memory["count"] + 1
         m = first * memory["m"] + (1 - first) * gradient
         v = second * memory["v"] + (1 - second) * gradient.square()
-        scale = (v / (1 - second**count)).sqrt() + eps
-        change = -rate * (m / (1 - first**count) / scale + decay * weight)
+        steps = count.to(v.dtype)
+        scale = (v / (1 - second**steps)).sqrt() + eps
+        change = -rate * (m / (1 - first**steps) / scale + decay * weight)
         return change, {"m": m, "v": v, "count": count}
 
     return update

@@ -45,6 +45,8 @@ class Plastic(nn.Module):
         self.gradient = gradient
         self.last = last
         self.rule = rule(optimizer, arguments)
+        self.divisor = 1 if arguments.get("reduce") == "sum" else period
+        """What the gathered gradient is divided by: a mean over the period, or a sum."""
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -31,7 +31,10 @@ MEMORY = "gated"
 _GATED = """
 block gated {
   flow k = in -> linear -> l2_normalize
-  level memory = matrix { learn k -> in  every 1 token  optimizer gd(step = 0.5, retain = 0.9)  gradient MODE }
+  level memory = matrix {
+    learn k -> in  every 1 token
+    optimizer gd(step = 0.5, retain = 0.9)  gradient MODE
+  }
   flow out = memory(k)
 }
 """
@@ -61,6 +64,7 @@ def close(found: Tensor, wanted: Tensor) -> None:
         "sgd(lr = 0.1, momentum = 0.9)",
         "adamw(lr = 0.01)",
         "muon",
+        'sgd(lr = 0.01, reduce = "sum")',
     ],
 )
 @pytest.mark.parametrize("gradient", ["stop", "through"])

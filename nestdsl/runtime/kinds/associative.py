@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize, require_division
+from nestdsl.runtime.kinds.weights import initialize, per_head, require_division
 from nestdsl.runtime.ops.deep_memory import (
     Activation,
     Objective,
@@ -141,8 +141,8 @@ class Associative(_TwoLayers):
         does. Returns what `read` needs, and the next state.
         """
         keys, values = key.unflatten(-1, (self.heads, -1)), value.unflatten(-1, (self.heads, -1))
-        steps, retains = self._per_head(step, key), self._per_head(retain, key)
-        momenta = self._per_head(momentum, key) if self.rule.has_momentum else None
+        steps, retains = per_head(step, key, self.heads), per_head(retain, key, self.heads)
+        momenta = per_head(momentum, key, self.heads) if self.rule.has_momentum else None
         return learn(keys, values, steps, retains, momenta, state, self.rule, aligned=aligned)
 
     def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
@@ -163,12 +163,6 @@ class Associative(_TwoLayers):
         hidden = activate(torch.einsum("bthk,bhkd->bthd", queries, inner), self.activation)
         answers = torch.einsum("bthd,bhdv->bthv", hidden, outer)
         return (queries + answers if self.residual else answers).flatten(-2).to(query.dtype)
-
-    def _per_head(self, factor: float | Tensor, key: Tensor) -> Tensor:
-        if not isinstance(factor, Tensor):
-            kind = torch.promote_types(key.dtype, torch.float32)
-            factor = torch.full((), factor, dtype=kind, device=key.device)
-        return factor.expand(*key.shape[:2], self.heads)
 
 
 class AssociativeLayer(_TwoLayers):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize, require_division
+from nestdsl.runtime.kinds.weights import initialize, per_head, require_division
 from nestdsl.runtime.ops.linear_memory import (
     BLOCK,
     Gradient,
@@ -119,15 +119,15 @@ class Matrix(nn.Module):
         if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
             retains = retain.unflatten(-1, (self.heads, -1))
         else:
-            retains = self._per_head(retain, key)
+            retains = per_head(retain, key, self.heads)
         return learn(
             keys,
             values,
-            self._per_head(step, key),
+            per_head(step, key, self.heads),
             retains,
             state,
             self.rule,
-            momentum=self._per_head(momentum, key) if self.rule.has_momentum else None,
+            momentum=per_head(momentum, key, self.heads) if self.rule.has_momentum else None,
             aligned=aligned,
             block=self.block,
         )
@@ -146,12 +146,6 @@ class Matrix(nn.Module):
             matrix = torch.where(state["position"] == 0, matrix, state["anchor"])
         queries = query.unflatten(-1, (self.heads, -1)).to(matrix.dtype)
         return torch.einsum("bthk,bhkv->bthv", queries, matrix).flatten(-2).to(query.dtype)
-
-    def _per_head(self, factor: float | Tensor, key: Tensor) -> Tensor:
-        if not isinstance(factor, Tensor):
-            kind = torch.promote_types(key.dtype, torch.float32)
-            factor = torch.full((), factor, dtype=kind, device=key.device)
-        return factor.expand(*key.shape[:2], self.heads)
 
 
 class BlockLinear(nn.Module):

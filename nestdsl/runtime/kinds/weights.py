@@ -1,4 +1,4 @@
-"""The `init` choices, shared by the kinds: how a weight begins."""
+"""What the kinds share: how a weight begins, and what is one value for each head."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ def require_division(size: int, heads: int) -> None:
     """Raise ValueError unless `heads` equal parts make up `size` features."""
     if heads < 1 or size % heads:
         raise ValueError(f"heads = {heads} does not divide the size {size}")
+
+
+def per_head(factor: float | Tensor, key: Tensor, heads: int) -> Tensor:
+    """A step, retention or momentum for each head and token of key [B, T, size]: [B, T, heads].
+
+    factor: a number, [B, T, heads] or [B, T, 1].
+    """
+    if not isinstance(factor, Tensor):
+        kind = torch.promote_types(key.dtype, torch.float32)
+        factor = torch.full((), factor, dtype=kind, device=key.device)
+    return factor.expand(*key.shape[:2], heads)

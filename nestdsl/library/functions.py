@@ -1,0 +1,61 @@
+"""The built-in functions of flows. `runtime/functions.py` implements them."""
+
+from __future__ import annotations
+
+import math
+
+from nestdsl.library.kinds import EPSILON, whole
+from nestdsl.library.types import ArgumentSpec, Function, Place, Type
+
+
+def _sigmoid(x: float) -> float:
+    # Of the two forms, the one whose exponential cannot overflow.
+    return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
+
+
+FUNCTIONS = (
+    Function(
+        "l2_normalize",
+        "divides by the Euclidean length",
+        arguments=(whole("heads", 1), EPSILON),
+        place=Place.MODEL,
+    ),
+    Function("silu", "x sigmoid(x)"),
+    Function("gelu", "x times the normal distribution function of x"),
+    Function("relu", "the positive part"),
+    Function("sigmoid", "1 / (1 + exp(-x))", fold=_sigmoid),
+    Function("softplus", "log(1 + exp(x))"),
+    Function("tanh", "the hyperbolic tangent", fold=math.tanh),
+    Function("sqrt", "the square root", fold=math.sqrt),
+    Function("exp", "the exponential", fold=math.exp),
+    Function("abs", "the absolute value", fold=abs),
+    Function("sign", "-1, 0 or 1"),
+    Function(
+        "softmax",
+        "positive, adding to 1 over the features",
+        arguments=(whole("heads", 1),),
+        place=Place.MODEL,
+    ),
+    Function("stop", "the same value; no gradient passes"),
+    Function(
+        "concat",
+        "flows side by side",
+        flows=None,
+        output_size=lambda sizes, arguments: sum(sizes),
+        place=Place.MODEL,
+    ),
+    Function(
+        "dropout",
+        "zeroes a share of the features while training",
+        arguments=(ArgumentSpec("rate", Type.NUMBER, 0.1, minimum=0.0, maximum=1.0),),
+        place=Place.MODEL,
+    ),
+    Function(
+        "newton_schulz",
+        "the nearest orthogonal matrix",
+        arguments=(whole("steps", 5),),
+        place=Place.OPTIMIZER,
+    ),
+    Function("debias", "a moving average without its start at zero", place=Place.OPTIMIZER),
+    Function("rms_match", "scaled to the root mean square of Adam's updates", place=Place.OPTIMIZER),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import linecache
 from typing import Any
 
@@ -118,7 +119,7 @@ def build(plan: Plan, seed: int = 0, compile: bool = True, device: torch.device 
     # So that a traceback through the generated code shows its lines.
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     namespace: dict[str, Any] = {}
-    exec(builtin_compile(text, file, "exec"), namespace)
+    exec(builtins.compile(text, file, "exec"), namespace)
     device = torch.device(device)
     require_memory(
         plan.costs.parameter_bytes,
@@ -135,13 +136,6 @@ def build(plan: Plan, seed: int = 0, compile: bool = True, device: torch.device 
     _freeze(model)
     model.run = compiled_run(model) if compile and can_compile(device) else Run()
     return model
-
-
-def builtin_compile(text: str, file: str, mode: str) -> Any:
-    """Python's own `compile`, whose name `build` uses for torch's."""
-    import builtins
-
-    return builtins.compile(text, file, mode)
 
 
 def _verify_declarations(model: NestModule) -> None:

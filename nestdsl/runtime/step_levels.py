@@ -52,15 +52,11 @@ class StepLevels:
 
     A level `every N steps` is moved by its own optimizer, or else by the model's. The weights of
     a level `every N tokens` (its learned initial state, for instance) belong to the model's
-    `train` clause. Weights of a `frozen` level are marked as needing no gradient.
+    `train` clause. A `frozen` level is in no group.
     """
 
     def __init__(self, model: NestModule) -> None:
         weights = {level: model.level_parameters(level) for level in model.plan.levels if not level.owner}
-        for level, of_level in weights.items():
-            if level.frozen:
-                for weight in of_level.values():
-                    weight.requires_grad_(False)
         trained = {level: of_level for level, of_level in weights.items() if level.learns != "nothing"}
         _verify_each_weight_once(model, weights)
         self.groups = tuple(_groups(model.plan, trained))

@@ -12,6 +12,7 @@ def usable_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+    # Torch says no in each of these ways: an unknown name, no such hardware, a build without it.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         hint = "the device `cpu` is always there"

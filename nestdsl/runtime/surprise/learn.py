@@ -10,6 +10,7 @@ that read token i + 1 and later.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ class Learner:
         outer_enabled = torch.is_grad_enabled()
         with (
             torch.enable_grad(),
-            sdpa_kernel([SDPBackend.MATH]) if self.graph is Graph.THROUGH else _nothing(),
+            sdpa_kernel([SDPBackend.MATH]) if self.graph is Graph.THROUGH else nullcontext(),
         ):
             state = self._started(state, x.shape[0])
             reading, own = self._own_weights(state, is_cut or not outer_enabled)
@@ -248,9 +249,3 @@ def put(state: Any, path: Path, part: Any) -> Any:
     if isinstance(state, list):
         return [changed if number == path[0] else old for number, old in enumerate(state)]
     return {**state, path[0]: changed}
-
-
-class _nothing:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...

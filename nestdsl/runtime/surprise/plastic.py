@@ -24,7 +24,7 @@ class Plastic(nn.Module):
     changes no weight: that is `learn.py`'s work, at the end of each period.
 
     period: tokens between two updates. optimizer, arguments: see `optimizers.py`. gradient:
-    `stop` (first order), `through`, or `truncated` with `last` updates.
+    `stop` (first order) or `through`.
     """
 
     def __init__(
@@ -35,7 +35,6 @@ class Plastic(nn.Module):
         optimizer: str,
         arguments: dict[str, float | str],
         gradient: str = "stop",
-        last: int = 0,
     ) -> None:
         super().__init__()
         self.layer = layer
@@ -43,7 +42,6 @@ class Plastic(nn.Module):
         self.optimizer = optimizer
         self.arguments = arguments
         self.gradient = gradient
-        self.last = last
         self.rule = rule(optimizer, arguments)
         self.divisor = 1 if arguments.get("reduce") == "sum" else period
         """What the gathered gradient is divided by: a mean over the period, or a sum."""

@@ -21,7 +21,6 @@ WITHOUT_START = ("rms_norm", "layer_norm", "attention")
 
 def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
     has_segments = any(level.learns_surprise_in_context for level in graph.levels())
-    _check_second_derivatives(graph, diagnostics)
     for level in graph.levels():
         if level.gradient == "truncated(1)" and not level.learns_surprise_in_context and not has_segments:
             _report(
@@ -113,21 +112,3 @@ def _report(level: Level, clause: str, why: str, hint: str, diagnostics: Diagnos
         level.clause(clause),
         hint or "leave it out",
     )
-
-
-def _check_second_derivatives(graph: NestGraph, diagnostics: Diagnostics) -> None:
-    """N0407: differentiating through updates needs second derivatives, which a two-layer memory lacks."""
-    memories = [
-        level
-        for level in graph.levels()
-        if level.kind == "associative" and level.learning is Learning.ASSOCIATION and level.gradient != "stop"
-    ]
-    for level in graph.levels():
-        if memories and level.learns_surprise_in_context and level.gradient == "through":
-            diagnostics.report(
-                "N0407",
-                f"`{level.name}` is differentiated through its updates, and so through `{memories[0].name}`, "
-                "a two-layer memory, which this compiler cannot do yet",
-                level.clause("gradient"),
-                "leave `gradient through` out here, or use a `matrix` memory",
-            )

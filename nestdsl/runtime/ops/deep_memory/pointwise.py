@@ -42,7 +42,7 @@ def slope(z: Tensor, activation: Activation) -> Tensor:
 
 
 def curvature(z: Tensor, activation: Activation) -> Tensor:
-    """σ''(z)."""
+    """σ''(z), differentiable."""
     match activation:
         case "gelu":
             return (2 - z.square()) * _density(z)
@@ -73,12 +73,14 @@ def error(output: Tensor, value: Tensor, rule: Rule) -> Tensor:
 
 
 def error_slope(output: Tensor, value: Tensor, rule: Rule) -> Tensor | float:
-    """∂e/∂output."""
+    """∂e/∂output, differentiable."""
     match rule.objective:
         case "l2":
             return 1.0
         case "lp" if rule.p > 1:
             missed = (output - value).abs()
-            return torch.where(missed > TINY, (rule.p - 1) * missed.clamp_min(TINY) ** (rule.p - 2), 0.0)
+            is_slope = missed > TINY
+            # 1 in place of what is no slope: a power of TINY could be infinite, differentiated once more.
+            return torch.where(is_slope, (rule.p - 1) * missed.where(is_slope, 1.0) ** (rule.p - 2), 0.0)
         case _:
             return 0.0

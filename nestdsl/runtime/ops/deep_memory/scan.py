@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.deep_memory.adjoint import Totals, contributions, retreat
 from nestdsl.runtime.ops.deep_memory.rule import Activation, Objective, Optimizer, Rule
-from nestdsl.runtime.ops.deep_memory.step import Chunk, Weights, Writes, advance
+from nestdsl.runtime.ops.deep_memory.step import Chunk, Weights, Writes, advance, write
 
 _Parts = TypeVar("_Parts", Chunk, Weights, Writes)
 
@@ -141,7 +141,15 @@ def _deep_scan_backward(
     """From the last chunk to the first: `Totals` of all chunks, the gradients of the weights [N + 1, P, ...],
     and those of the first chunk's anchor."""
     inputs, rule = _unpack(parts, present), _rule(objective, optimizer, activation, residual, p)
-    (writes, states), (given_writes, given_states) = _outputs(found, rule), _outputs(given, rule)
+    writes, states = _outputs(found, rule)
+    return _retreats(inputs, writes, states, _outputs(given, rule), rule)
+
+
+def _retreats(
+    inputs: _Inputs, writes: Writes, states: Weights, given: tuple[Writes, Weights], rule: Rule
+) -> list[Tensor]:
+    """What `_deep_scan_backward` gives, from the writes, the states and their gradients."""
+    given_writes, given_states = given
     count = inputs.chunks.keys.shape[0]
     later = _nth(given_states, count)
     totals: list[Totals] = []
@@ -193,7 +201,19 @@ def _backward(ctx, given: list[Tensor | None]) -> tuple:
     filled = [
         torch.zeros_like(part) if grad is None else grad for part, grad in zip(found, given, strict=True)
     ]
-    back = _deep_scan_backward(parts, present, found, filled, *options)
+    count = inputs.chunks.keys.shape[0]
+    starts = _each(states, lambda part: part[:count])
+    anchors = Weights(starts.inner, starts.outer)
+    if inputs.anchor is not None:
+        inner, outer = inputs.anchor.inner.unsqueeze(0), inputs.anchor.outer.unsqueeze(0)
+        anchors = Weights(torch.cat((inner, starts.inner[1:])), torch.cat((outer, starts.outer[1:])))
+    if torch.is_grad_enabled():
+        # Who differentiates once more needs each step as torch knows it, and what was written from the
+        # states, which have a gradient: what this pass has kept for itself (before, output, blame) has none.
+        writes = write(inputs.chunks, starts, anchors, rule)
+        back = _retreats(inputs, writes, states, _outputs(filled, rule), rule)
+    else:
+        back = _deep_scan_backward(parts, present, found, filled, *options)
     *rest, anchor_inner, anchor_outer = back
     taken = iter(rest)
     totals = Totals(
@@ -201,13 +221,10 @@ def _backward(ctx, given: list[Tensor | None]) -> tuple:
     )
     gradients = Weights(*_take(taken, 4 if rule.has_momentum else 2))
 
-    count = inputs.chunks.keys.shape[0]
-    starts = _each(states, lambda part: part[:count])
-    at = starts.inner
-    if inputs.anchor is not None:
-        at = torch.cat((inputs.anchor.inner.unsqueeze(0), at[1:]))
     later = _each(gradients, lambda part: part[1:])
-    chunks, home = contributions(inputs.chunks, writes, starts, at, inputs.home, later, totals, rule)
+    chunks, home = contributions(
+        inputs.chunks, writes, starts, anchors.inner, inputs.home, later, totals, rule
+    )
     anchor = None if inputs.anchor is None else Weights(anchor_inner, anchor_outer)
     start = _each(gradients, lambda part: part[0].clone())
     found_parts, _ = _pack(_Inputs(chunks, start, anchor, home))

@@ -15,6 +15,7 @@ from nestdsl.graph.self_reference import anchored_reads, self_referential_levels
 from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, OptimizerPlan, Pairs, SurprisePlan
+from nestdsl.plan.stages import stages
 
 _RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 
@@ -57,7 +58,7 @@ class BodyLowering:
         levels = self._levels(scope, path, attributes)
         blocks = {copies.exit: self._block(copies, path, attributes) for copies in self._blocks_in[scope.id]}
         lines = _Lines(self.graph, scope, levels, blocks, self._anchored)
-        instructions = tuple(lines.lower(self._order_in[scope.id]))
+        parts = stages(tuple(lines.lower(self._order_in[scope.id])))
         prefix = f"{scope.id}." if scope.id else ""
         body = Body(
             name="",
@@ -67,8 +68,10 @@ class BodyLowering:
             levels=tuple(levels.values()),
             blocks=tuple(plan for plan, _ in blocks.values()),
             chunk_tokens=min((self.graph.level(id).chunk for id in levels if id in lines.peeked), default=0),
-            instructions=instructions,
+            instructions=parts.before,
             output=lines.names[f"{prefix}out"],
+            loop=parts.loop,
+            after=parts.after,
         )
         if body not in self.bodies:
             self.bodies[body] = self._body_names.new(scope.block)

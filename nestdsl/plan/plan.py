@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nestdsl.library.signatures import Value
 
-FORMAT = 1
+FORMAT = 2
 """Rises when a plan of an older nestdsl can no longer be read."""
 
 Pairs = tuple[tuple[str, Value], ...]
@@ -87,8 +87,9 @@ class BlockPlan:
 class Body:
     """A block or the model with everything resolved: levels, blocks, and what runs in order.
 
-    With `chunk_tokens` the body runs on so many tokens at a time, counted from the start of the
-    context: what its memories make for themselves is made once for each chunk, at its start.
+    `instructions` run over all tokens of a pass. With `chunk_tokens`, `loop` then runs on so many
+    tokens at a time, counted from the start of the context: what memories make for themselves is
+    made once for each chunk, at its start. `after` is what runs over all tokens after that.
     """
 
     name: str
@@ -100,6 +101,13 @@ class Body:
     instructions: tuple[Instruction, ...]
     output: str
     chunk_tokens: int = 0
+    loop: tuple[Instruction, ...] = ()
+    after: tuple[Instruction, ...] = ()
+
+    @property
+    def lines(self) -> tuple[Instruction, ...]:
+        """All instructions, in the order in which they run."""
+        return self.instructions + self.loop + self.after
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -18,13 +18,21 @@ class Block(nn.Module):
     """One body. Generated classes list what keeps state, and say in `body` what runs.
 
     `body(in_, state, run)` maps in_ [batch, tokens, size] (ids: [batch, tokens]) and a state to
-    [batch, tokens, size] and the next state; `run` runs the blocks within it.
+    [batch, tokens, size] and the next state; `run` runs the blocks within it. A body in which
+    copies follow one another, or something runs chunk by chunk, does the rest in `parts`: methods
+    from several flows, the state that they need and `run` to several flows and the next state.
     """
 
     stateful: ClassVar[tuple[str, ...]] = ()
     blocks: ClassVar[tuple[str, ...]] = ()
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """The state that each part needs: names of levels and blocks."""
+    units: ClassVar[tuple[str, ...]] = ("body",)
+    """The methods that can be compiled, each as one graph."""
     chunk_tokens: ClassVar[int] = 0
-    """If not 0, the body runs on so many tokens at a time, counted from the start of the context."""
+    """If not 0, a part runs on so many tokens at a time, counted from the start of the context."""
+    cycle_tokens: ClassVar[int] = 0
+    """After so many tokens all chunks of all memories in that part begin at once."""
 
     if TYPE_CHECKING:
 
@@ -56,28 +64,13 @@ def blocks_of(part: Block | nn.ModuleList) -> list[Block]:
 
 
 POSITION = "position"
-"""The key under which a body that runs in chunks keeps how many tokens of its chunk are read."""
+"""The key under which a body that runs in chunks keeps how many tokens of its cycle are read."""
 
 
 class Run:
     """Runs blocks as they are."""
 
     def block(self, block: Block, x: Tensor, state: State) -> Pass:
-        """Runs a block, chunk by chunk if it says so."""
-        if not block.chunk_tokens:
-            return self.body(block, x, state)
-        state = {**state}
-        position = state.pop(POSITION)
-        first = min(x.shape[1], block.chunk_tokens - position)
-        outputs: list[Tensor] = []
-        for part in (x[:, :first], *x[:, first:].split(block.chunk_tokens, 1)):
-            if part.shape[1]:
-                y, state = self.body(block, part, state)
-                outputs.append(y)
-        state[POSITION] = (position + x.shape[1]) % block.chunk_tokens
-        return torch.cat(outputs, dim=1), state
-
-    def body(self, block: Block, x: Tensor, state: State) -> Pass:
         return block.body(x, state, self)
 
     def copies(self, copies: nn.ModuleList, x: Tensor, state: list[State]) -> tuple[Tensor, list[State]]:
@@ -88,13 +81,77 @@ class Run:
             next_state.append(copy_next)
         return x, next_state
 
+    def part(self, block: Block, name: str, state: State, next_state: State, *flows: Any) -> tuple[Any, ...]:
+        """Runs a part on whole flows; puts what it keeps into `next_state`."""
+        own = {key: state[key] for key in block.parts[name]}
+        made, following = getattr(block, name)(*flows, own, self)
+        next_state.update(following)
+        return made
+
+    def loop(
+        self, block: Block, name: str, state: State, next_state: State, *flows: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Runs a part chunk by chunk; puts what it keeps into `next_state`."""
+        own = {key: state[key] for key in block.parts[name]}
+        position, made = state[POSITION], []
+        for chunk in _chunks(flows, block.chunk_tokens, position % block.chunk_tokens):
+            found, following = self.chunk(block, name, chunk, own, aligned=position == 0)
+            own |= following
+            made.append(found)
+            position = (position + chunk[0].shape[1]) % block.cycle_tokens
+        next_state.update(own)
+        next_state[POSITION] = position
+        return tuple(torch.cat(parts, dim=1) for parts in zip(*made, strict=True))
+
+    def chunk(
+        self, block: Block, name: str, flows: tuple[Tensor, ...], state: State, *, aligned: bool
+    ) -> tuple[tuple[Tensor, ...], State]:
+        """Runs a part on the tokens of one chunk, or some of them; aligned: a cycle begins with them."""
+        return getattr(block, name)(*flows, state, self, aligned)
+
+
+def _chunks(flows: tuple[Tensor, ...], chunk: int, position: int) -> Iterator[tuple[Tensor, ...]]:
+    """Flows [batch, tokens, ...] in chunks, the first of which begins at `position` of one.
+
+    Whole chunks are laid out one after the other in memory: so they look the same whatever the
+    number of tokens, and what is compiled for one serves all.
+    """
+    tokens = flows[0].shape[1]
+    first = min(tokens, -position % chunk)
+    count, rest = divmod(tokens - first, chunk)
+    sizes = [size for size in (first, count * chunk, rest) if size]
+    pieces = list(zip(*(flow.split(sizes, dim=1) for flow in flows), strict=True))
+    if first:
+        yield pieces.pop(0)
+    if count:
+        whole = (flow.unflatten(1, (count, chunk)).transpose(0, 1).contiguous() for flow in pieces.pop(0))
+        yield from zip(*(flow.unbind(0) for flow in whole), strict=True)
+    yield from pieces
+
 
 class CompiledRun(Run):
-    """Runs the classes that it has compiled, and all other blocks as they are."""
+    """Runs what it has compiled, methods of the classes of blocks, and all else as it is."""
 
-    def __init__(self, compiled: Mapping[type, Callable[[Block, Tensor, State], Pass]]) -> None:
+    def __init__(self, compiled: Mapping[tuple[type, str], Callable[..., Any]]) -> None:
         self.compiled = dict(compiled)
 
-    def body(self, block: Block, x: Tensor, state: State) -> Pass:
-        unit = self.compiled.get(type(block))
-        return block.body(x, state, self) if unit is None else unit(block, x, state)
+    def block(self, block: Block, x: Tensor, state: State) -> Pass:
+        unit = self.compiled.get((type(block), "body"))
+        return super().block(block, x, state) if unit is None else unit(block, x, state)
+
+    def part(self, block: Block, name: str, state: State, next_state: State, *flows: Any) -> tuple[Any, ...]:
+        unit = self.compiled.get((type(block), name))
+        if unit is None:
+            return super().part(block, name, state, next_state, *flows)
+        made, following = unit(block, *flows, {key: state[key] for key in block.parts[name]})
+        next_state.update(following)
+        return made
+
+    def chunk(
+        self, block: Block, name: str, flows: tuple[Tensor, ...], state: State, *, aligned: bool
+    ) -> tuple[tuple[Tensor, ...], State]:
+        unit = self.compiled.get((type(block), name))
+        # Chunks that a pass begins or ends with can have any length, for each of which to compile.
+        if unit is None or block.chunk_tokens % flows[0].shape[1]:
+            return super().chunk(block, name, flows, state, aligned=aligned)
+        return unit(block, *flows, state, aligned=aligned)

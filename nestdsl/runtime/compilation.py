@@ -1,41 +1,36 @@
-"""Compiles the bodies of a model: one compilation for each class, used by all of its copies."""
+"""Compiles the bodies of a model, or their parts: once for each class, used by all of its copies."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from nestdsl.runtime.block import Block, CompiledRun, Pass, Run, State, blocks_of
+from nestdsl.runtime.block import Block, CompiledRun, Run, blocks_of
 
 _RECOMPILE_LIMIT = 64
-"""How many shapes and modes one body may be compiled for before that is an error."""
+"""How many shapes and modes one unit may be compiled for before that is an error."""
 
 
 def compiled_run(root: Block) -> CompiledRun:
-    """A run that compiles the largest bodies without repeats in them, each as one graph.
+    """A run that compiles the largest pieces without repeats in them, each as one graph.
 
-    A body with repeats is not unrolled: its copies are the units, so that the cost of compiling
-    does not grow with the depth.
+    A body with repeats is not unrolled: its copies are the units, and what stands around them, so
+    that the cost of compiling does not grow with the depth. Where something runs chunk by chunk,
+    one chunk is a unit.
     """
-    return CompiledRun({unit: _compile(unit) for unit in _units([root])})
+    return CompiledRun({(unit, name): _compile(unit, name) for unit, name in _units([root])})
 
 
-def _units(blocks: Iterable[Block]) -> set[type[Block]]:
-    units: set[type[Block]] = set()
+def _units(blocks: Iterable[Block]) -> set[tuple[type[Block], str]]:
+    units: set[tuple[type[Block], str]] = set()
     for block in blocks:
-        if any(_is_loop(part) for part in block.modules() if part is not block):
+        units |= {(type(block), name) for name in block.units}
+        if "body" not in block.units:
             units |= _units(_parts(block))
-        else:
-            units.add(type(block))
     return units
-
-
-def _is_loop(part: nn.Module) -> bool:
-    """Copies one after the other, or a body that runs chunk by chunk."""
-    return isinstance(part, nn.ModuleList) or (isinstance(part, Block) and part.chunk_tokens > 0)
 
 
 def _parts(block: Block) -> Iterable[Block]:
@@ -43,23 +38,23 @@ def _parts(block: Block) -> Iterable[Block]:
         yield from blocks_of(getattr(block, name))
 
 
-def _compile(unit: type[Block]) -> Callable[[Block, Tensor, State], Pass]:
-    body, eager = unit.body, Run()
+def _compile(unit: type[Block], name: str) -> Callable[..., Any]:
+    method, eager = getattr(unit, name), Run()
 
-    def run(block: Block, x: Tensor, state: State) -> Pass:
-        return body(block, x, state, eager)
+    def run(block: Block, *flows: Any, **known: bool) -> Any:
+        return method(block, *flows, eager, **known)
 
     # Static shapes: with symbolic lengths inductor takes minutes where this takes seconds.
     compiled = torch.compile(run, fullgraph=True, dynamic=False)
 
-    def call(block: Block, x: Tensor, state: State) -> Pass:
+    def call(block: Block, *flows: Any, **known: bool) -> Any:
         with torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT), warnings.catch_warnings():
             # Tracing looks at `.grad` of tensors that are not leaves, and at retired modules of torch.
             warnings.filterwarnings(
                 "ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning
             )
             warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
-            return compiled(block, x, state)
+            return compiled(block, *flows, **known)
 
     return call
 

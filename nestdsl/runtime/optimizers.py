@@ -67,7 +67,7 @@ def hidden_matrices(plan: Plan, weights: Mapping[OrderedLevel, Weights]) -> froz
 
 def _output_level(body: Body) -> str | None:
     """The level whose read is the body's output, directly or through functions of one flow."""
-    makers = {instruction.result: instruction for instruction in body.instructions}
+    makers = {instruction.result: instruction for instruction in body.lines}
     instruction = makers.get(body.output)
     while instruction is not None and instruction.operation == "function":
         flows = [operand for operand in instruction.operands if isinstance(operand, str)]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from nestdsl.diagnostics import fail
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan
+from nestdsl.plan.stages import names_in
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
+from nestdsl.runtime.pieces import Piece, cut, cycle_tokens, staged_bodies
 
 _INFIX = {"add": ("+", 1), "subtract": ("-", 1), "multiply": ("*", 2), "divide": ("/", 2), "power": ("**", 4)}
 _ATOM = 9
@@ -75,13 +77,14 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
     is_model = body is plan.root
     what = "model" if is_model else "block"
     stateful = [level.attribute for level in body.levels if level.stateful]
+    pieces = cut(body, staged_bodies(plan))
     lines = [
         f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
         f'    """{what} {_checked(body.block)}: {body.input_size} -> {body.output_size}"""',
         "",
         f"    stateful = {_tuple(stateful)}",
         f"    blocks = {_tuple([block.attribute for block in body.blocks])}",
-        *([f"    chunk_tokens = {body.chunk_tokens}"] if body.chunk_tokens else []),
+        *(f"    {line}" for line in _attributes(body, pieces)),
         "",
         "    def __init__(self):",
         "        super().__init__()",
@@ -90,13 +93,54 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         "",
         "    def body(self, in_, state, run):",
         "        next_state = {}",
-        *(f"        {line}" for line in _Lines(body).lines()),
-        f"        return {_checked(body.output)}, next_state",
     ]
+    if len(pieces) == 1 and pieces[0].method and not body.loop:
+        lines += [f"        {line}" for line in _Lines(body, pieces[0]).lines()]
+        lines.append(f"        return {_checked(body.output)}, next_state")
+        return "\n".join(lines)
+    for piece in pieces:
+        lines += [f"        {line}" for line in _call(body, piece)]
+    lines.append(f"        return {_checked(body.output)}, next_state")
+    for piece in pieces:
+        if piece.method:
+            lines += ["", *(f"    {line}" if line else "" for line in _method(body, piece))]
     return "\n".join(lines)
 
 
-def _tuple(names: list[str]) -> str:
+def _attributes(body: Body, pieces: tuple[Piece, ...]) -> Iterator[str]:
+    """What a class says of its parts, if it has any."""
+    if len(pieces) == 1 and pieces[0].method and not body.loop:
+        return
+    methods = [piece for piece in pieces if piece.method]
+    needed = ", ".join(f"{_literal(piece.method)}: {_tuple(piece.stateful)}" for piece in methods)
+    yield f"parts = {{{needed}}}"
+    yield f"units = {_tuple([piece.method for piece in methods if piece.is_unit])}"
+    if body.chunk_tokens:
+        yield f"chunk_tokens = {body.chunk_tokens}"
+        yield f"cycle_tokens = {cycle_tokens(body)}"
+
+
+def _call(body: Body, piece: Piece) -> Iterator[str]:
+    """The lines of `body` that run a piece."""
+    if not piece.method:
+        yield from _Lines(body, piece).lines()
+        return
+    how = "loop" if piece.is_loop else "part"
+    arguments = ", ".join(["self", _literal(piece.method), "state", "next_state", *piece.takes])
+    made = "".join(f"{name}, " for name in piece.gives).rstrip()
+    yield f"{made} = run.{how}({arguments})" if made else f"run.{how}({arguments})"
+
+
+def _method(body: Body, piece: Piece) -> Iterator[str]:
+    """A part as a method."""
+    known = ["aligned"] if piece.is_loop else []
+    yield f"def {piece.method}({', '.join(['self', *piece.takes, 'state', 'run', *known])}):"
+    yield "    next_state = {}"
+    yield from (f"    {line}" for line in _Lines(body, piece).lines())
+    yield f"    return ({''.join(f'{name}, ' for name in piece.gives).rstrip()}), next_state"
+
+
+def _tuple(names: Iterable[str]) -> str:
     return "(" + "".join(f"{_literal(_checked(name))}, " for name in names).rstrip() + ")"
 
 
@@ -160,16 +204,15 @@ def _checked(name: str) -> str:
 class _Lines:
     """The lines of one body. A value that is used once is written where it is used."""
 
-    def __init__(self, body: Body) -> None:
-        self.instructions = body.instructions
+    def __init__(self, body: Body, piece: Piece) -> None:
+        self.instructions = piece.lines
+        self.is_loop = piece.is_loop
         self.levels = {level.attribute: level for level in body.levels}
         self.blocks = {block.attribute: block for block in body.blocks}
-        self.uses: dict[str, int] = {body.output: 2}
-        for instruction in body.instructions:
-            named = (*instruction.operands, *(value for _, value in instruction.keywords))
-            for operand in named:
-                if isinstance(operand, str):
-                    self.uses[operand] = self.uses.get(operand, 0) + 1
+        self.uses: dict[str, int] = dict.fromkeys(piece.gives, 2)
+        for instruction in piece.lines:
+            for operand in names_in(instruction):
+                self.uses[operand] = self.uses.get(operand, 0) + 1
         self.text: dict[str, tuple[str, int]] = {}
 
     def lines(self) -> Iterator[str]:
@@ -186,7 +229,8 @@ class _Lines:
             case "recall":
                 yield from self._value(result, f"self.{target}.read({', '.join(operands)})", _ATOM)
             case "peek":
-                yield from self._value(result, f"self.{target}.peek(state[{quoted}], {operands[0]})", _ATOM)
+                call = f"self.{target}.peek(state[{quoted}], {operands[0]}, aligned=aligned)"
+                yield from self._value(result, call, _ATOM)
             case "read" if self.levels[target].stateful:
                 call = f"self.{target}({operands[0]}, state[{quoted}])"
                 yield f"{result}, next_state[{quoted}] = {call}"
@@ -197,6 +241,8 @@ class _Lines:
                 arguments += [
                     f"{_checked(name)}={self._keyword(value)}" for name, value in instruction.keywords
                 ]
+                if self.is_loop and self.levels[target].kind != "attention":
+                    arguments += ["aligned=aligned", "within=True"]
                 yield f"{result}, next_state[{quoted}] = self.{target}.learn({', '.join(arguments)})"
             case "block":
                 method = "copies" if self.blocks[target].repeated else "block"

@@ -133,32 +133,31 @@ class Associative(_TwoLayers):
         momentum: float | Tensor = 0.9,
         *,
         aligned: bool = False,
+        within: bool = False,
     ) -> tuple[Trajectory, State]:
         """Learn to answer key [B, T, key_size] with value [B, T, value_size].
 
         step, retain and momentum (which only the optimizers with momentum look at): a number, or
         [B, T, heads] or [B, T, 1]. aligned: the caller's word that the call begins where a chunk or a period
-        does. Returns what `read` needs, and the next state.
+        does; within: that it does not go beyond the chunk it begins in. Returns what `read` needs, and the
+        next state.
         """
         keys, values = key.unflatten(-1, (self.heads, -1)), value.unflatten(-1, (self.heads, -1))
         steps, retains = per_head(step, key, self.heads), per_head(retain, key, self.heads)
         momenta = per_head(momentum, key, self.heads) if self.rule.has_momentum else None
-        return learn(keys, values, steps, retains, momenta, state, self.rule, aligned=aligned)
+        return learn(keys, values, steps, retains, momenta, state, self.rule, aligned=aligned, within=within)
 
     def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
         return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, self.rule).flatten(-2)
 
-    def peek(self, state: State, query: Tensor) -> Tensor:
+    def peek(self, state: State, query: Tensor, *, aligned: bool = False) -> Tensor:
         """What the memory answered at the start of the chunk in which a call begins that does not go beyond
         it: query [B, T, key_size] -> [B, T, value_size]. On what it answers, its own next state may depend
-        [E90].
+        [E90]. aligned: the caller's word that the call begins with the chunk.
         """
-        inner, outer = state["inner"], state["outer"]
-        if "anchor_inner" in state:
-            is_start = state["position"] == 0
-            inner = torch.where(is_start, inner, state["anchor_inner"])
-            outer = torch.where(is_start, outer, state["anchor_outer"])
+        anchor = "" if aligned or "anchor_inner" not in state else "anchor_"
+        inner, outer = state[f"{anchor}inner"], state[f"{anchor}outer"]
         queries = query.unflatten(-1, (self.heads, -1)).to(inner.dtype)
         hidden = activate(torch.einsum("bthk,bhkd->bthd", queries, inner), self.activation)
         answers = torch.einsum("bthd,bhdv->bthv", hidden, outer)

@@ -106,14 +106,15 @@ class Matrix(nn.Module):
         momentum: float | Tensor = 0.9,
         *,
         aligned: bool = False,
+        within: bool = False,
     ) -> tuple[Trajectory, State]:
         """Learn to answer key [B, T, key_size] with value [B, T, value_size].
 
         step, retain and momentum (which only the optimizers with momentum look at): a number, or
         [B, T, heads] or [B, T, 1]; retain also [B, T, key_size], one value per key channel, with the
         optimizer gd, the objective dot and period 1. aligned: the caller's word that the call begins where a
-        chunk or a period does. Returns what `read` needs, and the next state. Raises ValueError for a retain
-        per channel elsewhere.
+        chunk or a period does; within: that it does not go beyond the chunk it begins in. Returns what `read`
+        needs, and the next state. Raises ValueError for a retain per channel elsewhere.
         """
         keys, values = key.unflatten(-1, (self.heads, -1)), value.unflatten(-1, (self.heads, -1))
         if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
@@ -129,6 +130,7 @@ class Matrix(nn.Module):
             self.rule,
             momentum=per_head(momentum, key, self.heads) if self.rule.has_momentum else None,
             aligned=aligned,
+            within=within,
             block=self.block,
         )
 
@@ -136,14 +138,13 @@ class Matrix(nn.Module):
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
         return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, self.rule).flatten(-2)
 
-    def peek(self, state: State, query: Tensor) -> Tensor:
+    def peek(self, state: State, query: Tensor, *, aligned: bool = False) -> Tensor:
         """What the memory answered at the start of the chunk in which a call begins that does not go beyond
         it: query [B, T, key_size] -> [B, T, value_size]. For memories that are `anchored`: on what they
-        answer, their own next state may depend [E90].
+        answer, their own next state may depend [E90]. aligned: the caller's word that the call begins with
+        the chunk.
         """
-        matrix = state["matrix"]
-        if "anchor" in state:
-            matrix = torch.where(state["position"] == 0, matrix, state["anchor"])
+        matrix = state["matrix" if aligned or "anchor" not in state else "anchor"]
         queries = query.unflatten(-1, (self.heads, -1)).to(matrix.dtype)
         return torch.einsum("bthk,bhkv->bthv", queries, matrix).flatten(-2).to(query.dtype)
 

@@ -64,13 +64,15 @@ def learn(
     rule: Rule,
     *,
     aligned: bool = False,
+    within: bool = False,
 ) -> tuple[Trajectory, State]:
     """Write T tokens. Returns the trajectory, to be read, and the next state.
 
     key [B, T, H, K]; value [B, T, H, V]; step, retain [B, T, H] and, with momentum, momentum [B, T, H],
     retain and momentum from 0 to 1; state as `initial_state` makes it. Computes in the state's type and at
     least in float32, also under autocast. aligned: the caller's word that the call begins where a chunk or a
-    period does, which saves the work of one more chunk. Raises ValueError if the sizes do not fit the rule.
+    period does, which saves the work of one more chunk; within: that it does not go beyond the chunk that it
+    begins in. Raises ValueError if the sizes do not fit the rule.
     """
     rule.require(key, value, retain, momentum)
     kind = torch.promote_types(torch.promote_types(key.dtype, torch.float32), state["inner"].dtype)
@@ -85,13 +87,15 @@ def learn(
         if rule.period > 1:
             held, following = periods.learn(flows, state, rule, aligned=aligned)
             return Trajectory(None, None, held, state["position"]), following
-        return _learn_running(flows, state, rule, aligned)
+        return _learn_running(flows, state, rule, aligned, within)
 
 
-def _learn_running(flows: Flows, state: State, rule: Rule, aligned: bool) -> tuple[Trajectory, State]:
+def _learn_running(
+    flows: Flows, state: State, rule: Rule, aligned: bool, within: bool
+) -> tuple[Trajectory, State]:
     key = flows.key
     tokens, (batch, heads) = key.shape[1], state["inner"].shape[:2]
-    if aligned or rule.chunk == 1:
+    if aligned or within or rule.chunk == 1:
         windows = windows_in_order(tokens, rule.chunk, key.device)
     else:
         windows = windows_at(tokens, rule.chunk, state["position"])
@@ -99,7 +103,7 @@ def _learn_running(flows: Flows, state: State, rule: Rule, aligned: bool) -> tup
     start = Weights(flat["inner"], flat["outer"], flat.get("momentum_inner"), flat.get("momentum_outer"))
     home = Weights(flat["start_inner"], flat["start_outer"]) if rule.toward == "init" else None
     anchor = None
-    if windows.index is not None:
+    if rule.keeps_anchor and not aligned:
         anchor = Weights(flat["anchor_inner"], flat["anchor_outer"])
 
     laid = Flows(*(to_windows(flow, windows) for flow in flows))
@@ -134,12 +138,16 @@ def _next_state(
     if rule.keeps_anchor:
         position = state["position"]
         end = torch.full_like(position, tokens) if aligned else position + tokens
-        number = (end // rule.chunk).view(1)
         for name, weights, last in (
             ("anchor_inner", held.inner, path.end.inner),
             ("anchor_outer", held.outer, path.end.outer),
         ):
-            parts[name] = torch.cat((weights, last.unsqueeze(0))).index_select(0, number).squeeze(0)
+            if aligned:
+                number = tokens // rule.chunk
+                parts[name] = last if number == weights.shape[0] else weights[number]
+            else:
+                reached = (end // rule.chunk).view(1)
+                parts[name] = torch.cat((weights, last.unsqueeze(0))).index_select(0, reached).squeeze(0)
         following["position"] = end % rule.chunk
     following |= {name: part.unflatten(0, rows) for name, part in parts.items()}
     return {name: following.get(name, part) for name, part in state.items()}

@@ -18,7 +18,7 @@ from nestdsl.runtime.ops.linear_memory.groups import group_count, read_held
 from nestdsl.runtime.ops.linear_memory.moving import move
 from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
 from nestdsl.runtime.ops.linear_memory.running import Running
-from nestdsl.runtime.ops.linear_memory.writes import known_writes
+from nestdsl.runtime.ops.linear_memory.writes import Call, known_writes
 
 BLOCK = 32
 
@@ -47,14 +47,16 @@ def learn(
     *,
     momentum: Tensor | None = None,
     aligned: bool = False,
+    within: bool = False,
     block: int = BLOCK,
 ) -> tuple[Trajectory, State]:
     """Write T tokens. Returns the trajectory, to be read, and the next state.
 
     key [B, T, H, K]; value [B, T, H, V]; step [B, T, H]; retain [B, T, H], or [B, T, H, K] for one value per
     key channel; momentum [B, T, H] if the rule has it; both from 0 to 1; state as `initial_state` makes it.
-    Two things change the speed only: `block`, at most 16 or a multiple of 16, and `aligned`, the caller's
-    word that the call begins where a chunk or a period begins.
+    Three things change the speed only: `block`, at most 16 or a multiple of 16; `aligned`, the caller's word
+    that the call begins where a chunk or a period begins; and `within`, that it does not go beyond the chunk
+    that it begins in.
     Computes in the state's type and at least in float32, also under autocast.
     Raises ValueError for a factor that the rule lacks or has no place for.
     """
@@ -73,7 +75,9 @@ def learn(
         if rule.period > 1:
             held, following = periods.learn(key, value, step, retain, momentum, state, rule, aligned=aligned)
             return Trajectory(None, held, state["position"], aligned), following
-        return _learn_running(key, value, step, retain, momentum, state, rule, block, aligned)
+        within = within or rule.chunk is None or (aligned and key.shape[1] <= rule.chunk)
+        call = Call(block, aligned, within)
+        return _learn_running(key, value, step, retain, momentum, state, rule, call)
 
 
 def _learn_running(
@@ -84,13 +88,12 @@ def _learn_running(
     momentum: Tensor | None,
     state: State,
     rule: Rule,
-    block: int,
-    aligned: bool,
+    call: Call,
 ) -> tuple[Trajectory, State]:
     """With `start`, on the states' distance from it: then α decays to zero, and what the start would have
     answered goes into the values. The step is the effective one."""
     start, position = state.get("start"), state.get("position")
-    anchor = state.get("anchor", state["matrix"]) if rule.is_stale else None
+    anchor = _anchor(state, call.aligned) if rule.is_stale else None
     parts = Parts(state["matrix"], state.get("momentum"), anchor)
     if rule.gradient == "stop" and parts.momentum is not None:
         parts = parts._replace(momentum=parts.momentum.detach())
@@ -103,14 +106,19 @@ def _learn_running(
     live = None if momentum is None else torch.ones_like(step)
     flows = Flows(key, value, direct_write, step, retain, momentum, live)
 
-    write, chunk = known_writes(flows, parts, position, rule, block, aligned=aligned)
+    write, chunk = known_writes(flows, parts, position, rule, call)
     flows, stop = flows._replace(write=write), rule.gradient == "stop"
-    ran, after = move(flows, parts, position, chunk, rule, block, stop=stop, aligned=aligned)
-    return _followed(ran._replace(origin=start), after, key.shape[1], state, rule, aligned)
+    ran, after = move(flows, parts, position, chunk, rule, call.block, stop=stop, aligned=call.aligned)
+    return _followed(ran._replace(origin=start), after, key.shape[1], state, rule, call)
+
+
+def _anchor(state: State, aligned: bool) -> Tensor:
+    """The matrix at the start of the chunk in which a call begins."""
+    return state["matrix"] if aligned or "anchor" not in state else state["anchor"]
 
 
 def _followed(
-    ran: Running, after: Parts, tokens: int, state: State, rule: Rule, aligned: bool
+    ran: Running, after: Parts, tokens: int, state: State, rule: Rule, call: Call
 ) -> tuple[Trajectory, State]:
     """The trajectory, and the next state from what the blocks ended with."""
     start = state.get("start")
@@ -122,10 +130,14 @@ def _followed(
     if not rule.keeps_anchor:
         return Trajectory(ran, None, None), following
     chunk, position = rule.chunk or 1, state["position"]
-    trajectory = Trajectory(ran, state["anchor"].unsqueeze(0), position, aligned)
+    anchor = _anchor(state, call.aligned)
+    trajectory = Trajectory(ran, anchor.unsqueeze(0), position, call.aligned)
     following["position"] = (position + tokens) % chunk
-    if aligned and (tokens < chunk or tokens % chunk == 0):
-        following["anchor"] = state["anchor"] if tokens < chunk else following["matrix"]
+    if call.aligned and (call.within or tokens % chunk == 0):
+        following["anchor"] = anchor if tokens < chunk else following["matrix"]
+        return trajectory, following
+    if call.within:
+        following["anchor"] = torch.where(following["position"] == 0, following["matrix"], anchor)
         return trajectory, following
     # What the blocks carried is the same state, but without the start's share under a stopped gradient.
     if after.anchor is not None and rule.gradient == "through":

@@ -7,6 +7,8 @@ chunk needs the state that it starts with, and given that state its writes are o
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -17,24 +19,34 @@ from nestdsl.runtime.ops.linear_memory.objective import direction
 from nestdsl.runtime.ops.linear_memory.rule import Rule
 
 
+class Call(NamedTuple):
+    """What is known of a call beforehand. block: how many tokens to work on at once; aligned: it begins with
+    a chunk; within: it does not go beyond the chunk that it begins in."""
+
+    block: int
+    aligned: bool
+    within: bool
+
+
 def known_writes(
-    flows: Flows, parts: Parts, position: Tensor | None, rule: Rule, block: int, *, aligned: bool
+    flows: Flows, parts: Parts, position: Tensor | None, rule: Rule, call: Call
 ) -> tuple[Tensor, int | None]:
     """The known part of w [B, T, H, V], and the chunk at whose start the blocks take the rest of the
     gradient, None if nothing is left to take there.
 
     flows: as for the blocks, but with the values in place of the writes; parts: what the call begins with,
-    and the anchor where the rule is stale; aligned: the call begins with a chunk.
+    and the anchor where the rule is stale.
     """
-    if rule.objective == "lp":
-        begun = torch.zeros((), dtype=torch.int64, device=flows.key.device) if position is None else position
-        return _chunk_by_chunk(flows, parts, begun, rule, block, aligned), None
     factor = flows.step.unsqueeze(-1)
     if not rule.is_stale or parts.anchor is None:
         return factor * flows.write, None
-    if rule.chunk is not None and not (aligned and flows.key.shape[1] <= rule.chunk):
-        return factor * flows.write, rule.chunk
-    return factor * (flows.write - torch.einsum("bthk,bhkv->bthv", flows.key, parts.anchor)), None
+    if call.within:
+        answers = torch.einsum("bthk,bhkv->bthv", flows.key, parts.anchor)
+        return factor * direction(flows.write, answers, rule), None
+    if rule.objective == "lp":
+        begun = torch.zeros((), dtype=torch.int64, device=flows.key.device) if position is None else position
+        return _chunk_by_chunk(flows, parts, begun, rule, call.block, call.aligned), None
+    return factor * flows.write, rule.chunk
 
 
 def _chunk_by_chunk(

@@ -1,0 +1,55 @@
+"""A body in pieces: what stands around loops and repeats is compiled, and nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from nestdsl.runtime.block import Block, CompiledRun, Run
+from nestdsl.runtime.compilation import compiled_run
+from nestdsl.runtime.module import NestModule
+from tests.invariants.programs import nest
+
+
+def units(model: NestModule) -> set[str]:
+    return {f"{unit.__name__}.{name}" for unit, name in compiled_run(model).compiled}
+
+
+def test_everything_around_loops_and_repeats_is_a_unit() -> None:
+    model = nest("self_referential").compile(compile=False)
+    assert units(model) == {
+        "SelfReferentialBlock.part", "SelfReferentialBlock.loop", "SelfReferentialBlock.part_2",
+        "HopeLayerBlock.part", "HopeLayerBlock.part_2", "Model.part",
+    }  # fmt: skip
+
+
+def test_a_model_without_loops_is_one_unit() -> None:
+    assert units(nest("matrix_exact").compile(compile=False)) == {"Model.body"}
+
+
+def traced(model: NestModule, seen: list[tuple[str, int]]) -> CompiledRun:
+    """A run that notes what it was handed instead of compiling it."""
+
+    def unit(owner: type[Block], name: str) -> Any:
+        method = getattr(owner, name)
+
+        def call(block: Block, *flows: Any, **known: bool) -> Any:
+            seen.append((name, flows[0].shape[1]))
+            return method(block, *flows, Run(), **known)
+
+        return call
+
+    return CompiledRun({key: unit(*key) for key in compiled_run(model).compiled})
+
+
+@pytest.mark.parametrize("tokens", [3, 8, 16, 37])
+def test_only_chunks_of_steady_lengths_are_compiled(tokens: int) -> None:
+    model = nest("self_matrix_dgd").compile(compile=False).double()
+    x = torch.randint(11, (2, tokens))
+    wanted, seen = model(x)[0], []
+    model.run = traced(model, seen)
+    torch.testing.assert_close(model(x)[0], wanted, rtol=0, atol=0)
+    assert {length for name, length in seen if name == "loop"} <= {1, 2, 4, 8}
+    assert sum(length for name, length in seen if name == "part") >= 2 * tokens

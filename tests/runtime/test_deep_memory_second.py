@@ -1,4 +1,4 @@
-"""The two-layer memory differentiated twice, as levels that are differentiated through their updates need it."""
+"""The two-layer memory differentiated twice, as meta-gradients of levels in context need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gradient through` on levels that learn from surprise: the outer gradients hold against finite differences."""
+"""`gradient through` on levels that learn from surprise: outer gradients against finite differences."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model_of(
 
 
 def assert_equal_to_finite_differences(model: NestModule, tokens: int = 14) -> None:
-    """The gradient along a random direction of every weight, for a sequence of full and unfinished periods."""
+    """The gradient along a random direction of every weight, for a sequence of full and other periods."""
     ids = torch.randint(11, (2, tokens + 1), generator=torch.Generator().manual_seed(1))
     inputs, targets = ids[:, :-1], ids[:, 1:]
     model.loss(inputs, targets).backward()

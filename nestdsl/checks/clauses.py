@@ -51,6 +51,8 @@ def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
     for name in dict(level.written):
         if name == "gradient" and level.gradient != "stop":
             continue
+        if name == "frozen" and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
+            continue
         if name not in ("learn", KIND_CALL):
             _report(
                 level,

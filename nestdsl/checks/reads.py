@@ -9,7 +9,7 @@ import networkx
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Level, Train
-from nestdsl.graph.self_reference import circles
+from nestdsl.graph.self_reference import LEARNING, anchored_reads, circles, without_anchored_reads
 
 
 def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -21,6 +21,7 @@ def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
             is_acyclic = False
     if is_acyclic:
         _check_self_reference(graph, diagnostics)
+        _check_attention(graph, diagnostics)
 
 
 def _report_cycle(graph: NestGraph, cycle: list[tuple[str, ...]], diagnostics: Diagnostics) -> None:
@@ -38,6 +39,21 @@ def _report_cycle(graph: NestGraph, cycle: list[tuple[str, ...]], diagnostics: D
         "only a `learn` clause may close a circle: it reaches a level's next state",
         notes,
     )
+
+
+def _check_attention(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    """A circle through attention needs a memory in it: attention has no earlier state to read."""
+    left = without_anchored_reads(graph, (EdgeType.READ, *LEARNING), anchored_reads(graph))
+    for component in networkx.strongly_connected_components(left):
+        if len(component) > 1:
+            levels = [node for id in sorted(component) if isinstance(node := graph[id], Level)]
+            diagnostics.report(
+                "N0301",
+                f"`{levels[0].name}` learns from what is read from it, but attention is solved anew at every "
+                "token: it has no earlier state",
+                levels[0].clause("learn"),
+                "let it learn from flows that do not come from it, or from a memory that learns from it",
+            )
 
 
 def _check_self_reference(graph: NestGraph, diagnostics: Diagnostics) -> None:

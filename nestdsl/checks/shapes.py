@@ -123,14 +123,22 @@ class _Inference:
         key, value = self._size(key_flow, span), self._size(value_flow, span)
         if key is None or value is None:
             return
-        heads = dict(level.arguments).get("heads")
+        arguments = dict(level.arguments)
+        pairs = arguments.get("pairs")
+        if isinstance(pairs, int) and pairs > 1:
+            if not self._holds_pairs(level, pairs, key, "keys") or not self._holds_pairs(
+                level, pairs, value, "values"
+            ):
+                return
+            key, value = key // pairs, value // pairs
+        heads = arguments.get("heads")
         if isinstance(heads, int):
             sizes = {key: "keys and values"} if key == value else {key: "keys", value: "values"}
             call = level.clause(KIND_CALL)
             # Of heads that divide neither, the keys are enough to say so.
             if not all(self._divides(heads, size, what, call) for size, what in sizes.items()):
                 return
-            if dict(level.arguments).get("rotary") and (key // heads) % 2:
+            if arguments.get("rotary") and (key // heads) % 2:
                 self.diagnostics.report(
                     "N0204",
                     f"rotary positions turn pairs of numbers, but each head's key has size {key // heads}",
@@ -148,6 +156,17 @@ class _Inference:
                 span,
                 "make all of these sizes equal",
             )
+
+    def _holds_pairs(self, level: Level, pairs: int, size: int, what: str) -> bool:
+        if size % pairs == 0:
+            return True
+        self.diagnostics.report(
+            "N0204",
+            f"`{level.name}` learns {pairs} pairs for each token, which do not divide {what} of size {size}",
+            level.clause("learn"),
+            "put flows of equal size side by side: `learn concat(k, other_k) -> concat(v, other_v)`",
+        )
+        return False
 
     def _check_generated(self, level: Level, heads: int, key: int) -> None:
         for name, flow in level.optimizer.flows if level.optimizer else ():

@@ -82,17 +82,19 @@ def _section(
 def _attention(named: _Named, ordered: OrderedLevel) -> Section:
     level = named.level
     arguments = dict(level.arguments)
-    heads, window = int(arguments["heads"] or 1), arguments["window"]
+    heads, reach = int(arguments["heads"] or 1), attention.Reach.of(arguments)
     key_size = named.names.graph.level_sizes[level.id][0] // heads
     read: tuple[Equation, ...] = ()
     for query, result in named.queries:
-        read += attention.read(
-            query, result, named.key, named.value, key_size, window if isinstance(window, int) else None,
-            bool(arguments["rotary"]),
-        )  # fmt: skip
-    kept = "all tokens so far" if window is None else f"the last {window} tokens"
-    lines: list[str | Line] = [f"the keys and values of {kept}; no weights; {_each_head(heads)}"]
-    if arguments["rotary"]:
+        read += attention.read(query, result, named.key, named.value, key_size, reach)
+    weights = "persistent pairs" if reach.persistent else "no weights"
+    lines: list[str | Line] = [f"the keys and values of {reach.tokens()}; {weights}; {_each_head(heads)}"]
+    if reach.persistent:
+        pair = (attention.PERSISTENT_KEY.at(attention.N), ", ", attention.PERSISTENT_VALUE.at(attention.N))
+        lines.append((*pair, f": {reach.persistent} pairs that all tokens read, learned by the outer levels"))
+    if reach.pairs > 1:
+        lines.append(f"each token writes {reach.pairs} pairs: j counts the parts of its key and value")
+    if reach.rotary:
         lines.append(("R_t turns feature pair j of a head by the angle t 10000^(−2j/", f"{key_size})"))
     rows = [
         row("memory", *lines),

@@ -13,6 +13,7 @@ import networkx
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Read
+from nestdsl.library.signatures import LIBRARY
 
 LEARNING = (EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE)
 
@@ -30,14 +31,21 @@ def circles(graph: NestGraph) -> list[set[str]]:
 
 
 def anchored_reads(graph: NestGraph) -> set[str]:
-    """The ids of the reads on which their own level's next state depends."""
+    """The ids of the reads on which their own level's next state depends.
+
+    Attention has no earlier state: in a circle it is read as ever, and others must break the circle.
+    """
     found: set[str] = set()
     for circle in circles(graph):
         for id in circle:
             node = graph[id]
-            if isinstance(node, Read) and node.level in circle:
+            if isinstance(node, Read) and node.level in circle and _has_anchor(graph, node.level):
                 found.add(id)
     return found
+
+
+def _has_anchor(graph: NestGraph, level: str) -> bool:
+    return not LIBRARY.kinds[graph.level(level).kind].is_nonparametric
 
 
 def self_referential_levels(graph: NestGraph, anchored: set[str]) -> set[str]:

@@ -52,9 +52,36 @@ def _two_layers(arguments: Arguments, in_: int, out: int) -> Shapes:
     return ("inner", (heads, key, hidden)), ("outer", (heads, hidden, value))
 
 
-def _window(arguments: Arguments, in_: int, out: int) -> Shapes:
-    window = arguments["window"]
-    return () if window is None else (("key", (int(window) - 1, in_)), ("value", (int(window) - 1, out)))
+def _pairs(arguments: Arguments) -> int:
+    return int(arguments["pairs"] or 1)
+
+
+def _reach(arguments: Arguments) -> int | None:
+    """How many tokens attention looks at, at most; None: all."""
+    reach = arguments["window"] or arguments["segment"]
+    return None if reach is None else int(reach)
+
+
+def _kept_context(arguments: Arguments, in_: int, out: int) -> Shapes:
+    reach, pairs = _reach(arguments), _pairs(arguments)
+    if reach is None:
+        return ()
+    return ("key", (reach - 1, pairs * in_)), ("value", (reach - 1, pairs * out))
+
+
+def _persistent_pairs(arguments: Arguments, in_: int, out: int) -> Shapes:
+    count = int(arguments["persistent"] or 0)
+    return (("persistent_key", (count, in_)), ("persistent_value", (count, out))) if count else ()
+
+
+def _attention_flops(arguments: Arguments, in_: int, out: int) -> int:
+    seen = (_reach(arguments) or 0) * _pairs(arguments) + int(arguments["persistent"] or 0)
+    return 2 * (in_ + out) * seen
+
+
+def _attention_growth(arguments: Arguments, in_: int, out: int) -> tuple[int, int]:
+    each = 0 if _reach(arguments) else _pairs(arguments) * (in_ + out)
+    return each, 2 * each
 
 
 EPSILON = ArgumentSpec("eps", Type.NUMBER, 1e-6, minimum=0.0, exclusive=True)
@@ -125,13 +152,18 @@ KINDS = (
             _flag("rotary", True),
             _flag("causal", True),
             _flag("bias", False),
+            whole("segment", None),
+            whole("persistent", 0, minimum=0),
+            whole("pairs", 1),
         ),
-        state=_window,
-        flops=lambda a, in_, out: 2 * (in_ + out) * int(a["window"] or 0),
-        grows=lambda a, in_, out: (0, 0) if a["window"] else (in_ + out, 2 * (in_ + out)),
+        parameters=_persistent_pairs,
+        state=_kept_context,
+        flops=_attention_flops,
+        grows=_attention_growth,
         is_memory=True,
         is_nonparametric=True,
         is_causal=lambda a: bool(a["causal"]),
+        alternatives=("window", "segment"),
     ),
     Kind(
         "matrix",

@@ -82,6 +82,10 @@ class Kind:
     is_custom: bool = False
     alternatives: tuple[str, ...] = ()
 
+    def has_parameters(self, arguments: Arguments) -> bool:
+        """Whether a level of this kind has learned tensors."""
+        return bool(self.parameters(arguments, 1, 1))
+
 
 def _prod(shape: tuple[int, ...]) -> int:
     result = 1

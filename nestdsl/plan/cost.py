@@ -80,7 +80,9 @@ def total(levels: Iterable[OrderedLevel], optimizer_memories: dict[str, int]) ->
     return Costs(
         parameters=parameters,
         trained_parameters=sum(
-            level.parameters * level.copies for level in levels if level.learns != "nothing"
+            level.parameters * level.copies
+            for level in levels
+            if level.learns != "nothing" and not level.frozen
         ),
         parameter_bytes=parameters * BYTES,
         optimizer_bytes=sum(

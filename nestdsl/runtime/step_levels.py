@@ -57,7 +57,11 @@ class StepLevels:
 
     def __init__(self, model: NestModule) -> None:
         weights = {level: model.level_parameters(level) for level in model.plan.levels if not level.owner}
-        trained = {level: of_level for level, of_level in weights.items() if level.learns != "nothing"}
+        trained = {
+            level: of_level
+            for level, of_level in weights.items()
+            if level.learns != "nothing" and not level.frozen
+        }
         _verify_each_weight_once(model, weights)
         self.groups = tuple(_groups(model.plan, trained))
 

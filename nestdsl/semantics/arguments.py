@@ -107,8 +107,16 @@ def check_argument(spec: ArgumentSpec, value: object, span: Span, diagnostics: D
                 diagnostics.report("N0202", f"{wanted}, not {describe(value)}", span, "write a whole number")
                 return False
             assert isinstance(value, int | float)
+            if spec.minimum == 0 and value < 0:
+                diagnostics.report(
+                    "N0203",
+                    f"`{spec.name}` is at least 0; this is {describe(value)}",
+                    span,
+                    "write 0 or a positive whole number",
+                )
+                return False
             if value != int(value) or value < (value if spec.minimum is None else spec.minimum):
-                sign = "" if spec.minimum is None else "positive "
+                sign = "" if not spec.minimum else "positive "
                 diagnostics.report(
                     "N0202",
                     f"`{spec.name}` is a {sign}whole number; this is {describe(value)}",

@@ -191,7 +191,7 @@ class Body(Lookup):
             return True
         self.diagnostics.report(
             "N0103",
-            f"`{kind.name}` is given {listed(given)}, which say the same in two ways",
+            f"`{kind.name}` is given {listed(given)}, of which it takes only one",
             matched[given[-1]].span,
             f"give {' or '.join(f'`{name}`' for name in given)}, not both",
         )
@@ -309,6 +309,9 @@ class Body(Lookup):
                     inherited = replace(inherited, optimizer=optimizer or inherited.optimizer)
                 case ast.Frozen():
                     inherited = replace(inherited, frozen=clause.span)
+                case ast.Gradient():
+                    gradient = self.clause_reader.gradient(clause)
+                    inherited = replace(inherited, gradient=gradient or inherited.gradient)
                 case ast.Broken():
                     pass
                 case _:

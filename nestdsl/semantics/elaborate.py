@@ -274,7 +274,7 @@ def _connect_training(graph: NestGraph) -> None:
             graph.add(level)
         if level.learning is Learning.ASSOCIATION:
             is_learned = level.init.kind == "learned" and not level.frozen
-            if is_learned and not LIBRARY.kinds[level.kind].is_nonparametric:
+            if is_learned and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
                 graph.connect(train.id, level.id, EdgeType.INIT)
             continue
         if level.frozen:

@@ -35,6 +35,8 @@ def finish(body: Body, pending: Pending) -> None:
     if isinstance(learn, ast.Learn) and _associates(body, level, learn):
         changes["learning"] = Learning.ASSOCIATION
         changes["objective"] = "l2"
+        if body.inherited.gradient:
+            changes["gradient"] = body.inherited.gradient
         starts_learned = "init" not in clauses and not LIBRARY.kinds[level.kind].is_nonparametric
         if body.inherited.frozen and starts_learned:
             body.diagnostics.report(
@@ -80,6 +82,8 @@ def finish(body: Body, pending: Pending) -> None:
     kind = LIBRARY.kinds[level.kind]
     if kind.is_nonparametric:
         changes.update(unit=Unit.TOKEN, period=1, chunk=1, objective=None)
+        if body.inherited.frozen and kind.has_parameters(dict(level.arguments)):
+            changes["frozen"] = True
     finished = replace(level, **changes)  # type: ignore[arg-type]
     if finished.learns_surprise_in_context and "gradient" not in changes:
         finished = replace(finished, gradient="stop")

@@ -69,6 +69,8 @@ class Inherited:
     optimizer: OptimizerUse | None = None
     frozen: Span | None = None
     """Where the block is said to be frozen."""
+    gradient: str | None = None
+    """Of the memories inside."""
 
 
 @dataclass(slots=True)

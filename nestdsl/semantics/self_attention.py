@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Read, Unit
-from nestdsl.library.signatures import Value
+from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Learning, Level, Read, Unit
+from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.semantics.clauses import Clauses
 from nestdsl.semantics.finish import Pending, finish
 from nestdsl.semantics.scope import Stage
@@ -16,12 +16,26 @@ if TYPE_CHECKING:
     from nestdsl.semantics.bodies import Body
 
 
+def _freezes_pairs(body: Body, level: Level, own: Clauses) -> bool:
+    """Whether the persistent pairs, its only weights beside the projections, are frozen too."""
+    is_said = "frozen" in own or body.inherited.frozen is not None
+    return is_said and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments))
+
+
 def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
     """Attention that nobody gives a key and a value: it reads all from one flow.
 
     Its projections are levels of their own, which learn from surprise.
     """
     graph = body.shared.graph
+    if dict(level.arguments)["pairs"] != 1:
+        body.diagnostics.report(
+            "N0405",
+            f"`pairs` has no meaning for `{level.name}`: it makes the one key and value of a token itself",
+            level.clause(KIND_CALL),
+            "leave it out, or give it several: `learn concat(k, other_k) -> concat(v, other_v)`",
+        )
+        level = replace(level, arguments=tuple((dict(level.arguments) | {"pairs": 1}).items()))
     entry = graph.add(Flow(f"{level.id}.in", body.scope.id, f"{level.name}.in", level.span))
     shared = tuple((name, span) for name, span in level.written if name in ("every", "optimizer", "frozen"))
     arguments: tuple[tuple[str, Value], ...] = (("out", None), ("bias", dict(level.arguments)["bias"]))
@@ -56,7 +70,8 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
             learning=Learning.ASSOCIATION,
             written=written,
             objective=None,
-            gradient=kept or level.gradient,
+            frozen=_freezes_pairs(body, level, own),
+            gradient=kept or body.inherited.gradient or level.gradient,
         )
     )
     graph.connect(outputs["key"], level.id, EdgeType.KEY)

@@ -165,18 +165,46 @@ def test_memory_that_makes_its_own_targets(kind: str, every: str) -> None:
     both_ways(program(f"every {every}  optimizer dgd({FLOWS})", kind, 6, "memory(v)"))
 
 
-@pytest.mark.parametrize("window", [None, 1, 3])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"window": window} for window in (None, 1, 3)),
+        {"segment": 1},
+        {"segment": 4},
+        {"segment": 4, "persistent": 2, "pairs": 2},
+        {"persistent": 3},
+        {"window": 3, "pairs": 3},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("rotary", [True, False])
-def test_attention(window: int | None, rotary: bool) -> None:
+def test_attention(arguments: dict, rotary: bool) -> None:
     k, v, q = (Symbol(name) for name in "kvq")
-    equations = attention.read(q, Symbol("y"), k, v, 4, window, rotary)
-    module = Attention(4, 3, window=window, rotary=rotary)
-    flows = {"k": drawn(1, TOKENS, 4), "v": drawn(1, TOKENS, 3), "q": drawn(1, TOKENS + 1, 4)[:, 1:]}
-    context, _ = module.learn(flows["k"], flows["v"], module.init_state(1, dtype=torch.float64))
-    wanted = module.read(context, flows["q"])[0]
+    equations = attention.read(q, Symbol("y"), k, v, 4, attention.Reach(rotary=rotary, **arguments))
+    module = Attention(4, 3, rotary=rotary, **arguments).double()
+    pairs = arguments.get("pairs", 1)
+    flows = {
+        "k": drawn(1, TOKENS, 4 * pairs),
+        "v": drawn(1, TOKENS, 3 * pairs),
+        "q": drawn(1, TOKENS + 1, 4)[:, 1:],
+    }
     values = {
         (name, ""): {(t,): x[:, None] for t, x in enumerate(flow[0], 1)} for name, flow in flows.items()
     }
+    if pairs > 1:
+        for name in ("k", "v"):
+            values[name, ""] = {
+                (t, j): part
+                for (t,), x in values[name, ""].items()
+                for j, part in enumerate(x.chunk(pairs), 1)
+            }
+    if module.persistent:
+        for name, weight in (("K", module.persistent_key), ("V", module.persistent_value)):
+            with torch.no_grad():
+                weight.copy_(drawn(*weight.shape))
+            values[name, ""] = {(n,): x[:, None] for n, x in enumerate(weight.detach(), 1)}
+    context, _ = module.learn(flows["k"], flows["v"], module.init_state(1, dtype=torch.float64))
+    wanted = module.read(context, flows["q"])[0].detach()
     turns = rotate(torch.eye(4, dtype=torch.float64).expand(TOKENS, 4, 4)[None], torch.tensor(0))[0]
     values["R", ""] = {(t,): turn.mT for t, turn in enumerate(turns, 1)}
     recurrence = Recurrence(equations, values)

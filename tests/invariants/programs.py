@@ -128,6 +128,26 @@ model m {
 }
 
 
+_LIBRARY = """
+use std.{module}
+model m(dim = 16) {{
+  input ids(11)
+  level stack = {block}({arguments})
+  flow out = in -> embedding(dim) -> stack -> linear(11)
+}}
+"""
+
+LIBRARY = {
+    # module: (block, arguments with which chunks, periods and windows end within the sequence)
+    "fully_adaptive": ("fully_adaptive", "2, period = 8"),
+    "hope": ("hope_layer", "2, chunk = 4, levels = 2, period = 4, step = 0.5"),
+    "hope_attention": ("hope_attention_layer", "2, levels = 2, period = 4, step = 0.5"),
+    "titans_mac": ("titans_mac", "2, segment = 8, persistent = 2"),
+    "titans_mag": ("titans_mag", "2, window = 5, persistent = 2, chunk = 8"),
+    "titans_mal": ("titans_mal", "2, window = 5, persistent = 2, chunk = 8"),
+}
+
+
 def texts() -> dict[str, str]:
     """All programs by name, as text."""
     found = {path.stem: path.read_text() for path in EXAMPLES}
@@ -144,12 +164,16 @@ def texts() -> dict[str, str]:
             more = ", momentum = 0.2" if optimizer == "momentum" else ""
             rule = f"{optimizer}(step = step, retain = retain{more})"
             found[f"self_{kind}_{optimizer}"] = _SELF_REFERENTIAL.format(kind=kind, optimizer=rule)
+    for module, (block, arguments) in LIBRARY.items():
+        text = _LIBRARY.format(module=module, block=block, arguments=arguments)
+        found[f"library_{module}"] = text
     return found | _OTHERS
 
 
 def nest(name: str) -> nestdsl.Nest:
     """A program, small: examples with 16 features in each of 2 heads."""
-    small = {"dim": 32, "depth": 2, "heads": 2, "vocab": 11}
+    # The slowest memory of the stack moves once in eight periods, and more than once must it move.
+    small = {"dim": 32, "depth": 2, "heads": 2, "vocab": 11, "period": 2 if name == "titans_stack" else 8}
     text = texts()[name]
     taken = {
         key: value for key, value in small.items() if f"{key} = " in text.split("model ")[-1].split(")")[0]

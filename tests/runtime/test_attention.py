@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nestdsl.runtime.kinds.attention import SMALLEST_BLOCK_TOKENS, Attention, rotate
+from nestdsl.runtime.kinds.attention import Attention, rotate
+from nestdsl.runtime.ops.attention.fast import SMALLEST_BLOCK_TOKENS
 
 BATCH, TOKENS, HEADS, KEY, VALUE = 2, 9, 2, 8, 6
 WINDOWS = [None, 1, 2, 4, 9, 20]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nestdsl.api import Nest, load, parse
     from nestdsl.diagnostics import Diagnostic, NestError
     from nestdsl.library.extension import function, kind
-    from nestdsl.training.evaluate import evaluate
+    from nestdsl.training.evaluate import evaluate, measure
     from nestdsl.training.generate import generate
     from nestdsl.training.loop import resume, train
 
@@ -36,6 +36,7 @@ __all__ = [
     "generate",
     "kind",
     "load",
+    "measure",
     "parse",
     "resume",
     "train",
@@ -50,6 +51,7 @@ _MODULES = {
     "generate": "nestdsl.training.generate",
     "kind": "nestdsl.library.extension",
     "load": "nestdsl.api",
+    "measure": "nestdsl.training.evaluate",
     "parse": "nestdsl.api",
     "resume": "nestdsl.training.loop",
     "train": "nestdsl.training.loop",

@@ -1,4 +1,4 @@
-"""`nestdsl eval DIR --data SOURCE`: how well a trained model predicts text it has not seen."""
+"""`nestdsl eval DIR --data SOURCE`: how well a trained model does on data it has not seen."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from nestdsl.interrupts import interrupts_held
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "eval",
-        help="held-out bits per byte of a trained model",
-        description="Prints the bits per byte of the held-out part of a text. With the data of the run "
-        "itself, this is text that the model was never trained on, measured as during training.",
+        help="how well a trained model does on held-out data",
+        description="Prints the bits per byte of the held-out part of a text, or the figures of a task: all "
+        "of its held-out sequences are measured. With the data of the run itself, this is data that the "
+        "model was never trained on.",
     )
     parser.add_argument("run_folder", metavar="DIR", help="the folder of a run, as `train --out` wrote it")
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="a text file, a folder, or `stdlib` (default: the data of the run)",
+        help="a text file, a folder, `stdlib` or `task:NAME` (default: the data of the run)",
     )
     parser.add_argument(
         "--tokens", type=int, metavar="T", help="tokens of a sequence (default: as in training)"
     )
     parser.add_argument(
-        "--sequences", type=int, metavar="N", help="how many sequences to measure (default: as in training)"
+        "--sequences",
+        type=int,
+        metavar="N",
+        help="how many sequences to measure (default: as in training; of a task, all)",
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.set_defaults(run=run)
@@ -34,9 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     with interrupts_held():
-        from nestdsl.training.data import read_data
-        from nestdsl.training.evaluate import held_out_bits_per_byte
+        from nestdsl.training.data import TASK, read_data
+        from nestdsl.training.evaluate import held_out_figures
+        from nestdsl.training.figures import shown, words
         from nestdsl.training.restore import data_of, restore
+        from nestdsl.training.settings import sequence_tokens
 
     model, checkpoint = restore(arguments.run_folder, arguments.device)
     settings = checkpoint.settings
@@ -46,10 +52,19 @@ def run(arguments: argparse.Namespace) -> int:
         settings = replace(settings, held_out_sequences=arguments.sequences)
     settings.verify()
     data = data_of(checkpoint) if arguments.data is None else read_data(arguments.data)
-    data.verify(settings.tokens, model.plan)
-    bits = held_out_bits_per_byte(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
+    tokens = (
+        settings.tokens
+        if data.tokens is None
+        else sequence_tokens(arguments.tokens, data.tokens, data.source)
+    )
+    data.verify(tokens, model.plan)
+    is_all = data.source.startswith(TASK) and arguments.sequences is None
+    figures = held_out_figures(
+        model, data, None if is_all else settings.held_out_sequences, settings.batch, tokens
+    )
     step = checkpoint.progress.step
     of_run = ", the data of the run," if arguments.data is None else ","
     trained = f"{step} step{'s' * (step != 1)} of training"
-    print(f"held-out bits per byte: {bits:.3f} on {data.source}{of_run} after {trained}")
+    measured = ", ".join(f"{words(name)}: {shown(name, value)}" for name, value in figures.items())
+    print(f"{measured} on {data.source}{of_run} after {trained}")
     return 0

@@ -37,10 +37,18 @@ def run(arguments: argparse.Namespace) -> int:
     import sys
 
     with interrupts_held():
+        from nestdsl.diagnostics import fail
+        from nestdsl.training.data import TASK
         from nestdsl.training.generate import generate
         from nestdsl.training.restore import restore
 
-    model, _ = restore(arguments.run_folder, arguments.device)
+    model, checkpoint = restore(arguments.run_folder, arguments.device)
+    if (source := checkpoint.progress.data_source).startswith(TASK):
+        raise fail(
+            "N0501",
+            f"the run in `{arguments.run_folder}` was trained on `{source}`: what it makes is no text",
+            hint=f"`nestdsl eval {arguments.run_folder}` says how well it does",
+        )
     prompt = arguments.prompt.encode("utf-8", "surrogateescape")
     made = generate(model, prompt, arguments.tokens, arguments.temperature, arguments.top_k, arguments.seed)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -1,9 +1,10 @@
-"""`nestdsl train FILE --data SOURCE`: from a program and text to a trained model."""
+"""`nestdsl train FILE --data SOURCE`: from a program and data to a trained model."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from nestdsl.checks.clocks import check_sequence
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.interrupts import Interrupted, interrupts_held
-from nestdsl.training.settings import DATA, Settings
+from nestdsl.training.settings import DATA, Settings, sequence_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 _SETTINGS = (
     ("steps", int, "N", "optimizer steps in all"),
     ("batch", int, "B", "sequences of one step"),
-    ("tokens", int, "T", "tokens of a sequence"),
-    ("seed", int, "S", "fixes the first weights, the draws of text and all else that is random"),
+    ("tokens", int, "T", "tokens of a sequence, where the task does not say"),
+    ("seed", int, "S", "fixes the first weights, the draws of data and all else that is random"),
     ("warmup", float, "SHARE", "share of the steps over which the learning rates rise"),
     ("final_rate", float, "SHARE", "share of the learning rates that is left at the last step"),
     ("clip", float, "NORM", "longest gradient; 0 for no limit"),
-    ("evaluate_every", int, "N", "steps between two measurements on held-out text"),
+    ("evaluate_every", int, "N", "steps between two measurements on held-out data"),
     ("checkpoint_every", int, "N", "steps between two checkpoints"),
 )
 
@@ -36,17 +37,17 @@ _SETTINGS = (
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "train",
-        help="train a program on text",
-        description="Trains a model on the bytes of a text and leaves a run in a folder: "
-        "checkpoint.safetensors, metrics.jsonl and plan.yaml. A part of the text is held out and never "
-        "trained on. Equal arguments give equal numbers.",
+        help="train a program on text or on a task",
+        description="Trains a model on the bytes of a text, or on a task made by rules, and leaves a run in "
+        "a folder: checkpoint.safetensors, metrics.jsonl and plan.yaml. A part of the data is held out and "
+        "never trained on. Equal arguments give equal numbers.",
     )
     add_program_arguments(parser)
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="a text file, a folder of text files, or `stdlib`, the Python source of this machine "
-        f"(default: {DATA}; with --resume, the data of the run)",
+        help="a text file, a folder of text files, `stdlib`, the Python source of this machine, or "
+        f"`task:NAME` (default: {DATA}; with --resume, the data of the run)",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="folder of the run (default: runs/ and the name of FILE)"
@@ -96,13 +97,16 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
     settings.verify()
     device = usable_device(arguments.device)
     program = load_program(arguments)
-    report((*program.diagnostics, *check_sequence(program.nest_graph, settings.tokens)), "text", sys.stderr)
+    report(program.diagnostics, "text", sys.stderr)
     shown = reporter(arguments.quiet)
     if not arguments.resume:
         data = read_data(arguments.data or DATA)
+        settings = replace(settings, tokens=sequence_tokens(arguments.tokens, data.tokens, data.source))
+        report(check_sequence(program.nest_graph, settings.tokens), "text", sys.stderr)
         model = _compile(program, device, not arguments.eager, settings.seed)
         return start(model, data, out, settings, shown, arguments.until)
     saved = load(out)
+    report(check_sequence(program.nest_graph, saved.settings.tokens), "text", sys.stderr)
     data = data_of(saved) if arguments.data is None else read_data(arguments.data)
     model = _compile(program, device, saved.progress.compiled and not arguments.eager, saved.settings.seed)
     return proceed(model, data, saved, given, shown, arguments.until)

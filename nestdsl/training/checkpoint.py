@@ -24,6 +24,7 @@ from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.training.differences import first_difference
+from nestdsl.training.figures import Figures
 from nestdsl.training.settings import Settings, parse_settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _MODEL, _OPTIMIZER = "model.", "optimizer."
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: its step, its data, and its held-out bits per byte before the first step.
+    """How far a run is: its step, its data, and its held-out figures before the first step.
 
     `compiled` is whether its model runs compiled, as it does again when the run is continued.
     """
@@ -45,7 +46,7 @@ class Progress:
     step: int
     data_source: str
     data_fingerprint: str
-    held_out_before: float
+    before: Figures
     compiled: bool = True
 
 

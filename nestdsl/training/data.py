@@ -1,4 +1,4 @@
-"""Bytes to train on and a held-out part that is never trained on.
+"""What a model is trained and measured on: the face that text and synthetic tasks share.
 
 Which sequences a step sees is a function of the seed and the step alone, so that a run can be
 repeated, and continued from any step.
@@ -7,156 +7,89 @@ repeated, and continued from any step.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
-from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import Plan
-from nestdsl.training.sources import Text, read_texts
-
-VOCABULARY = 256
-FEWEST_FILES = 20
-"""From this many files on, whole files are held out; below, the end of the text."""
+from nestdsl.training.figures import Unit
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+"""The inputs and targets of some sequences, as `NestModule.loss` takes them."""
+
+NO_TARGET = -100
+"""Stands where a sequence has no target, as after the end of a short one."""
+
+TASK = "task:"
+"""What the name of a synthetic data source begins with."""
 
 
 @dataclass(frozen=True, slots=True)
-class ByteData:
-    """Text as bytes: `train` and `held_out` are uint8 tensors without a byte in common.
+class HeldOut:
+    """A part of the data that is never trained on, called `name` (`held_out`, or `bin0`)."""
 
-    `fingerprint` is a hash of both, by which a continued run knows its data again. They come from
-    `files` files; `skipped` others of the source are not text.
-    """
+    name: str
+    inputs: torch.Tensor
+    targets: torch.Tensor
 
-    source: str
-    train: torch.Tensor
-    held_out: torch.Tensor
-    fingerprint: str
-    files: int = 1
-    skipped: int = 0
 
-    def __str__(self) -> str:
-        size = len(self.train) + len(self.held_out)
-        skipped = f"; {_count(self.skipped, 'file')} skipped, not text" if self.skipped else ""
-        return (
-            f"{self.source}: {size:,} bytes in {_count(self.files, 'file')}, "
-            f"{len(self.held_out):,} of them held out{skipped}"
-        )
+class Data(Protocol):
+    """A source of sequences. Written out, it says what it is and how much of it is held out."""
+
+    @property
+    def source(self) -> str:
+        """Its name on the command line."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all of it, by which a continued run knows its data again."""
+        ...
+
+    @property
+    def unit(self) -> Unit:
+        """What its losses are counted in."""
+        ...
+
+    @property
+    def tokens(self) -> int | None:
+        """The tokens of a sequence to train on; None where the user may choose."""
+        ...
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether a held-out sequence counts as solved if every output is right."""
+        ...
 
     def batch(self, step: int, seed: int, batch: int, tokens: int) -> Batch:
-        """The inputs and targets of one step, each [batch, tokens] int64, at random places of `train`."""
-        generator = torch.Generator().manual_seed(mixed_seed(seed, step, "batch"))
-        starts = torch.randint(len(self.train) - tokens, (batch,), generator=generator)
-        return _sequences(self.train, starts, tokens)
+        """The inputs and targets of one step."""
+        ...
 
-    def held_out_sequences(self, count: int, tokens: int) -> Batch:
-        """Inputs and targets, each [up to count, tokens] int64: always the same places, evenly spread.
-
-        The targets do not overlap, so fewer sequences come out of a short text.
-        """
-        count = min(count, (len(self.held_out) - 1) // tokens)
-        last = len(self.held_out) - tokens - 1
-        starts = torch.tensor([last * index // max(1, count - 1) for index in range(count)])
-        return _sequences(self.held_out, starts, tokens)
+    def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
+        """The held-out parts, each of up to `count` sequences (None: all it has), always the same ones."""
+        ...
 
     def verify(self, tokens: int, plan: Plan) -> None:
         """Raises NestError N0501 where this data cannot be read by the model or is too short for it."""
-        if plan.input.takes != "ids" or plan.input.size < VOCABULARY:
-            written = f"input {plan.input.takes}({plan.input.size})"
-            raise fail(
-                "N0501",
-                f"text is read as bytes, ids below {VOCABULARY}; model `{plan.model}` has `{written}`",
-                hint=f"write `input ids({VOCABULARY})`",
-            )
-        if plan.output_size < VOCABULARY:
-            raise fail(
-                "N0501",
-                f"the next byte is one of {VOCABULARY}; `out` of model `{plan.model}` has only size "
-                f"{plan.output_size}",
-                hint=f"let the last level before `out` be `linear({VOCABULARY})`, "
-                f"where it now gives {plan.output_size}",
-            )
-        if plan.train.objective != "cross_entropy":
-            raise fail(
-                "N0501",
-                f"the next byte is one of {VOCABULARY}, a choice; model `{plan.model}` is trained with "
-                f"`objective {plan.train.objective}`",
-                hint="write `objective cross_entropy` in its `train` clause",
-            )
-        for part, text in (("training", self.train), ("held-out", self.held_out)):
-            if len(text) <= tokens:
-                raise fail(
-                    "N0501",
-                    f"the {part} part of `{self.source}` has {len(text):,} bytes; "
-                    f"a sequence of {tokens:,} tokens needs {tokens + 1:,}",
-                    hint="give more text, or shorter sequences with --tokens",
-                )
+        ...
 
 
-def read_data(source: str) -> ByteData:
-    """Reads and splits a data source (`sources.read_texts` says which there are, and the errors)."""
-    found = read_texts(source)
-    train, held_out = split(found.texts)
-    digest = hashlib.blake2b(f"{len(train)}/".encode() + train + held_out, digest_size=16).hexdigest()
-    return ByteData(source, _tensor(train), _tensor(held_out), digest, len(found.texts), found.skipped)
+def read_data(source: str) -> Data:
+    """Reads a data source: `task:NAME`, or text (`sources.read_texts` says which there are, and the errors).
 
-
-def split(texts: tuple[Text, ...]) -> tuple[bytes, bytes]:
-    """The part to train on and the held-out part.
-
-    Of many files, files are held out in the order of a hash of their names until they make a
-    twentieth of the text, but none that is more than a tenth by itself. Else the last tenth is.
+    Raises NestError N0501 for a task that does not exist.
     """
-    size = sum(len(text.content) for text in texts)
-    if len(texts) < FEWEST_FILES:
-        whole = b"".join(text.content for text in texts)
-        end = size - size // 10
-        return whole[:end], whole[end:]
-    held_out: set[str] = set()
-    held_out_size = 0
-    for text in sorted(texts, key=_name_hash):
-        if held_out_size * 20 >= size:
-            break
-        if len(text.content) * 10 <= size:
-            held_out.add(text.name)
-            held_out_size += len(text.content)
-    return (
-        _joined(text for text in texts if text.name not in held_out),
-        _joined(text for text in texts if text.name in held_out),
-    )
+    if source.startswith(TASK):
+        from nestdsl.training.tasks import read_task
+
+        return read_task(source)
+    from nestdsl.training.text import read_text
+
+    return read_text(source)
 
 
 def mixed_seed(seed: int, step: int, purpose: str) -> int:
     """A seed for one purpose at one step, unlike that of any other."""
     digest = hashlib.blake2b(f"{seed}/{step}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
-
-
-def _name_hash(text: Text) -> bytes:
-    return hashlib.blake2b(text.name.encode(errors="surrogateescape"), digest_size=8).digest()
-
-
-def _joined(texts: Iterable[Text]) -> bytes:
-    return b"".join(text.content for text in texts)
-
-
-def _tensor(content: bytes) -> torch.Tensor:
-    # torch refuses to look at no bytes, and warns that a bytes object cannot be written to.
-    return (
-        torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        if content
-        else torch.empty(0, dtype=torch.uint8)
-    )
-
-
-def _sequences(text: torch.Tensor, starts: torch.Tensor, tokens: int) -> Batch:
-    places = starts[:, None] + torch.arange(tokens + 1)
-    sequences = text[places].long()
-    return sequences[:, :-1], sequences[:, 1:]

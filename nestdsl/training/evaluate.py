@@ -1,13 +1,15 @@
-"""How well a model predicts text it was never trained on."""
+"""How well a model does on data it was never trained on."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
+import torch.nn.functional as F
+
 from nestdsl.training.arguments import require_model
-from nestdsl.training.data import ByteData, read_data
-from nestdsl.training.settings import DATA, Settings
+from nestdsl.training.data import NO_TARGET, Batch, Data, HeldOut, read_data
+from nestdsl.training.figures import EXACT, Figures
+from nestdsl.training.settings import DATA, Settings, sequence_tokens
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
@@ -18,42 +20,103 @@ def evaluate(
     data: str = DATA,
     *,
     batch: int = Settings.batch,
-    tokens: int = Settings.tokens,
-    sequences: int = Settings.held_out_sequences,
+    tokens: int | None = None,
+    sequences: int | None = Settings.held_out_sequences,
 ) -> float:
-    """The bits per byte of a model on the held-out part of a text: the mean over `sequences` sequences.
+    """The held-out loss of a model on a source of data: of text, its bits per byte.
 
-    `data` is a text file, a folder of text files, or "stdlib", the Python source of this machine;
-    `sequences` sequences of `tokens` tokens are read, `batch` at a time. With the data and the
-    `tokens` of its training, this is what `train` measures. Raises NestError where the data or
-    the numbers do not fit, and TypeError for what is no model.
+    This is the first of the figures that `measure` gives; see there.
 
         bits = nestdsl.evaluate(model, "text.txt")
     """
     require_model(model, "evaluate")
-    Settings(batch=batch, tokens=tokens, held_out_sequences=sequences).verify()
+    return next(iter(measure(model, data, batch=batch, tokens=tokens, sequences=sequences).values()))
+
+
+def measure(
+    model: NestModule,
+    data: str = DATA,
+    *,
+    batch: int = Settings.batch,
+    tokens: int | None = None,
+    sequences: int | None = Settings.held_out_sequences,
+) -> Figures:
+    """All figures of a model on the held-out parts of some data, by name.
+
+    `data` is a text file, a folder of text files, "stdlib", the Python source of this machine, or
+    "task:NAME"; of each part up to `sequences` sequences (None: all) of `tokens` tokens (None: as
+    in training) are read, `batch` at a time. With the data and the `tokens` of its training, this
+    is what `train` measures. Raises NestError where the data or the numbers do not fit, and
+    TypeError for what is no model.
+
+        figures = nestdsl.measure(model, "task:parity", sequences=None)
+        figures["bin1_exact_match"]
+    """
+    require_model(model, "measure")
+    Settings(
+        batch=batch,
+        tokens=1 if tokens is None else tokens,
+        held_out_sequences=1 if sequences is None else sequences,
+    ).verify()
     read = read_data(data)
-    read.verify(tokens, model.plan)
-    return held_out_bits_per_byte(model, read, sequences, batch, tokens)
+    length = sequence_tokens(tokens, read.tokens, read.source)
+    read.verify(length, model.plan)
+    return held_out_figures(model, read, sequences, batch, length)
 
 
-def held_out_bits_per_byte(
-    model: NestModule, data: ByteData, sequences: int, batch: int, tokens: int
-) -> float:
-    """The mean bits per byte on up to `sequences` held-out sequences, `batch` at a time.
+def held_out_figures(
+    model: NestModule, data: Data, sequences: int | None, batch: int, tokens: int
+) -> Figures:
+    """The loss on each held-out part and, where the data counts them, its exact matches in percent.
 
     Each sequence starts from the initial state. Nothing is trained, and nothing is dropped out.
+    Levels that learn from surprise in context learn on the way for the loss, but see no label
+    before they are asked for an exact match.
     """
-    inputs, targets = data.held_out_sequences(sequences, tokens)
-    device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    total = 0.0
+    figures: dict[str, float] = {}
     try:
         # Not under no_grad: for that mode the model would be compiled a second time.
-        for input_part, target_part in zip(inputs.split(batch), targets.split(batch), strict=True):
-            loss = model.loss(input_part.to(device), target_part.to(device))
-            total += float(loss.detach()) * len(input_part)
+        for part in data.held_out(sequences, tokens):
+            figures[f"{part.name}_{data.unit.name}"] = _loss(model, part, batch) * data.unit.scale
+            if data.is_exact:
+                figures[f"{part.name}_{EXACT}"] = 100 * _exact_matches(model, part, batch)
     finally:
         model.train(was_training)
-    return total / len(inputs) / math.log(2)
+    return figures
+
+
+def _loss(model: NestModule, part: HeldOut, batch: int) -> float:
+    """The mean of the model's loss over all targets."""
+    device = next(model.parameters()).device
+    total, count = 0.0, 0
+    for inputs, targets in _batches(part, batch):
+        targets = targets.to(device)
+        here = int((targets != NO_TARGET).sum())
+        total += float(model.loss(inputs.to(device), targets).detach()) * here
+        count += here
+    return total / count
+
+
+def _exact_matches(model: NestModule, part: HeldOut, batch: int) -> float:
+    """The share of sequences of which the likeliest label is right wherever there is one."""
+    device = next(model.parameters()).device
+    right = 0
+    for inputs, targets in _batches(part, batch):
+        outputs, _ = model(inputs.to(device))
+        targets = targets.to(device)
+        is_right = (outputs.detach().argmax(-1) == targets) | (targets == NO_TARGET)
+        right += int((is_right.all(-1) & (targets != NO_TARGET).any(-1)).sum())
+    return right / len(part.inputs)
+
+
+def _batches(part: HeldOut, batch: int) -> list[Batch]:
+    """The sequences, `batch` at a time. Where targets can be left out, a short last batch is filled up
+    with rows that have none: the model is not compiled once more for another shape."""
+    inputs, targets = part.inputs, part.targets
+    missing = -len(inputs) % batch
+    if missing and not targets.is_floating_point():
+        inputs = F.pad(inputs, (0, 0, 0, missing))
+        targets = F.pad(targets, (0, 0, 0, missing), value=NO_TARGET)
+    return list(zip(inputs.split(batch), targets.split(batch), strict=True))

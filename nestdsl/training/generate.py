@@ -9,7 +9,7 @@ import torch
 
 from nestdsl.diagnostics import fail
 from nestdsl.training.arguments import require_model
-from nestdsl.training.data import VOCABULARY
+from nestdsl.training.text import VOCABULARY
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule

@@ -22,13 +22,14 @@ from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
 from nestdsl.training.arguments import require_model
 from nestdsl.training.checkpoint import Checkpoint, Progress
-from nestdsl.training.data import ByteData, mixed_seed, read_data
-from nestdsl.training.evaluate import held_out_bits_per_byte
+from nestdsl.training.data import Data, mixed_seed, read_data
+from nestdsl.training.evaluate import held_out_figures
+from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.memory import fits_memory
 from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.restore import data_of, verify_same_data
 from nestdsl.training.schedule import rate_scale
-from nestdsl.training.settings import DATA, Settings, continued_settings
+from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
@@ -36,19 +37,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run that has ended. Held-out figures are in bits per byte; `seconds` are of this call."""
+    """A run that has ended, with its held-out figures before the first step and now, by name.
+
+    `seconds` are of this call.
+    """
 
     step: int
-    held_out_before: float
-    held_out_after: float
+    before: Figures
+    after: Figures
     seconds: float
     out: Path
 
+    @property
+    def held_out_before(self) -> float:
+        """The first of the figures: the loss on the (first) held-out part."""
+        return next(iter(self.before.values()))
+
+    @property
+    def held_out_after(self) -> float:
+        return next(iter(self.after.values()))
+
     def __str__(self) -> str:
-        return (
-            f"held-out bits per byte: {self.held_out_before:.3f} before, {self.held_out_after:.3f} "
-            f"after {self.step} step{'s' * (self.step != 1)} ({self.seconds:.0f} s); run in {self.out}"
+        changes = "; ".join(
+            f"{words(name)}: {shown(name, self.before[name])} before, {shown(name, value)} after"
+            for name, value in self.after.items()
         )
+        steps = f"{self.step} step{'s' * (self.step != 1)}"
+        return f"{changes} {steps} ({self.seconds:.0f} s); run in {self.out}"
 
 
 def train(
@@ -58,7 +73,7 @@ def train(
     out: str | Path = "runs/model",
     *,
     batch: int = Settings.batch,
-    tokens: int = Settings.tokens,
+    tokens: int | None = None,
     seed: int = Settings.seed,
     warmup: float = Settings.warmup,
     final_rate: float = Settings.final_rate,
@@ -68,9 +83,10 @@ def train(
     until: int | None = None,
     quiet: bool = False,
 ) -> Result:
-    """Trains a model on text and leaves a run in the folder `out`.
+    """Trains a model and leaves a run in the folder `out`.
 
-    `data` is a text file, a folder of text files, or "stdlib", the Python source of this machine.
+    `data` is a text file, a folder of text files, "stdlib", the Python source of this machine, or
+    "task:NAME", made by rules. `tokens` left out are those of the task, or 256.
     `nestdsl.training.settings.Settings` explains the numbers. `until` ends the run early, after
     that step, without changing its schedule; `nestdsl.resume` goes on with it, or with a run that
     was interrupted. Raises NestError where the data, the settings or the folder do not fit,
@@ -80,10 +96,12 @@ def train(
         result = nestdsl.train(nest.compile(), "text.txt", steps=500, out="runs/text")
     """
     require_model(model, "train")
+    read = read_data(data)
+    length = sequence_tokens(tokens, read.tokens, read.source)
     settings = Settings(
-        steps, batch, tokens, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every
+        steps, batch, length, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every
     )
-    return start(model, read_data(data), Path(out), settings, reporter(quiet), until)
+    return start(model, read, Path(out), settings, reporter(quiet), until)
 
 
 def resume(
@@ -113,7 +131,7 @@ def resume(
 
 def start(
     model: NestModule,
-    data: ByteData,
+    data: Data,
     out: Path,
     settings: Settings,
     shown: Reporter,
@@ -127,7 +145,7 @@ def start(
     levels = StepLevels(model)
     compiled = isinstance(model.run, CompiledRun)
     with shown, fits_memory(settings):
-        shown.start(0, settings.steps, settings.batch * settings.tokens)
+        shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
         shown.note(str(data))
         if compiled:
             shown.note("compiling the model…")
@@ -136,7 +154,7 @@ def start(
         progress = Progress(0, data.source, data.fingerprint, before, compiled)
         checkpoint.save(out, model, levels, settings, progress)
         with metrics.Metrics(out) as written:
-            written.write(step=0, held_out_bits_per_byte=before)
+            written.write(step=0, **before)
             return _run(model, levels, data, out, settings, progress, written, shown, until)
 
 
@@ -155,7 +173,7 @@ def _require_memory(model: NestModule, settings: Settings) -> None:
 
 def proceed(
     model: NestModule,
-    data: ByteData,
+    data: Data,
     saved: Checkpoint,
     given: dict[str, int | float],
     shown: Reporter,
@@ -172,7 +190,7 @@ def proceed(
     compiled = isinstance(model.run, CompiledRun)
     progress = replace(saved.progress, data_source=data.source, compiled=compiled)
     with shown, fits_memory(settings), metrics.Metrics(out, progress.step) as written:
-        shown.start(progress.step, settings.steps, settings.batch * settings.tokens)
+        shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
         shown.note(str(data))
         if progress.step >= settings.steps:
             shown.note(
@@ -206,7 +224,7 @@ def prepare_folder(out: Path) -> None:
 def _run(
     model: NestModule,
     levels: StepLevels,
-    data: ByteData,
+    data: Data,
     out: Path,
     settings: Settings,
     progress: Progress,
@@ -226,10 +244,11 @@ def _run(
             held = Held()
             for step in range(first, last + 1):
                 values = _step(model, levels, data, settings, step)
-                shown.moved(step, values["loss_bits_per_byte"])
+                shown.moved(step, values[f"loss_{data.unit.name}"])
                 after = None
                 if step % settings.evaluate_every == 0 or step == settings.steps:
-                    after = values["held_out_bits_per_byte"] = _measure(model, data, settings, step)
+                    after = _measure(model, data, settings, step)
+                    values |= after
                     shown.held_out(step, after)
                 written.write(step=step, **values)
                 if step % settings.checkpoint_every == 0 or step == last or held.interrupted:
@@ -246,11 +265,11 @@ def _run(
         raise
     except KeyboardInterrupt:
         raise Interrupted(progress.step) from None  # the step of the last checkpoint
-    return Result(progress.step, progress.held_out_before, after, time.perf_counter() - begun, out)
+    return Result(progress.step, progress.before, after, time.perf_counter() - begun, out)
 
 
 def _step(
-    model: NestModule, levels: StepLevels, data: ByteData, settings: Settings, step: int
+    model: NestModule, levels: StepLevels, data: Data, settings: Settings, step: int
 ) -> dict[str, float]:
     """One optimizer step: its loss, the norm of its gradient and the scale of its learning rates."""
     device = next(model.parameters()).device
@@ -266,14 +285,15 @@ def _step(
         norm = levels.step(step, scale, settings.clip or None)
     except NonFiniteGradient as error:
         raise _diverged(f"{error} at step {step}") from error
-    return {"loss_bits_per_byte": value / math.log(2), "gradient_norm": norm, "rate_scale": scale}
+    return {f"loss_{data.unit.name}": value * data.unit.scale, "gradient_norm": norm, "rate_scale": scale}
 
 
-def _measure(model: NestModule, data: ByteData, settings: Settings, step: int) -> float:
-    bits = held_out_bits_per_byte(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
-    if not math.isfinite(bits):
-        raise _diverged(f"the held-out loss is {bits} after step {step}")
-    return bits
+def _measure(model: NestModule, data: Data, settings: Settings, step: int) -> Figures:
+    figures = held_out_figures(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise _diverged(f"the {words(name)} is {value} after step {step}")
+    return figures
 
 
 def _verify_weights(model: NestModule, step: int) -> None:

@@ -11,6 +11,8 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from nestdsl.training.figures import NO_UNIT, Figures, Unit, brief, sentence
+
 
 class Reporter(Protocol):
     """Follows one run from its first step to its last."""
@@ -21,18 +23,18 @@ class Reporter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
-        """The run goes on after `step`, up to `steps`."""
+    def start(self, step: int, steps: int, tokens_per_step: int, unit: Unit) -> None:
+        """The run goes on after `step`, up to `steps`; its losses are in `unit`."""
         ...
 
     def note(self, text: str) -> None:
         """Something that the reader should know now."""
         ...
 
-    def held_out(self, step: int, bits_per_byte: float) -> None: ...
+    def held_out(self, step: int, figures: Figures) -> None: ...
 
-    def moved(self, step: int, bits_per_byte: float) -> None:
-        """A step is done; `bits_per_byte` is its loss."""
+    def moved(self, step: int, loss: float) -> None:
+        """A step is done; `loss` is in the unit of the run."""
         ...
 
 
@@ -86,16 +88,16 @@ class Quiet:
     ) -> None:
         pass
 
-    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+    def start(self, step: int, steps: int, tokens_per_step: int, unit: Unit) -> None:
         pass
 
     def note(self, text: str) -> None:
         pass
 
-    def held_out(self, step: int, bits_per_byte: float) -> None:
+    def held_out(self, step: int, figures: Figures) -> None:
         pass
 
-    def moved(self, step: int, bits_per_byte: float) -> None:
+    def moved(self, step: int, loss: float) -> None:
         pass
 
 
@@ -105,23 +107,25 @@ class Lines(Quiet):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._steps = 0
+        self._unit = NO_UNIT
         self._speed = Speed(0)
 
-    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+    def start(self, step: int, steps: int, tokens_per_step: int, unit: Unit) -> None:
         self._steps = steps
+        self._unit = unit
         self._speed = Speed(tokens_per_step)
 
     def note(self, text: str) -> None:
         self._print(text)
 
-    def held_out(self, step: int, bits_per_byte: float) -> None:
-        self._print(f"step {step}: held-out {bits_per_byte:.3f} bits per byte")
+    def held_out(self, step: int, figures: Figures) -> None:
+        self._print(f"step {step}: {sentence(figures)}")
         self._speed.pause_ends()
 
-    def moved(self, step: int, bits_per_byte: float) -> None:
+    def moved(self, step: int, loss: float) -> None:
         self._speed.moved()
         if step % max(1, self._steps // 20) == 0 or step == self._steps:
-            text = f"step {step}/{self._steps}: loss {bits_per_byte:.3f} bits per byte"
+            text = f"step {step}/{self._steps}: loss {loss:.3f} {self._unit.words}"
             if self._speed.seconds_per_step is not None:
                 left = self._speed.time_left(self._steps - step)
                 text += f", {self._speed.tokens_per_second()} tokens/s, {left} left"
@@ -139,13 +143,14 @@ class Bar(Quiet):
             # Together not wider than 80 columns; only the bar itself can shrink.
             BarColumn(bar_width=20),
             TextColumn("{task.completed}/{task.total}"),
-            TextColumn("loss {task.fields[loss]} held-out {task.fields[held_out]} bits/byte"),
+            TextColumn("loss {task.fields[loss]} {task.fields[held_out]}"),
             TextColumn("{task.fields[speed]} tokens/s"),
             TextColumn("{task.fields[left]} left"),
             console=console,
         )
         self._task: TaskID | None = None
         self._steps = 0
+        self._unit = NO_UNIT
         self._speed = Speed(0)
 
     def __exit__(
@@ -153,29 +158,30 @@ class Bar(Quiet):
     ) -> None:
         self._progress.stop()
 
-    def start(self, step: int, steps: int, tokens_per_step: int) -> None:
+    def start(self, step: int, steps: int, tokens_per_step: int, unit: Unit) -> None:
         self._steps = steps
+        self._unit = unit
         self._speed = Speed(tokens_per_step)
         self._task = self._progress.add_task(
-            "training", total=steps, completed=step, loss="-", held_out="-", speed="-", left="-"
+            "training", total=steps, completed=step, loss="-", held_out="", speed="-", left="-"
         )
         self._progress.start()
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def held_out(self, step: int, bits_per_byte: float) -> None:
+    def held_out(self, step: int, figures: Figures) -> None:
         assert self._task is not None, "the run has not started"
-        self._progress.update(self._task, completed=step, held_out=f"{bits_per_byte:.3f}")
+        self._progress.update(self._task, completed=step, held_out=brief(figures, self._unit))
         self._speed.pause_ends()
 
-    def moved(self, step: int, bits_per_byte: float) -> None:
+    def moved(self, step: int, loss: float) -> None:
         assert self._task is not None, "the run has not started"
         self._speed.moved()
         self._progress.update(
             self._task,
             completed=step,
-            loss=f"{bits_per_byte:.3f}",
+            loss=f"{loss:.3f}",
             speed=self._speed.tokens_per_second(),
             left=self._speed.time_left(self._steps - step),
         )

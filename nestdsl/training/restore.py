@@ -7,7 +7,7 @@ from pathlib import Path
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.training.checkpoint import Checkpoint, load
-from nestdsl.training.data import ByteData, read_data
+from nestdsl.training.data import Data, read_data
 from nestdsl.training.device import usable_device
 
 
@@ -23,7 +23,7 @@ def restore(folder: str | Path, device: str = "cpu", compile: bool = False) -> t
     return model, checkpoint
 
 
-def data_of(saved: Checkpoint) -> ByteData:
+def data_of(saved: Checkpoint) -> Data:
     """The data that a run was trained on, read again from where it was.
 
     Raises NestError N0003 or N0501 if it is not there any more, or has changed.
@@ -38,12 +38,12 @@ def data_of(saved: Checkpoint) -> ByteData:
     return data
 
 
-def verify_same_data(data: ByteData, saved: Checkpoint) -> None:
+def verify_same_data(data: Data, saved: Checkpoint) -> None:
     """Raises NestError N0501 if a run was trained on other data than this."""
     if data.fingerprint != saved.progress.data_fingerprint:
         raise fail(
             "N0501",
-            f"`{data.source}` is not the text that the run in `{saved.folder}` was trained on, "
+            f"`{data.source}` is not the data that the run in `{saved.folder}` was trained on, "
             f"`{saved.progress.data_source}` as it was then",
-            hint="say with --data where that text is, unchanged, or start a new run with another --out",
+            hint="say with --data where that data is, unchanged, or start a new run with another --out",
         )

@@ -17,7 +17,7 @@ class Settings:
     `batch` sequences of `tokens` tokens make one step. The learning rates rise over the first
     `warmup` share of the steps and then fall along a cosine to `final_rate` times their value.
     Gradients are clipped to the norm `clip` (0: not clipped). `held_out_sequences` sequences of
-    the held-out text are measured before the first step, every `evaluate_every` steps and after
+    each held-out part are measured before the first step, every `evaluate_every` steps and after
     the last; a checkpoint is written every `checkpoint_every` steps and at the end.
     """
 
@@ -51,6 +51,22 @@ class Settings:
 
     def as_dict(self) -> dict[str, int | float]:
         return asdict(self)
+
+
+def sequence_tokens(asked: int | None, own: int | None, source: str) -> int:
+    """The tokens of a sequence: `own` where the data of `source` says it, else what the user asked for.
+
+    Raises NestError N0501 where both say something else.
+    """
+    if own is None:
+        return Settings.tokens if asked is None else asked
+    if asked is not None and asked != own:
+        raise fail(
+            "N0501",
+            f"the sequences of `{source}` have {own:,} tokens, not {asked:,}",
+            hint="leave --tokens out",
+        )
+    return own
 
 
 def parse_settings(values: dict[str, int | float]) -> Settings:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from nestdsl.diagnostics import NestError, fail
 
-SOURCES = "a text file, a folder of text files, or `stdlib` (the Python source of this machine)"
+SOURCES = (
+    "a text file, a folder of text files, `stdlib` (the Python source of this machine), or `task:` and a name"
+)
 MOST_BYTES = 2**31
 """All text is held in memory, so there is a limit."""
 
@@ -51,13 +53,11 @@ def read_texts(source: str) -> Texts:
     """Reads a data source.
 
     Raises NestError: N0003 for what is missing, not readable or not UTF-8, N0004 for too much
-    text, N0501 for a source that does not exist yet or has no text.
+    text, N0501 for a source that has no text.
     """
     if source == "stdlib":
         folder = Path(sysconfig.get_path("stdlib"))
         return _read_folder(folder, _files(folder, ".py", _NOT_THE_LIBRARY))
-    if source.startswith("task:"):
-        raise fail("N0501", f"there is no data source `{source}`", hint=f"give {SOURCES}")
     path = Path(source)
     # Unlike those of Path, these are False where one may not look.
     if os.path.isdir(path):

@@ -17,7 +17,7 @@ from nestdsl.training.settings import Settings
 from tests.training.models import tiny_model
 from tests.training.test_data import errors
 
-PROGRESS = Progress(7, "stdlib", "abc", 8.000000000000002)
+PROGRESS = Progress(7, "stdlib", "abc", {"held_out_bits_per_byte": 8.000000000000002})
 
 
 def saved(tmp_path):
@@ -93,7 +93,7 @@ while True:
     with torch.no_grad():
         for weight in model.parameters():
             weight.fill_(step)
-    progress = checkpoint.Progress(step, "stdlib", "abc", 8.0)
+    progress = checkpoint.Progress(step, "stdlib", "abc", {})
     checkpoint.save(Path(sys.argv[1]), model, levels, Settings(), progress)
     if step == 1:
         print("saving", flush=True)

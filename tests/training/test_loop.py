@@ -15,10 +15,10 @@ from nestdsl.diagnostics import NestError
 from nestdsl.interrupts import Interrupted
 from nestdsl.runtime.block import CompiledRun
 from nestdsl.training import checkpoint, loop
-from nestdsl.training.data import ByteData, read_data
 from nestdsl.training.loop import proceed, resume, start, train
 from nestdsl.training.progress import Quiet
 from nestdsl.training.settings import Settings
+from nestdsl.training.text import ByteData, read_text
 from tests.training.models import ADAMW, changed, tiny_model
 from tests.training.test_data import errors
 
@@ -36,7 +36,7 @@ def text(tmp_path_factory) -> str:
 
 @pytest.fixture
 def data(text) -> ByteData:
-    return read_data(text)
+    return read_text(text)
 
 
 def weights(model) -> dict[str, torch.Tensor]:
@@ -114,7 +114,7 @@ class _Interrupt(Quiet):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def moved(self, step: int, bits_per_byte: float) -> None:
+    def moved(self, step: int, loss: float) -> None:
         if step == self.step:
             raise KeyboardInterrupt
 
@@ -139,7 +139,7 @@ class _Signal(Quiet):
     def __init__(self, step: int, times: int = 1) -> None:
         self.step, self.times = step, times
 
-    def moved(self, step: int, bits_per_byte: float) -> None:
+    def moved(self, step: int, loss: float) -> None:
         if step == self.step:
             for _ in range(self.times):
                 signal.raise_signal(signal.SIGINT)
@@ -178,7 +178,7 @@ def test_a_run_remembers_its_data_and_notices_a_change(text, tmp_path) -> None:
     assert checkpoint.load(tmp_path / "run").progress.data_source == text
     resume(tiny_model(), str(copy), tmp_path / "run", steps=4, quiet=True)
     copy.write_text("other text\n" * 20)
-    assert "is not the text" in errors("N0501", lambda: resume(tiny_model(), out=tmp_path / "run"))
+    assert "is not the data" in errors("N0501", lambda: resume(tiny_model(), out=tmp_path / "run"))
     copy.unlink()
     assert "say with --data" in errors("N0003", lambda: resume(tiny_model(), out=tmp_path / "run"))
 
@@ -203,7 +203,7 @@ def test_a_compiled_run_says_when_it_compiles(data, tmp_path) -> None:
         def note(self, text: str) -> None:
             notes.append(text)
 
-        def held_out(self, step: int, bits_per_byte: float) -> None:
+        def held_out(self, step: int, figures: dict[str, float]) -> None:
             notes.append(step)
 
     start(model, data, tmp_path / "run", SETTINGS, Noting(), until=2)
@@ -252,7 +252,7 @@ def test_what_does_not_fit_the_run_is_refused(data, tmp_path) -> None:
 
     assert "with batch 2, not 4" in errors("N0502", proceeding(batch=4))
     other_data = dataclasses.replace(data, fingerprint="other")
-    assert "is not the text" in errors("N0501", proceeding(data=other_data))
+    assert "is not the data" in errors("N0501", proceeding(data=other_data))
     assert "`levels.slow.frequency` is `every 4 steps` there and `every 2 steps` here" in errors(
         "N0502", proceeding(tiny_model(slow_period=2))
     )

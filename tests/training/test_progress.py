@@ -6,25 +6,26 @@ import re
 from rich.console import Console
 
 from nestdsl.training.progress import Bar, Lines, Speed, reporter
+from nestdsl.training.text import BITS_PER_BYTE
 
 
 def follow(shown) -> None:
     with shown:
-        shown.start(0, 100, 64)
-        shown.held_out(0, 8.0)
+        shown.start(0, 100, 64, BITS_PER_BYTE)
+        shown.held_out(0, {"held_out_bits_per_byte": 8.0})
         for step in range(1, 101):
             shown.moved(step, 8.0 - step / 50)
-        shown.held_out(100, 6.25)
+        shown.held_out(100, {"held_out_bits_per_byte": 6.25})
 
 
 def test_lines_are_few_and_say_everything() -> None:
     console = Console(file=io.StringIO(), width=40)
     follow(Lines(console))
     lines = console.file.getvalue().splitlines()
-    assert lines[0] == "step 0: held-out 8.000 bits per byte"
+    assert lines[0] == "step 0: held-out bits per byte 8.000"
     assert len(lines) == 22
     assert re.fullmatch(r"step 100/100: loss 6\.000 bits per byte, [\d,]+ tokens/s, 0:00 left", lines[-2])
-    assert lines[-1] == "step 100: held-out 6.250 bits per byte"
+    assert lines[-1] == "step 100: held-out bits per byte 6.250"
 
 
 def test_a_bar_shows_loss_held_out_speed_and_time() -> None:
@@ -45,9 +46,9 @@ def test_a_bar_fits_eighty_columns(monkeypatch) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     bar = Bar(console)
     with bar:
-        bar.start(9990, 20000, 20000)
+        bar.start(9990, 20000, 20000, BITS_PER_BYTE)
         bar.note("compiling the model…")
-        bar.held_out(9990, 12.345)
+        bar.held_out(9990, {"held_out_bits_per_byte": 12.345})
         for step in range(9991, 9995):
             now += 0.4
             bar.moved(step, 12.345)
@@ -91,7 +92,7 @@ def test_the_first_step_is_in_no_rate(monkeypatch) -> None:
     monkeypatch.setattr("nestdsl.training.progress.time.perf_counter", lambda: now)
     console = Console(file=io.StringIO(), width=40)
     lines = Lines(console)
-    lines.start(0, 3, 100)
+    lines.start(0, 3, 100, BITS_PER_BYTE)
     for step, seconds in ((1, 20.0), (2, 0.5), (3, 0.5)):
         now += seconds
         lines.moved(step, 8.0)

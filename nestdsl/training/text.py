@@ -1,0 +1,168 @@
+"""Text as data: bytes to train on and a held-out part that is never trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from nestdsl.diagnostics import fail
+from nestdsl.plan.plan import Plan
+from nestdsl.training.data import Batch, HeldOut, mixed_seed
+from nestdsl.training.figures import Unit
+from nestdsl.training.sources import Text, read_texts
+
+VOCABULARY = 256
+FEWEST_FILES = 20
+"""From this many files on, whole files are held out; below, the end of the text."""
+
+BITS_PER_BYTE = Unit("bits_per_byte", "bits per byte", "bits/byte", 1 / math.log(2))
+
+
+@dataclass(frozen=True, slots=True)
+class ByteData:
+    """Text as bytes: `train` and `held_out_text` are uint8 tensors without a byte in common.
+
+    `fingerprint` is a hash of both, by which a continued run knows its data again. They come from
+    `files` files; `skipped` others of the source are not text.
+    """
+
+    source: str
+    train: torch.Tensor
+    held_out_text: torch.Tensor
+    fingerprint: str
+    files: int = 1
+    skipped: int = 0
+
+    @property
+    def unit(self) -> Unit:
+        return BITS_PER_BYTE
+
+    @property
+    def tokens(self) -> int | None:
+        return None
+
+    @property
+    def is_exact(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        size = len(self.train) + len(self.held_out_text)
+        skipped = f"; {_count(self.skipped, 'file')} skipped, not text" if self.skipped else ""
+        return (
+            f"{self.source}: {size:,} bytes in {_count(self.files, 'file')}, "
+            f"{len(self.held_out_text):,} of them held out{skipped}"
+        )
+
+    def batch(self, step: int, seed: int, batch: int, tokens: int) -> Batch:
+        """The inputs and targets of one step, each [batch, tokens] int64, at random places of `train`."""
+        generator = torch.Generator().manual_seed(mixed_seed(seed, step, "batch"))
+        starts = torch.randint(len(self.train) - tokens, (batch,), generator=generator)
+        return _sequences(self.train, starts, tokens)
+
+    def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
+        """Inputs and targets, each [up to count, tokens] int64: always the same places, evenly spread.
+
+        The targets do not overlap, so fewer sequences come out of a short text.
+        """
+        most = (len(self.held_out_text) - 1) // tokens
+        count = most if count is None else min(count, most)
+        last = len(self.held_out_text) - tokens - 1
+        starts = torch.tensor([last * index // max(1, count - 1) for index in range(count)])
+        return (HeldOut("held_out", *_sequences(self.held_out_text, starts, tokens)),)
+
+    def verify(self, tokens: int, plan: Plan) -> None:
+        """Raises NestError N0501 where this data cannot be read by the model or is too short for it."""
+        if plan.input.takes != "ids" or plan.input.size < VOCABULARY:
+            written = f"input {plan.input.takes}({plan.input.size})"
+            raise fail(
+                "N0501",
+                f"text is read as bytes, ids below {VOCABULARY}; model `{plan.model}` has `{written}`",
+                hint=f"write `input ids({VOCABULARY})`",
+            )
+        if plan.output_size < VOCABULARY:
+            raise fail(
+                "N0501",
+                f"the next byte is one of {VOCABULARY}; `out` of model `{plan.model}` has only size "
+                f"{plan.output_size}",
+                hint=f"let the last level before `out` be `linear({VOCABULARY})`, "
+                f"where it now gives {plan.output_size}",
+            )
+        if plan.train.objective != "cross_entropy":
+            raise fail(
+                "N0501",
+                f"the next byte is one of {VOCABULARY}, a choice; model `{plan.model}` is trained with "
+                f"`objective {plan.train.objective}`",
+                hint="write `objective cross_entropy` in its `train` clause",
+            )
+        for part, text in (("training", self.train), ("held-out", self.held_out_text)):
+            if len(text) <= tokens:
+                raise fail(
+                    "N0501",
+                    f"the {part} part of `{self.source}` has {len(text):,} bytes; "
+                    f"a sequence of {tokens:,} tokens needs {tokens + 1:,}",
+                    hint="give more text, or shorter sequences with --tokens",
+                )
+
+
+def read_text(source: str) -> ByteData:
+    """Reads and splits a source of text (`sources.read_texts` says which there are, and the errors)."""
+    found = read_texts(source)
+    train, held_out = split(found.texts)
+    digest = hashlib.blake2b(f"{len(train)}/".encode() + train + held_out, digest_size=16).hexdigest()
+    return ByteData(source, _tensor(train), _tensor(held_out), digest, len(found.texts), found.skipped)
+
+
+def split(texts: tuple[Text, ...]) -> tuple[bytes, bytes]:
+    """The part to train on and the held-out part.
+
+    Of many files, files are held out in the order of a hash of their names until they make a
+    twentieth of the text, but none that is more than a tenth by itself. Else the last tenth is.
+    """
+    size = sum(len(text.content) for text in texts)
+    if len(texts) < FEWEST_FILES:
+        whole = b"".join(text.content for text in texts)
+        end = size - size // 10
+        return whole[:end], whole[end:]
+    held_out: set[str] = set()
+    held_out_size = 0
+    for text in sorted(texts, key=_name_hash):
+        if held_out_size * 20 >= size:
+            break
+        if len(text.content) * 10 <= size:
+            held_out.add(text.name)
+            held_out_size += len(text.content)
+    return (
+        _joined(text for text in texts if text.name not in held_out),
+        _joined(text for text in texts if text.name in held_out),
+    )
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _name_hash(text: Text) -> bytes:
+    return hashlib.blake2b(text.name.encode(errors="surrogateescape"), digest_size=8).digest()
+
+
+def _joined(texts: Iterable[Text]) -> bytes:
+    return b"".join(text.content for text in texts)
+
+
+def _tensor(content: bytes) -> torch.Tensor:
+    # torch refuses to look at no bytes, and warns that a bytes object cannot be written to.
+    return (
+        torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        if content
+        else torch.empty(0, dtype=torch.uint8)
+    )
+
+
+def _sequences(text: torch.Tensor, starts: torch.Tensor, tokens: int) -> Batch:
+    places = starts[:, None] + torch.arange(tokens + 1)
+    sequences = text[places].long()
+    return sequences[:, :-1], sequences[:, 1:]

@@ -13,6 +13,9 @@ from nestdsl.runtime.block import Block, CompiledRun, Run, blocks_of
 _RECOMPILE_LIMIT = 64
 """How many shapes and modes one unit may be compiled for before that is an error."""
 
+_CACHE_TAG = "nestdsl: saved tensors stay as they are"
+"""Sets what is compiled here apart from what older versions left in torch's cache on disk."""
+
 
 def compiled_run(root: Block) -> CompiledRun:
     """A run that compiles the largest pieces without repeats in them, each as one graph.
@@ -48,7 +51,14 @@ def _compile(unit: type[Block], name: str) -> Callable[..., Any]:
     compiled = torch.compile(run, fullgraph=True, dynamic=False)
 
     def call(block: Block, *flows: Any, **known: bool) -> Any:
-        with torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT), warnings.catch_warnings():
+        with (
+            torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT),
+            # torch 2.13's backward works in place on tensors that its forward saved, although two of them may
+            # be views of one: the gradients of keys came out wrong by half.
+            torch._functorch.config.patch(donated_buffer=False),  # type: ignore[reportAttributeAccessIssue]
+            torch.compiler.config.patch(cache_key_tag=_CACHE_TAG),  # type: ignore[reportAttributeAccessIssue]
+            warnings.catch_warnings(),
+        ):
             # Tracing looks at `.grad` of tensors that are not leaves, and at retired modules of torch.
             warnings.filterwarnings(
                 "ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning

@@ -43,13 +43,6 @@ def _check_surprised(optimizer: OptimizerUse, name: str, diagnostics: Diagnostic
             "use `gd(step)` or an optimizer of `train`, such as `sgd(lr, momentum)`",
         )
         return
-    if dict(optimizer.arguments).get("toward") == "init":
-        diagnostics.report(
-            "N0407",
-            f"`{name}` learns from surprise and decays toward its start, which this compiler cannot run yet",
-            optimizer.span,
-            "leave `toward` out",
-        )
     for argument, _ in optimizer.flows:
         diagnostics.report(
             "N0404",

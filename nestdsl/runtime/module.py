@@ -16,7 +16,8 @@ from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.runtime.block import Block, Run, State
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.memory import require_memory
-from nestdsl.runtime.surprise.learn import Graph, plastic_levels, training_loss
+from nestdsl.runtime.surprise.learn import Graph, training_loss
+from nestdsl.runtime.surprise.levels import plastic_levels
 from nestdsl.runtime.surprise.reading import read_and_learn
 
 
@@ -85,6 +86,11 @@ class NestModule(Block):
     def state_grows(self) -> bool:
         """Whether the state grows with the tokens read, as that of attention without a window does."""
         return self.plan.costs.state_bytes_per_token > 0
+
+    def steady_run(self) -> Run:
+        """The run for segments of one length, each of which goes on from the state of the one before."""
+        # What a cache holds grows from segment to segment, and each length would be compiled anew.
+        return Run() if self.state_grows() else self.run
 
     def graph_kept(self) -> Graph:
         """How much of the graph the outer levels need while levels learn from surprise in context."""

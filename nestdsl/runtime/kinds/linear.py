@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nestdsl.runtime.kinds.weights import initialize
+
+Product = Callable[[str, Tensor], Tensor]
+"""What stands in for a `Linear` of a kind: (its name within the kind, its input) -> its output."""
 
 
 class Linear(nn.Module):
@@ -35,3 +40,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
+
+    def through(self, x: Tensor, product: Product) -> Tensor:
+        """The same with `product` in place of the matrix and the bias."""
+        return product("", x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nestdsl.runtime.functions import FUNCTIONS
-from nestdsl.runtime.kinds.linear import Linear
+from nestdsl.runtime.kinds.linear import Linear, Product
 
 ACTIVATIONS = ("gelu", "silu", "relu", "tanh")
 
@@ -41,3 +41,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.activation(self.up(x)))
+
+    def through(self, x: Tensor, product: Product) -> Tensor:
+        """The same with `product` in place of `up` and `down`."""
+        return product("down", self.activation(product("up", x)))

@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from nestdsl.plan.plan import Plan
 from nestdsl.runtime.block import State
 from nestdsl.runtime.module import NestModule, build
-from nestdsl.runtime.surprise.learn import loss_sum, plastic_levels
+from nestdsl.runtime.surprise.levels import loss_sum, plastic_levels
 from nestdsl.runtime.surprise.optimizers import initial_memory
 
 Weights = dict[str, Tensor]
@@ -44,7 +44,11 @@ def _row(model: NestModule, ordinary: NestModule, start: Weights, inputs: Tensor
     own = {name: path for name in start for path in levels if name.startswith(f"{path}.")}
     current: Weights = {name: start[name] for name in own}
     memories = {
-        name: initial_memory(levels[path].optimizer, levels[path].arguments, start[name][None])
+        name: initial_memory(
+            levels[path].optimizer,
+            levels[path].arguments,
+            start[name][None] if levels[path].gradient != "stop" else start[name][None].detach(),
+        )
         for name, path in own.items()
     }
     sums: Weights = {name: torch.zeros_like(start[name]) for name in own}

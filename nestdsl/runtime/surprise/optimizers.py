@@ -21,7 +21,7 @@ def rule(name: str, arguments: Mapping[str, float | str]) -> Rule:
     numbers = {key: value for key, value in arguments.items() if isinstance(value, int | float)}
     match name:
         case "gd":
-            return _gd(numbers["step"], numbers["retain"])
+            return _gd(numbers["step"], numbers["retain"], arguments.get("toward") == "init")
         case "sgd":
             return _sgd(numbers["lr"], numbers["momentum"], numbers["decay"])
         case "adamw":
@@ -34,13 +34,18 @@ def rule(name: str, arguments: Mapping[str, float | str]) -> Rule:
 
 
 def initial_memory(name: str, arguments: Mapping[str, float | str], weight: Tensor) -> Memory:
-    """What an optimizer remembers of a weight [batch, *shape] before its first update."""
+    """What an optimizer remembers of a weight [batch, *shape] before its first update.
+
+    That may be the weight itself, with its graph.
+    """
 
     def zeros() -> Tensor:
         return torch.zeros_like(weight).detach()
 
     count = torch.zeros((), dtype=torch.int64, device=weight.device)
     match name:
+        case "gd" if arguments.get("toward") == "init":
+            return {"start": weight}
         case "sgd" if arguments["momentum"]:
             return {"m": zeros()}
         case "adamw":
@@ -51,9 +56,29 @@ def initial_memory(name: str, arguments: Mapping[str, float | str], weight: Tens
             return {}
 
 
-def _gd(step: float, retain: float) -> Rule:
+def move(
+    name: str, arguments: Mapping[str, float | str], gradient: Tensor, memory: Memory, weight: Tensor
+) -> Memory:
+    """One update in place: changes the weight, and perhaps the gradient; gives the next memory."""
+    if name == "gd":
+        retain = float(arguments["retain"])
+        if retain != 1:
+            weight.mul_(retain)
+            if "start" in memory:
+                weight.add_(memory["start"], alpha=1 - retain)
+        weight.add_(gradient, alpha=-float(arguments["step"]))
+        return memory
+    change, memory = rule(name, arguments)(gradient, memory, weight)
+    weight.add_(change)
+    return memory
+
+
+def _gd(step: float, retain: float, is_toward_start: bool) -> Rule:
+    """W = retain W - step gradient; what is let go may return to the start: + (1 - retain) start."""
+
     def update(gradient: Tensor, memory: Memory, weight: Tensor) -> tuple[Tensor, Memory]:
-        return (retain - 1) * weight - step * gradient, memory
+        kept = weight - memory["start"] if is_toward_start else weight
+        return (retain - 1) * kept - step * gradient, memory
 
     return update
 

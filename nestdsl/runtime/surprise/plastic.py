@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
+from nestdsl.runtime.kinds.linear import Linear
 from nestdsl.runtime.surprise.optimizers import initial_memory, rule
 
 State = dict[str, Any]
@@ -21,7 +22,7 @@ class Plastic(nn.Module):
     once a sequence learns, by the name of each weight: `weights` [batch, *shape], the optimizer's
     `memories`, the gradient `gathered` since the last update (a sum over tokens), and `read`, how
     many those are; and under `layer` the state of the layer itself, if it keeps any. Reading
-    changes no weight: that is `learn.py`'s work, at the end of each period.
+    changes no weight: that is the work of `learn.py` and `cut.py`, at the end of each period.
 
     period: tokens between two updates. optimizer, arguments: see `optimizers.py`. gradient:
     `stop` (first order) or `through`.
@@ -45,6 +46,8 @@ class Plastic(nn.Module):
         self.rule = rule(optimizer, arguments)
         self.divisor = 1 if arguments.get("reduce") == "sum" else period
         """What the gathered gradient is divided by: a mean over the period, or a sum."""
+        self.products: dict[str, Linear] = _products(layer)
+        """The matrices that make up the layer, by their names; none if it is made of anything else."""
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -62,7 +65,9 @@ class Plastic(nn.Module):
         return {
             "weights": weights,
             "memories": {
-                name: initial_memory(self.optimizer, self.arguments, weight)
+                name: initial_memory(
+                    self.optimizer, self.arguments, weight if self.gradient != "stop" else weight.detach()
+                )
                 for name, weight in weights.items()
             },
             "gathered": {name: torch.zeros_like(weight).detach() for name, weight in weights.items()},
@@ -70,8 +75,15 @@ class Plastic(nn.Module):
         }
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """x [batch, tokens, size], read by each row's own weights, or by the shared ones."""
+        """x [batch, tokens, size], read by each row's own weights, or by the shared ones.
+
+        With `taps` in the state, which stand in for the biases of `products` (by the product's name,
+        [batch, tokens, out]), their gradients are those of the products' outputs, and the next state
+        holds the products' `inputs` [batch, tokens, in]: a weight's gradient is the product of the two.
+        """
         weights, own = state.get("weights"), state.get("layer")
+        if weights is not None and self.products:
+            return self._multiplied(x, weights, state)
         if weights is None and own is None:
             return self.layer(x), state
         if weights is None:
@@ -83,8 +95,39 @@ class Plastic(nn.Module):
         y, following = torch.vmap(self._row_with_state)(weights, x, rows)
         return y.squeeze(1), {**state, "layer": tree_map(lambda part: part.squeeze(1), following)}
 
+    def _multiplied(self, x: Tensor, weights: dict[str, Tensor], state: State) -> tuple[Tensor, State]:
+        taps = state.get("taps")
+        inputs: dict[str, Tensor] = {}
+
+        def product(name: str, x: Tensor) -> Tensor:
+            inputs[name] = x
+            matrix = weights[weight_name(name)].mT
+            if taps is not None:
+                return torch.baddbmm(taps[name], x, matrix)
+            bias = weights.get(bias_name(name))
+            return torch.bmm(x, matrix) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, matrix)
+
+        y = self.layer.through(x, product)  # type: ignore[operator]
+        return y, state if taps is None else {"inputs": inputs}
+
     def _row(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(self.layer, weights, (x[None],))[0]
 
     def _row_with_state(self, weights: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, Any]:
         return functional_call(self.layer, weights, (x[None], state))
+
+
+def _products(layer: nn.Module) -> dict[str, Linear]:
+    if not hasattr(layer, "through"):
+        return {}
+    return {name: part for name, part in layer.named_modules() if isinstance(part, Linear)}
+
+
+def weight_name(product: str) -> str:
+    """The name within its layer of the weight of a product."""
+    return f"{product}.weight" if product else "weight"
+
+
+def bias_name(product: str) -> str:
+    """The name within its layer of the bias of a product, if it has one."""
+    return f"{product}.bias" if product else "bias"

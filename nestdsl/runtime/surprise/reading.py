@@ -15,7 +15,8 @@ from torch import Tensor
 
 from nestdsl.diagnostics import fail
 from nestdsl.runtime.block import Run, State
-from nestdsl.runtime.surprise.learn import Graph, Learner, PlasticLevel, get, put, segment_tokens
+from nestdsl.runtime.surprise.cut import CutLearner
+from nestdsl.runtime.surprise.levels import PlasticLevel, get, put, segment_tokens
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
@@ -59,9 +60,8 @@ def _learned(
     model: NestModule, ids: Tensor, labels: Tensor, start: State, state: State, levels: list[PlasticLevel]
 ) -> State:
     """The state after a segment, with the weights that the levels have learned from it."""
-    _, after, _, _ = Learner(model, levels, Graph.CUT).segment(ids, labels, start, [])
-    for level in levels:
-        learned = get(after, level.path)
-        kept = {key: learned[key] for key in ("weights", "memories", "gathered", "read")}
-        state = put(state, level.path, {**get(state, level.path), **kept})
+    learner = CutLearner(model, levels, start, ids.shape[0], None, {})
+    learner.segment(ids, labels, start)
+    for level, learned in zip(levels, learner.states(), strict=True):
+        state = put(state, level.path, {**get(state, level.path), **learned})
     return state

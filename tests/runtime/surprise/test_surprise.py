@@ -8,12 +8,13 @@ from torch import Tensor
 
 import nestdsl
 from nestdsl.runtime.module import NestModule
+from nestdsl.runtime.surprise import rows
 from nestdsl.runtime.surprise.learn import Graph
 from nestdsl.runtime.surprise.naive import naive_loss
 
 CHAIN = """
 block layer(optimizer_step = 0.5) {{
-  level cms[2] = mlp(expand = 2) {{
+  level cms[2] = {kind} {{
     every 4 * 2 ** index tokens
     optimizer {optimizer}
     gradient {gradient}
@@ -39,8 +40,13 @@ block gated {
 """
 
 
-def model_of(optimizer: str = "gd(step = 0.5)", gradient: str = "stop", mixer: str = "conv(3)") -> NestModule:
-    text = CHAIN.format(optimizer=optimizer, gradient=gradient, mixer=mixer.partition(" ")[0])
+def model_of(
+    optimizer: str = "gd(step = 0.5)",
+    gradient: str = "stop",
+    mixer: str = "conv(3)",
+    kind: str = "mlp(expand = 2)",
+) -> NestModule:
+    text = CHAIN.format(optimizer=optimizer, gradient=gradient, mixer=mixer.partition(" ")[0], kind=kind)
     if mixer.startswith("gated"):
         text = _GATED.replace("MODE", mixer.partition(" ")[2]) + text
     return nestdsl.parse(text).compile(compile=False).double()
@@ -49,6 +55,25 @@ def model_of(optimizer: str = "gd(step = 0.5)", gradient: str = "stop", mixer: s
 def stream(tokens: int = 22, batch: int = 3) -> tuple[Tensor, Tensor]:
     ids = torch.randint(11, (batch, tokens + 1), generator=torch.Generator().manual_seed(1))
     return ids[:, :-1], ids[:, 1:]
+
+
+def assert_equal_to_the_plain_loop(model: NestModule, tokens: int = 22) -> None:
+    inputs, targets = stream(tokens)
+    found, wanted = model.loss(inputs, targets), naive_loss(model, inputs, targets)
+    close(found, wanted)
+    weights = list(model.parameters())
+    for one, other in zip(
+        torch.autograd.grad(found, weights), torch.autograd.grad(wanted, weights), strict=True
+    ):
+        close(one, other)
+
+
+def assert_learning_while_reading_is_learning_in_training(model: NestModule) -> None:
+    inputs, targets = stream()
+    with torch.no_grad():
+        whole, _ = model(inputs, learn=True)
+        loss = torch.nn.functional.cross_entropy(whole.flatten(0, 1), targets.flatten())
+        close(loss, model.loss(inputs, targets))
 
 
 def close(found: Tensor, wanted: Tensor) -> None:
@@ -60,6 +85,7 @@ def close(found: Tensor, wanted: Tensor) -> None:
     [
         "gd(step = 0.5)",
         "gd(step = 0.5, retain = 0.9)",
+        "gd(step = 0.5, retain = 0.9, toward = init)",
         "sgd(lr = 0.1, momentum = 0.9)",
         "adamw(lr = 0.01)",
         "muon",
@@ -67,20 +93,31 @@ def close(found: Tensor, wanted: Tensor) -> None:
     ],
 )
 @pytest.mark.parametrize("gradient", ["stop", "through"])
-@pytest.mark.parametrize("mixer", ["gated through", "attention(2)"])
+@pytest.mark.parametrize("mixer", ["gated through", "attention(2)", "linear"])
 def test_equal_to_the_plain_loop_in_value_and_in_every_gradient(
     optimizer: str, gradient: str, mixer: str
 ) -> None:
     model = model_of(optimizer, gradient, mixer)
-    assert model.graph_kept() is (Graph.THROUGH if gradient == "through" else Graph.WHOLE)
-    inputs, targets = stream()
-    found, wanted = model.loss(inputs, targets), naive_loss(model, inputs, targets)
-    close(found, wanted)
-    weights = list(model.parameters())
-    for one, other in zip(
-        torch.autograd.grad(found, weights), torch.autograd.grad(wanted, weights), strict=True
-    ):
-        close(one, other)
+    first_order = Graph.CUT if mixer == "linear" else Graph.WHOLE  # no state leads across segments
+    assert model.graph_kept() is (Graph.THROUGH if gradient == "through" else first_order)
+    assert_equal_to_the_plain_loop(model)
+
+
+@pytest.mark.parametrize(
+    "kind", ["linear(bias = false)", "conv(2)", "matrix(2)", "mlp(hidden = 6, bias = false)"]
+)
+def test_every_kind_of_layer_learns(kind: str) -> None:
+    model = model_of(mixer="linear", kind=kind)
+    if "conv" in kind:  # what it carries leads across segments, and is cut there
+        assert_equal_to_the_plain_loop(model, tokens=4)
+        assert_learning_while_reading_is_learning_in_training(model)
+    else:
+        assert_equal_to_the_plain_loop(model)
+
+
+def test_gradients_that_do_not_wait_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "GATHERED_TOKENS", 8)
+    assert_equal_to_the_plain_loop(model_of(mixer="linear"), tokens=46)
 
 
 def test_cut_at_boundaries_the_rows_learn_the_same_and_the_first_segment_is_exact() -> None:

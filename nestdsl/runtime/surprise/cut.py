@@ -1,0 +1,138 @@
+"""Learning at no extra pass, where states are cut at segment ends.
+
+The loss of a segment leads back no further than its start. So one backward pass gives both what
+moves the rows' own weights and the gradients of the outer levels, and its memory is freed before
+the next segment: a sequence costs the memory of one segment and of its states, however long it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from nestdsl.runtime.block import State
+from nestdsl.runtime.surprise.levels import PlasticLevel, get, loss_sum, put, segment_tokens, target_count
+from nestdsl.runtime.surprise.rows import Rows
+
+if TYPE_CHECKING:
+    from nestdsl.runtime.module import NestModule
+
+
+def cut_loss(model: NestModule, inputs: Tensor, targets: Tensor, levels: list[PlasticLevel]) -> Tensor:
+    """The mean loss of sequences whose levels learn on the way; its gradient is that of the outer levels.
+
+    inputs and targets as in `NestModule.loss`.
+    """
+    asked = torch.is_grad_enabled()
+    outer = {
+        weight: torch.zeros_like(weight) for weight in model.parameters() if weight.requires_grad and asked
+    }
+    state = model.init_state(inputs.shape[0])
+    learner = CutLearner(model, levels, state, inputs.shape[0], inputs.shape[1], outer)
+    segment = segment_tokens(levels)
+    totals: list[Tensor] = []
+    for x, labels in zip(inputs.split(segment, 1), targets.split(segment, 1), strict=True):
+        state, total = learner.segment(x, labels, state)
+        totals.append(total)
+    learner.end()
+    count = target_count(targets)
+    loss = torch.stack(totals).sum() / count
+    if not outer:
+        return loss
+    for gradient in outer.values():
+        gradient.div_(count)
+    return _Gathered.apply(loss, list(outer.values()), *outer)  # type: ignore[no-any-return]
+
+
+class CutLearner:
+    """Reads segments and lets the rows' weights learn from them.
+
+    state: that before the first segment, which is left as it is. tokens: how many are to come in
+    all, None if nobody knows. outer: where to add the gradients of the outer levels' weights.
+    """
+
+    def __init__(
+        self,
+        model: NestModule,
+        levels: list[PlasticLevel],
+        state: State,
+        batch: int,
+        tokens: int | None,
+        outer: dict[nn.Parameter, Tensor],
+    ) -> None:
+        self.model = model
+        self.levels = levels
+        self.rows = [Rows(level.layer, get(state, level.path), batch, tokens, outer) for level in levels]
+        own = {weight for level in levels for weight in level.layer.parameters()}
+        self.outer = {weight: sums for weight, sums in outer.items() if weight not in own}
+        self.run = model.steady_run()
+
+    def segment(self, x: Tensor, labels: Tensor, state: State) -> tuple[State, Tensor]:
+        """One segment: the state after it, but for what rows have learned, and the sum of its losses."""
+        with torch.enable_grad():
+            leaves: list[dict[str, Tensor]] = []
+            for level, rows in zip(self.levels, self.rows, strict=True):
+                reading, asked = rows.leaves(x, get(state, level.path))
+                leaves.append(asked)
+                state = put(state, level.path, reading)
+            outputs, following = self.run.block(self.model, x, state)
+            total = loss_sum(outputs, labels, self.model.plan.train.objective)
+            flat = [leaf for asked in leaves for leaf in asked.values()]
+            found = torch.autograd.grad(total, [*flat, *self.outer], allow_unused=True)
+        with torch.no_grad():
+            for sums, gradient in zip(self.outer.values(), found[len(flat) :], strict=True):
+                if gradient is not None:
+                    sums.add_(gradient)
+            gradients = iter(found)
+            for level, rows, asked in zip(self.levels, self.rows, leaves, strict=True):
+                own = {name: grad for name in asked if (grad := next(gradients)) is not None}
+                part = get(following, level.path)
+                rows.learn(part.get("inputs", {}), own, x.shape[1])
+                following = put(following, level.path, {k: v for k, v in part.items() if k == "layer"})
+            return _cut(following), total.detach()
+
+    def end(self) -> None:
+        """Adds what is still gathered to the gradients of the outer levels."""
+        with torch.no_grad():
+            for rows in self.rows:
+                rows.end()
+
+    def states(self) -> list[State]:
+        """What the rows of each level have learned, as part of a state."""
+        with torch.no_grad():
+            return [rows.state() for rows in self.rows]
+
+
+class _Gathered(torch.autograd.Function):
+    """A value whose gradient with respect to each weight is known."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, gradients: list[Tensor], *weights: Tensor) -> Tensor:
+        ctx.gradients = gradients
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return None, None, *(gradient * known for known in ctx.gradients)
+
+
+def _cut(state: Any) -> Any:
+    """A state with its graph cut, but for the starts to which retention lets memories return.
+
+    Those are no state that moved but the learned start itself, to which every segment leads back.
+    """
+    match state:
+        case dict():
+            return {
+                name: part if str(name).startswith("start") else _cut(part) for name, part in state.items()
+            }
+        case list():
+            return [_cut(part) for part in state]
+        case Tensor():
+            return state.detach()
+        case _:
+            return state

@@ -1,0 +1,70 @@
+"""The levels of a model that learn from surprise in context, their places in its state, and their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nestdsl.runtime.block import Block, blocks_of
+from nestdsl.runtime.surprise.plastic import Plastic
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlasticLevel:
+    """A level that learns from surprise in context, and where its state stands in the model's."""
+
+    path: Path
+    layer: Plastic
+
+
+def plastic_levels(block: Block, path: Path = ()) -> Iterator[PlasticLevel]:
+    """All levels of a model that learn from surprise in context."""
+    for name in block.stateful:
+        part = getattr(block, name)
+        if isinstance(part, Plastic):
+            yield PlasticLevel((*path, name), part)
+    for name in block.blocks:
+        part = getattr(block, name)
+        for number, copy in enumerate(blocks_of(part)):
+            inner = (*path, name, number) if isinstance(part, nn.ModuleList) else (*path, name)
+            yield from plastic_levels(copy, inner)
+
+
+def segment_tokens(levels: list[PlasticLevel]) -> int:
+    """The shortest period, which divides all others."""
+    return min(level.layer.period for level in levels)
+
+
+def loss_sum(outputs: Tensor, targets: Tensor, objective: str) -> Tensor:
+    """The sum over rows and tokens of the loss of each token."""
+    if objective == "cross_entropy":
+        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
+    return (outputs - targets).square().mean(-1).sum()
+
+
+def target_count(targets: Tensor) -> Tensor | int:
+    """How many targets there are: a mean loss is their sum divided by it."""
+    return (targets != -100).sum() if not targets.is_floating_point() else targets.shape[0] * targets.shape[1]
+
+
+def get(state: Any, path: Path) -> Any:
+    """The part of a state at a path."""
+    for key in path:
+        state = state[key]
+    return state
+
+
+def put(state: Any, path: Path, part: Any) -> Any:
+    """A state with another part at a path; nothing is changed in place."""
+    if not path:
+        return part
+    changed = put(state[path[0]], path[1:], part)
+    if isinstance(state, list):
+        return [changed if number == path[0] else old for number, old in enumerate(state)]
+    return {**state, path[0]: changed}

@@ -1,0 +1,184 @@
+"""The rows of one level while sequences are read with their states cut at segment ends.
+
+A weight's gradient is a product: of what its matrix was given and of the gradient of what it made,
+summed over tokens. So the two are kept until the level moves, or until there are enough to fill a
+matrix unit, and multiplied once: for each row where the row will still move, and otherwise for all
+rows together, since then the shared start alone learns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nestdsl.runtime.surprise.optimizers import Memory, initial_memory, move
+from nestdsl.runtime.surprise.plastic import Plastic, bias_name, weight_name
+
+State = dict[str, Any]
+
+GATHERED_TOKENS = 256
+"""How many tokens wait at most for their products."""
+
+
+class Rows:
+    """What the rows of a level [batch, ...] learn, changed in place from segment to segment.
+
+    part: the level's state before the first segment, which is left as it is; `tokens`: how many are
+    still to come, None if nobody knows; `outer`: where to add the gradient of each shared weight.
+    """
+
+    def __init__(
+        self, layer: Plastic, part: State, batch: int, tokens: int | None, outer: dict[nn.Parameter, Tensor]
+    ) -> None:
+        self.layer = layer
+        self.tokens = tokens
+        self.shared = {name: weight.detach() for name, weight in layer.layer.named_parameters()}
+        self.outer = {
+            name: outer[weight] for name, weight in layer.layer.named_parameters() if weight in outer
+        }
+        begun = "weights" in part
+        self.weights: dict[str, Tensor] = {
+            name: (part["weights"][name] if begun else weight.expand(batch, *weight.shape)).clone(
+                memory_format=torch.contiguous_format
+            )
+            for name, weight in self.shared.items()
+        }
+        self.memories: dict[str, Memory] = (
+            dict(part["memories"])
+            if begun
+            else {
+                name: initial_memory(layer.optimizer, layer.arguments, weight.expand(batch, *weight.shape))
+                for name, weight in self.shared.items()
+            }
+        )
+        self.read: int = part["read"] if begun else 0
+        self.gathered: dict[str, Tensor] = (
+            {name: sums.clone() for name, sums in part["gathered"].items()} if begun and self.read else {}
+        )
+        self.buffers: dict[str, Tensor] = {}
+        self.pending: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layer.products}
+        self.waiting = 0
+
+    def leaves(self, x: Tensor, part: State) -> tuple[State, dict[str, Tensor]]:
+        """What the level reads x [batch, tokens, ...] with, and that by which to differentiate the loss.
+
+        Those are the outputs of the level's products, by their names, or all of its weights.
+        """
+        reading: State = {key: value for key, value in part.items() if key == "layer"}
+        if not self.layer.products:
+            leaves = {name: weight.detach().requires_grad_() for name, weight in self.weights.items()}
+            return {**reading, "weights": leaves}, leaves
+        leaves = {name: self._tap(name, x.shape[1]) for name in self.layer.products}
+        matrices = {weight_name(name): self.weights[weight_name(name)] for name in leaves}
+        return {**reading, "weights": matrices, "taps": leaves}, leaves
+
+    def _tap(self, product: str, tokens: int) -> Tensor:
+        """The bias of a product as a tensor of its own for each token [batch, tokens, out]."""
+        weight, bias = self.weights[weight_name(product)], self.weights.get(bias_name(product))
+        if bias is None:
+            bias = weight.new_zeros(()).expand(weight.shape[:2])
+        return bias.unsqueeze(1).expand(-1, tokens, -1).detach().requires_grad_()
+
+    def learn(self, inputs: dict[str, Tensor], found: dict[str, Tensor], tokens: int) -> None:
+        """Gathers a segment of `tokens` tokens, and moves the weights if the level's period ends with it.
+
+        found: the gradients of the leaves that the loss depends on; inputs: those of the products.
+        """
+        self.read += tokens
+        self.waiting += tokens
+        if self.tokens is not None:
+            self.tokens -= tokens
+        for name, gradient in found.items():
+            if self.layer.products:
+                self.pending[name].append((inputs[name].detach(), gradient))
+            else:
+                self._add(name, gradient)
+        at_end = self.read == self.layer.period
+        if at_end or self.waiting >= GATHERED_TOKENS:
+            self.multiply()
+        if at_end:
+            self._move()
+
+    def multiply(self) -> None:
+        """The gradients that the waiting tokens give."""
+        for name, waiting in self.pending.items():
+            if not waiting:
+                continue
+            x, gradient = (
+                parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+                for parts in zip(*waiting, strict=True)
+            )
+            waiting.clear()
+            self._add_product(name, x, gradient)
+        self.waiting = 0
+
+    def _will_move(self) -> bool:
+        """Whether the tokens to come are read with weights that have moved by this period's gradient."""
+        return self.tokens is None or self.layer.period - self.read < self.tokens
+
+    def _add_product(self, name: str, x: Tensor, gradient: Tensor) -> None:
+        """x [batch, tokens, in] and the gradient [batch, tokens, out] of what the product made."""
+        weight, bias = weight_name(name), bias_name(name)
+        if not self._will_move():
+            if weight in self.outer:
+                self.outer[weight].addmm_(gradient.flatten(0, 1).mT, x.flatten(0, 1))
+            if bias in self.outer:
+                self.outer[bias].add_(gradient.sum((0, 1)))
+            return
+        if bias in self.weights:
+            self._add(bias, gradient.sum(1))
+        if weight in self.gathered:
+            self.gathered[weight].baddbmm_(gradient.mT, x)
+        else:
+            buffer = self.buffers.setdefault(weight, torch.empty_like(self.weights[weight]))
+            self.gathered[weight] = torch.bmm(gradient.mT, x, out=buffer)
+
+    def _add(self, name: str, gradient: Tensor) -> None:
+        if not self._will_move():
+            if name in self.outer:
+                self.outer[name].add_(gradient.sum(0))
+        elif name in self.gathered:
+            self.gathered[name].add_(gradient)
+        else:
+            self.gathered[name] = gradient
+
+    def _move(self) -> None:
+        """One step of the optimizer along the mean of what was gathered."""
+        self.read = 0
+        if self.tokens == 0:
+            return
+        for name, weight in self.weights.items():
+            gradient = self.gathered.get(name)
+            if gradient is None:  # the loss does not depend on it, but decay and momentum go on
+                gradient = torch.zeros_like(weight)
+            elif name in self.outer:
+                self.outer[name].add_(gradient.sum(0))
+            mean = gradient.div_(self.layer.divisor)
+            self.memories[name] = move(
+                self.layer.optimizer, self.layer.arguments, mean, self.memories[name], weight
+            )
+        self.gathered = {}
+
+    def end(self) -> None:
+        """What waits when a sequence has ended goes to the shared start."""
+        self.multiply()
+        for name, gradient in self.gathered.items():
+            if name in self.outer:
+                self.outer[name].add_(gradient.sum(0))
+        self.gathered = {}
+
+    def state(self) -> State:
+        """The level's state after the last segment."""
+        self.multiply()
+        gathered = {
+            name: self.gathered[name] if name in self.gathered else torch.zeros_like(weight)
+            for name, weight in self.weights.items()
+        }
+        return {
+            "weights": self.weights,
+            "memories": self.memories,
+            "gathered": gathered,
+            "read": self.read,
+        }

@@ -14,6 +14,7 @@ from nestdsl.checks.clocks import check_clocks
 from nestdsl.checks.optimizers import check_optimizers
 from nestdsl.checks.reads import check_reads
 from nestdsl.checks.shapes import check_shapes
+from nestdsl.checks.starts import check_starts
 from nestdsl.checks.use import check_use
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
@@ -26,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     check_causality,
     check_clocks,
     check_clauses,
+    check_starts,
     check_optimizers,
 )
 WHOLE: tuple[Check, ...] = (check_use,)

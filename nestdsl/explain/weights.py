@@ -12,6 +12,7 @@ from nestdsl.explain.section import Member, Row, Section, row
 from nestdsl.explain.starts import start
 from nestdsl.explain.terms import Equation, Line, Symbol, T, Term, symbols
 from nestdsl.explain.words import optimizer, parameters, shapes, state, value
+from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level, Operation, OptimizerUse, Read
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY, Arguments, Shapes
@@ -43,6 +44,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
         row("state", state(ordered)),
         row("parameters", parameters(ordered)),
         row("start", _start(names, level, residual)),
+        *_reset(graph, level),
     ]
     equations = [*_updates(names, level, ordered, use)] if own else []
     equations.append(("read", layers.read(level.kind, arguments, residual)))
@@ -91,10 +93,29 @@ def optimizer_section(names: Names, level: Level, ordered: OrderedLevel) -> Sect
 
 def _start(names: Names, level: Level, residual: bool) -> str:
     by = names.graph.train.optimizer.name
+    if (parent := names.graph.parent(level)) is not None:
+        whose = "in the same sequence" if parent.in_context else "shared by all sequences"
+        return f"the weights of {parent.name}, {whose}; none of its own [E72]"
     drawn = start(level, residual, by)
     if not level.learns_surprise_in_context:
         return drawn
     return f"one for all sequences, learned by the outer levels ({by}), from {drawn}"
+
+
+def _reset(graph: NestGraph, level: Level) -> tuple[Row, ...]:
+    """When a level starts anew within a sequence."""
+    parent = graph.parent(level)
+    if parent is None or level.reset != "parent":
+        return ()
+    if not parent.in_context:
+        return (row("reset", f"with each sequence, as {parent.name} moves only between them"),)
+    when = f"when {parent.name} moves, once in {parent.period} tokens"
+    return (
+        row(
+            "reset",
+            (f"{when}: ", descent.W, " then becomes that of ", parent.name, ", instead of its update"),
+        ),
+    )
 
 
 def _clock(level: Level) -> Clock:

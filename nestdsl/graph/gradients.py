@@ -11,7 +11,8 @@ _THROUGH_MEMORY = (EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE)
 def reached_levels(graph: NestGraph) -> set[str]:
     """The ids of the levels that are read on the way to `out` with nothing that stops a gradient.
 
-    `stop` lets none through, and a memory with `gradient stop` none to what it learns from.
+    `stop` lets none through, and a memory with `gradient stop` none to what it learns from. A level
+    that starts from another has no weights of its own: their gradient is that of the other's start.
     """
     reached: set[str] = set()
     waiting = ["out"] if "out" in graph else []
@@ -23,8 +24,8 @@ def reached_levels(graph: NestGraph) -> set[str]:
         node = graph[id]
         if isinstance(node, Operation) and node.function == "stop":
             continue
-        through = (EdgeType.READ,)
+        through = (EdgeType.READ, EdgeType.INIT)
         if isinstance(node, Level) and node.gradient != "stop":
-            through = (EdgeType.READ, *_THROUGH_MEMORY)
+            through = (*through, *_THROUGH_MEMORY)
         waiting += [source for source, _, type in graph.networkx.in_edges(id, data="type") if type in through]
     return {id for id in reached if isinstance(graph[id], Level)}

@@ -118,6 +118,11 @@ class NestGraph:
         found = (self[target] for target in self.targets(level, EdgeType.READ))
         return tuple(node for node in found if isinstance(node, Read))
 
+    def parent(self, level: Level) -> Level | None:
+        """The level whose state this one starts from; None if there is none, or it could not be read."""
+        node = self.networkx.nodes.get(level.init.level, {}).get("node")
+        return node if isinstance(node, Level) else None
+
     def part(self, types: Collection[EdgeType]) -> networkx.DiGraph:
         """A plain graph of the edges of some types: much faster to walk than a view of the whole.
 

@@ -116,10 +116,14 @@ class OptimizerUse:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """Where a level's state starts: learned, zeros or normal(std)."""
+    """Where a level's state starts: learned, zeros, normal(std); or from another level's state.
+
+    `level` is the id of that other level; this one then has no weights of its own [E72].
+    """
 
     kind: str = "learned"
     std: float = 0.02
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

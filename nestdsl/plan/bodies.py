@@ -83,7 +83,7 @@ class BodyLowering:
             attribute = attributes.new(level.name)
             self.modules[level.id] = f"{path}{attribute}"
             plans[level.id] = level_plan(self.graph, level, attribute, level.id in self._self_referential)
-        return plans
+        return {id: _with_parent(plan, plans, self.graph.level(id)) for id, plan in plans.items()}
 
     def _block(self, copies: _Copies, path: str, attributes: Names) -> tuple[BlockPlan, str]:
         """A block of a body, and the flow that enters its first copy."""
@@ -249,11 +249,23 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
     )
 
 
+def _with_parent(plan: LevelPlan, plans: dict[str, LevelPlan], level: Level) -> LevelPlan:
+    """The plan of a level that starts from another one's state; that one stands in the same body."""
+    if plan.surprise is None or not level.init.level:
+        return plan
+    return replace(plan, surprise=replace(plan.surprise, parent=plans[level.init.level].attribute))
+
+
 def _surprise(graph: NestGraph, level: Level) -> SurprisePlan | None:
     if not level.learns_surprise_in_context:
         return None
     optimizer = level.optimizer or graph.train.optimizer
-    return SurprisePlan(level.period, OptimizerPlan(optimizer.name, optimizer.arguments), level.gradient)
+    return SurprisePlan(
+        level.period,
+        OptimizerPlan(optimizer.name, optimizer.arguments),
+        level.gradient,
+        reset=level.reset,
+    )
 
 
 def _run_order(graph: NestGraph, anchored: set[str]) -> list[str]:

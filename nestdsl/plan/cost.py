@@ -15,8 +15,17 @@ BYTES = 4
 
 def level_parameters(graph: NestGraph, level: Level) -> int:
     """How many numbers of one copy of a level are learned."""
-    if level.owner or (level.learning is Learning.ASSOCIATION and level.init.kind != "learned"):
+    if level.owner or level.init.level:
         return 0
+    return (
+        0
+        if level.learning is Learning.ASSOCIATION and level.init.kind != "learned"
+        else _weights(graph, level)
+    )
+
+
+def _weights(graph: NestGraph, level: Level) -> int:
+    """How many numbers the weights of one copy of a level are."""
     return count(LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id]))
 
 
@@ -32,7 +41,7 @@ def level_state(graph: NestGraph, level: Level, is_self_referential: bool) -> tu
         own = graph.train.optimizer if level.optimizer is None else level.optimizer
         remembered = len(LIBRARY.optimizers[own.name].memories(dict(own.arguments)))
         # Each sequence has its weights, the gradient that gathers, and the optimizer's memories.
-        weights = (2 + remembered) * level_parameters(graph, level)
+        weights = (2 + remembered) * _weights(graph, level)
         return (weights + count(kind.state(arguments, *sizes))) * BYTES, 0
     states = _states(level, is_self_referential) if kind.is_memory and not kind.is_nonparametric else 1
     return (

@@ -88,7 +88,10 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         "",
         "    def __init__(self):",
         "        super().__init__()",
-        *(f"        self.{_checked(level.attribute)} = {_construct(level)}" for level in body.levels),
+        *(
+            f"        self.{_checked(level.attribute)} = {_construct(level)}"
+            for level in _parents_first(body)
+        ),
         *(f"        self.{_checked(block.attribute)} = {_copies(block, classes)}" for block in body.blocks),
         "",
         "    def body(self, in_, state, run):",
@@ -105,6 +108,26 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         if piece.method:
             lines += ["", *(f"    {line}" if line else "" for line in _method(body, piece))]
     return "\n".join(lines)
+
+
+def _parents_first(body: Body) -> list[LevelPlan]:
+    """The levels of a body, each after the one that it starts from."""
+    by_attribute = {level.attribute: level for level in body.levels}
+    ordered: dict[str, LevelPlan] = {}
+
+    def add(level: LevelPlan, waiting: tuple[str, ...]) -> None:
+        parent = level.surprise.parent if level.surprise else ""
+        if parent in waiting or (parent and parent not in by_attribute):
+            raise fail(
+                "N0502", f"this plan has no level `{parent}` to start from", "compile the program again"
+            )
+        if parent and parent not in ordered:
+            add(by_attribute[parent], (*waiting, parent))
+        ordered.setdefault(level.attribute, level)
+
+    for level in body.levels:
+        add(level, (level.attribute,))
+    return list(ordered.values())
 
 
 def _attributes(body: Body, pieces: tuple[Piece, ...]) -> Iterator[str]:
@@ -176,6 +199,8 @@ def _construct(level: LevelPlan) -> str:
         f"optimizer={_literal(_checked(optimizer.name))}",
         f"arguments={{{pairs}}}",
         f"gradient={_literal(_checked(level.surprise.gradient))}",
+        *([f"parent=self.{_checked(level.surprise.parent)}"] if level.surprise.parent else []),
+        *([f"reset={_literal(_checked(level.surprise.reset))}"] if level.surprise.reset != "context" else []),
     )
     return f"Plastic({', '.join((layer, *options))})"
 

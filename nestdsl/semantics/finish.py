@@ -10,6 +10,7 @@ from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.clauses import Clauses, is_surprise
 from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.scope import FlowName
+from nestdsl.semantics.starts import start_from
 from nestdsl.syntax import ast
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def finish(body: Body, pending: Pending) -> None:
                     changes["objective"], changes["exponent"] = objective
                 continue
             case ast.Init():
-                found = reader.init(clause)
+                found = reader.init(clause) if clause.call else start_from(body, level, clause)
             case ast.Reset():
                 found = reader.reset(clause)
             case ast.Gradient():
@@ -88,6 +89,10 @@ def finish(body: Body, pending: Pending) -> None:
     if finished.learns_surprise_in_context and "gradient" not in changes:
         finished = replace(finished, gradient="stop")
     body.shared.graph.add(finished)
+    if finished.init.level:
+        body.shared.graph.connect(finished.init.level, level.id, EdgeType.INIT)
+        if finished.reset == "parent":
+            body.shared.graph.connect(finished.init.level, level.id, EdgeType.RESET)
     optimizer = finished.optimizer
     for position, (_, source) in enumerate(optimizer.flows if optimizer else ()):
         body.shared.graph.connect(source, level.id, EdgeType.GENERATE, position)

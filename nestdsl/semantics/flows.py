@@ -54,7 +54,7 @@ class FlowElaborator:
             case ast.Name():
                 return self._name(expression)
             case ast.Index():
-                if self._element(expression) is not None:
+                if self.element(expression) is not None:
                     self.diagnostics.report(
                         "N0104",
                         f"`{expression.span.text}` is a level, not a flow",
@@ -221,7 +221,7 @@ class FlowElaborator:
             case ast.Name(_, span):
                 return self._stage_call(flow, ast.Call(stage, (), span), is_name=True)
             case ast.Index():
-                stages = self._element(stage)
+                stages = self.element(stage)
                 return UNKNOWN if stages is None else self._chain(stages, flow, stage.span)
             case ast.Call():
                 return self._stage_call(flow, stage, is_name=False)
@@ -281,7 +281,7 @@ class FlowElaborator:
         local = self.place.removeprefix(self.body.prefix)
         return f"{local}.{kind}" if count == 1 else f"{local}.{kind}_{count}"
 
-    def _element(self, index: ast.Index) -> tuple[Stage, ...] | None:
+    def element(self, index: ast.Index) -> tuple[Stage, ...] | None:
         """The element of a level array."""
         meaning = self.body.meaning(index.name.text)
         match meaning:

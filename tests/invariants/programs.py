@@ -109,6 +109,15 @@ model m(dim = 16) {
   flow out = h + (h -> parallel(flat)) -> linear(11)
 }
 """,
+    "nested": """
+model m(dim = 16) {
+  input ids(11)
+  level fast = mlp(expand = 2) { every 4 tokens  optimizer gd(step = 0.1)  init from slow  reset parent }
+  level slow = mlp(expand = 2) { every 16 tokens  optimizer gd(step = 0.1) }
+  flow h = in -> embedding(dim) -> conv(3)
+  flow out = h + (h -> rms_norm -> fast -> slow) -> linear(11)
+}
+""",
     "functions": """
 param width = 3
 block gate(rate = 0.0) {

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nestdsl.runtime.block import State
-from nestdsl.runtime.surprise.levels import PlasticLevel, get, loss_sum, put, segment_tokens, target_count
+from nestdsl.runtime.surprise.levels import (
+    Path,
+    PlasticLevel,
+    get,
+    loss_sum,
+    put,
+    segment_tokens,
+    target_count,
+)
 from nestdsl.runtime.surprise.rows import Rows
 
 if TYPE_CHECKING:
@@ -65,7 +73,12 @@ class CutLearner:
     ) -> None:
         self.model = model
         self.levels = levels
-        self.rows = [Rows(level.layer, get(state, level.path), batch, tokens, outer) for level in levels]
+        by_path: dict[Path, Rows] = {}
+        for level in levels:
+            parent = None if level.parent is None else by_path[level.parent]
+            part = get(state, level.path)
+            by_path[level.path] = Rows(level.layer, part, batch, tokens, outer, parent)
+        self.rows = list(by_path.values())
         own = {weight for level in levels for weight in level.layer.parameters()}
         self.outer = {weight: sums for weight, sums in outer.items() if weight not in own}
         self.run = model.steady_run()

@@ -92,8 +92,13 @@ class Learner:
         """The state with weights of each row's own, in which a context that learns begins."""
         for level in self.levels:
             part = get(state, level.path)
-            if "weights" not in part:
-                state = put(state, level.path, {**part, **level.layer.start(batch)})
+            if "weights" in part:
+                continue
+            if level.parent is None:
+                start = level.layer.start(batch)
+            else:
+                start = level.layer.start_at(get(state, level.parent)["weights"])
+            state = put(state, level.path, {**part, **start})
         return state
 
     def _own_weights(self, state: State) -> tuple[State, list[dict[str, Tensor]]]:
@@ -115,7 +120,11 @@ class Learner:
             part = {**get(before, level.path), **get(state, level.path)}
             gathered = {name: sums + next(rows) for name, sums in part["gathered"].items()}
             read = part["read"] + tokens
-            if read == level.layer.period:
+            if read == level.layer.period and _is_reset(level, state):
+                assert level.parent is not None
+                part = {**part, **level.layer.start_at(get(state, level.parent)["weights"])}
+                gathered, read = part["gathered"], 0
+            elif read == level.layer.period:
                 part = self._updated(level.layer, part, gathered, is_through)
                 gathered = {name: torch.zeros_like(sums).detach() for name, sums in gathered.items()}
                 read = 0
@@ -134,3 +143,10 @@ class Learner:
         for name, change in gathered.items():
             weights[name] = weights[name] + change
         return {**part, "weights": weights, "memories": memories}
+
+
+def _is_reset(level: PlasticLevel, state: State) -> bool:
+    """Whether a level at the end of its period starts anew, from a parent that has just moved [E72]."""
+    return (
+        level.layer.reset == "parent" and level.parent is not None and get(state, level.parent)["read"] == 0
+    )

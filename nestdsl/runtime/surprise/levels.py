@@ -17,23 +17,32 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class PlasticLevel:
-    """A level that learns from surprise in context, and where its state stands in the model's."""
+    """A level that learns from surprise in context, and where its state stands in the model's.
+
+    `parent` is where the state of the level stands from which it starts, if that learns so too.
+    """
 
     path: Path
     layer: Plastic
+    parent: Path | None = None
 
 
 def plastic_levels(block: Block, path: Path = ()) -> Iterator[PlasticLevel]:
-    """All levels of a model that learn from surprise in context."""
-    for name in block.stateful:
-        part = getattr(block, name)
-        if isinstance(part, Plastic):
-            yield PlasticLevel((*path, name), part)
+    """All levels of a model that learn from surprise in context, each after its parent."""
+    names = {part: name for name in block.stateful if isinstance(part := getattr(block, name), Plastic)}
+    for part in sorted(names, key=_ancestors):
+        parent = names.get(part.parent[0]) if part.parent else None  # type: ignore[call-overload]
+        yield PlasticLevel((*path, names[part]), part, None if parent is None else (*path, parent))
     for name in block.blocks:
         part = getattr(block, name)
         for number, copy in enumerate(blocks_of(part)):
             inner = (*path, name, number) if isinstance(part, nn.ModuleList) else (*path, name)
             yield from plastic_levels(copy, inner)
+
+
+def _ancestors(layer: nn.Module) -> int:
+    """How many levels a level starts from, one through the other."""
+    return 1 + _ancestors(layer.parent[0]) if isinstance(layer, Plastic) and layer.parent else 0
 
 
 def segment_tokens(levels: list[PlasticLevel]) -> int:

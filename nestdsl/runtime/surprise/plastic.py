@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,7 +27,14 @@ class Plastic(nn.Module):
 
     period: tokens between two updates. optimizer, arguments: see `optimizers.py`. gradient:
     `stop` (first order) or `through`.
+
+    With a `parent`, a layer whose weights have the same names and shapes, there is no start of its
+    own: each sequence starts from the parent's weights, its own ones where the parent is such a level
+    too, and with reset `parent` again whenever the parent moves [E72]. The layer's weights are then
+    the very parameters of the parent, and it is no submodule, so that each counts once.
     """
+
+    layer: nn.Module
 
     def __init__(
         self,
@@ -36,9 +44,17 @@ class Plastic(nn.Module):
         optimizer: str,
         arguments: dict[str, float | str],
         gradient: str = "stop",
+        parent: nn.Module | None = None,
+        reset: str = "context",
     ) -> None:
         super().__init__()
-        self.layer = layer
+        self.parent = () if parent is None else (parent,)  # in a tuple it is no submodule
+        if parent is None:
+            self.layer = layer
+        else:
+            _share_weights(layer, parent.layer if isinstance(parent, Plastic) else parent)
+            object.__setattr__(self, "layer", layer)
+        self.reset = reset
         self.period = period
         self.optimizer = optimizer
         self.arguments = arguments
@@ -59,9 +75,12 @@ class Plastic(nn.Module):
 
     def start(self, batch: int) -> State:
         """What a sequence begins to learn with; differentiable with respect to the shared start."""
-        weights = {
-            name: weight.expand(batch, *weight.shape) for name, weight in self.layer.named_parameters()
-        }
+        return self.start_at(
+            {name: weight.expand(batch, *weight.shape) for name, weight in self.layer.named_parameters()}
+        )
+
+    def start_at(self, weights: dict[str, Tensor]) -> State:
+        """What a sequence begins to learn with, at weights [batch, *shape] that are its parent's."""
         return {
             "weights": weights,
             "memories": {
@@ -115,6 +134,24 @@ class Plastic(nn.Module):
 
     def _row_with_state(self, weights: dict[str, Tensor], x: Tensor, state: Any) -> tuple[Tensor, Any]:
         return functional_call(self.layer, weights, (x[None], state))
+
+    def train(self, mode: bool = True) -> Plastic:
+        super().train(mode)
+        self.layer.train(mode)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Plastic:
+        super()._apply(fn, recurse)
+        if self.parent:
+            self.layer._apply(fn, recurse)
+        return self
+
+
+def _share_weights(layer: nn.Module, parent: nn.Module) -> None:
+    """Makes the parameters of a layer those of another one."""
+    for name, _ in list(layer.named_parameters()):
+        path, _, last = name.rpartition(".")
+        setattr(layer.get_submodule(path), last, parent.get_parameter(name))
 
 
 def _products(layer: nn.Module) -> dict[str, Linear]:

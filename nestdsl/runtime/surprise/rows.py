@@ -26,33 +26,32 @@ class Rows:
     """What the rows of a level [batch, ...] learn, changed in place from segment to segment.
 
     part: the level's state before the first segment, which is left as it is; `tokens`: how many are
-    still to come, None if nobody knows; `outer`: where to add the gradient of each shared weight.
+    still to come, None if nobody knows; `outer`: where to add the gradient of each shared weight;
+    `parent`: the rows of the level from which this one starts, which move first.
     """
 
     def __init__(
-        self, layer: Plastic, part: State, batch: int, tokens: int | None, outer: dict[nn.Parameter, Tensor]
+        self,
+        layer: Plastic,
+        part: State,
+        batch: int,
+        tokens: int | None,
+        outer: dict[nn.Parameter, Tensor],
+        parent: Rows | None = None,
     ) -> None:
         self.layer = layer
+        self.parent = parent
         self.tokens = tokens
         self.shared = {name: weight.detach() for name, weight in layer.layer.named_parameters()}
         self.outer = {
             name: outer[weight] for name, weight in layer.layer.named_parameters() if weight in outer
         }
         begun = "weights" in part
+        starts = part["weights"] if begun else self._starts(batch)
         self.weights: dict[str, Tensor] = {
-            name: (part["weights"][name] if begun else weight.expand(batch, *weight.shape)).clone(
-                memory_format=torch.contiguous_format
-            )
-            for name, weight in self.shared.items()
+            name: starts[name].clone(memory_format=torch.contiguous_format) for name in self.shared
         }
-        self.memories: dict[str, Memory] = (
-            dict(part["memories"])
-            if begun
-            else {
-                name: initial_memory(layer.optimizer, layer.arguments, weight.expand(batch, *weight.shape))
-                for name, weight in self.shared.items()
-            }
-        )
+        self.memories: dict[str, Memory] = dict(part["memories"]) if begun else self._memories(starts)
         self.read: int = part["read"] if begun else 0
         self.gathered: dict[str, Tensor] = (
             {name: sums.clone() for name, sums in part["gathered"].items()} if begun and self.read else {}
@@ -60,6 +59,19 @@ class Rows:
         self.buffers: dict[str, Tensor] = {}
         self.pending: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layer.products}
         self.waiting = 0
+
+    def _starts(self, batch: int) -> dict[str, Tensor]:
+        """The weights [batch, *shape] at which rows start; a parent moves in place, so not its own."""
+        if self.parent is None:
+            return {name: weight.expand(batch, *weight.shape) for name, weight in self.shared.items()}
+        return {name: weight.clone() for name, weight in self.parent.weights.items()}
+
+    def _memories(self, starts: dict[str, Tensor]) -> dict[str, Memory]:
+        """What the optimizer remembers of each weight before its first update."""
+        return {
+            name: initial_memory(self.layer.optimizer, self.layer.arguments, weight)
+            for name, weight in starts.items()
+        }
 
     def leaves(self, x: Tensor, part: State) -> tuple[State, dict[str, Tensor]]:
         """What the level reads x [batch, tokens, ...] with, and that by which to differentiate the loss.
@@ -149,6 +161,9 @@ class Rows:
         self.read = 0
         if self.tokens == 0:
             return
+        if self.layer.reset == "parent" and self.parent is not None and self.parent.read == 0:
+            self._restart()
+            return
         for name, weight in self.weights.items():
             gradient = self.gathered.get(name)
             if gradient is None:  # the loss does not depend on it, but decay and momentum go on
@@ -161,9 +176,20 @@ class Rows:
             )
         self.gathered = {}
 
+    def _restart(self) -> None:
+        """Starts anew from the parent, which has just moved; the shared start has what was gathered [E72]."""
+        starts = self._starts(0)
+        for name, weight in self.weights.items():
+            weight.copy_(starts[name])
+        self.memories = self._memories(starts)
+        self._give()
+
     def end(self) -> None:
         """What waits when a sequence has ended goes to the shared start."""
         self.multiply()
+        self._give()
+
+    def _give(self) -> None:
         for name, gradient in self.gathered.items():
             if name in self.outer:
                 self.outer[name].add_(gradient.sum(0))

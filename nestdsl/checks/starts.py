@@ -1,0 +1,89 @@
+"""N0201, N0301, N0405: levels that start from another level's state, and those that are reset with it."""
+
+from __future__ import annotations
+
+from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import Learning, Level
+from nestdsl.library.signatures import LIBRARY, Shapes
+
+
+def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    for level in graph.levels():
+        if level.reset == "parent" and not level.init.level:
+            diagnostics.report(
+                "N0405",
+                f"`reset parent` has no meaning for `{level.name}`: it starts from no other level",
+                level.clause("reset"),
+                "say from which: `init from slower_level`, or leave `reset` out",
+            )
+        parent = graph.parent(level)
+        if parent is not None:
+            _check(graph, level, parent, diagnostics)
+
+
+def _check(graph: NestGraph, level: Level, parent: Level, diagnostics: Diagnostics) -> None:
+    def refuse(clause: str, why: str, hint: str, code: str = "N0405", notes: tuple[Note, ...] = ()) -> None:
+        diagnostics.report(code, why, level.clause(clause), hint, notes)
+
+    if not level.learns_surprise_in_context:
+        refuse(
+            "init",
+            f"`{level.name}` cannot start from `{parent.name}`: only a level that learns from surprise in "
+            "context does",
+            "say `every N tokens` without `learn key -> value`, or leave `init` out",
+        )
+    elif parent.learning is not Learning.SURPRISE or _shapes(graph, parent) == ():
+        refuse(
+            "init",
+            f"`{level.name}` cannot start from `{parent.name}`: it has no weights that learn from surprise",
+            "name a level that learns from surprise",
+        )
+    elif not graph.reads_of(parent.id):
+        refuse(
+            "init",
+            f"`{level.name}` starts from `{parent.name}`, which nothing reads, so that it learns nothing",
+            f"read `{parent.name}` on the way to `out`",
+        )
+    elif _is_own_ancestor(graph, level):
+        refuse(
+            "init",
+            f"`{level.name}` starts from `{parent.name}`, which itself starts from `{level.name}`",
+            "let one of these levels have a start of its own: `init learned`",
+            "N0301",
+        )
+    elif None not in (found := (_shapes(graph, level), _shapes(graph, parent))) and found[0] != found[1]:
+        refuse(
+            "init",
+            f"`{level.name}` has the weights {_shown(found[0])}, and `{parent.name}` has {_shown(found[1])}",
+            "make their kinds and sizes equal",
+            "N0201",
+            (Note(f"`{parent.name}` is declared here", parent.span),),
+        )
+    elif level.reset == "parent" and parent.in_context and parent.period <= level.period:
+        refuse(
+            "reset",
+            f"`{level.name}` is reset when `{parent.name}` updates, once in {parent.period} tokens: it "
+            "would never keep what it learns",
+            f"give `{parent.name}` a longer period than {level.period} tokens",
+            notes=(Note(f"`{parent.name}` is no slower", parent.clause("every")),),
+        )
+
+
+def _is_own_ancestor(graph: NestGraph, level: Level) -> bool:
+    seen: set[str] = set()
+    one: Level | None = level
+    while one is not None and one.id not in seen:
+        seen.add(one.id)
+        one = graph.parent(one)
+    return one is not None and one.id == level.id
+
+
+def _shapes(graph: NestGraph, level: Level) -> Shapes | None:
+    """The weights of a level; None where its sizes are unknown, because of a mistake elsewhere."""
+    sizes = graph.level_sizes.get(level.id)
+    return None if sizes is None else LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *sizes)
+
+
+def _shown(shapes: Shapes | None) -> str:
+    return ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes or ())

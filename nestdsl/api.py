@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 class Nest:
     """One model of a program that has passed every check."""
 
-    def __init__(self, analysis: Analysis) -> None:
+    def __init__(self, analysis: Analysis, *, sharing: bool = True) -> None:
         self.source: Source = analysis.source
         self.nest_graph: NestGraph = analysis.graph()
         self.diagnostics: tuple[Diagnostic, ...] = analysis.diagnostics
         """The warnings; a program with errors is no Nest."""
+        self.sharing = sharing
+        """Whether memories that can work as one do, in the plan and in what is compiled from it."""
 
     def __repr__(self) -> str:
         return f"<Nest {self.nest_graph.name} from {self.source.name}: {len(self.levels)} levels>"
@@ -44,7 +46,7 @@ class Nest:
     @cached_property
     def plan(self) -> Plan:
         """The whole compiled model as frozen data."""
-        return lower(self.nest_graph, self.source.name)
+        return lower(self.nest_graph, self.source.name, sharing=self.sharing)
 
     @property
     def levels(self) -> tuple[OrderedLevel, ...]:
@@ -58,9 +60,17 @@ class Nest:
         return picture(self.nest_graph, view)
 
     def compile(
-        self, device: torch.device | str = "cpu", *, compile: bool = True, seed: int = 0
+        self,
+        device: torch.device | str = "cpu",
+        *,
+        compile: bool = True,
+        seed: int = 0,
+        sharing: bool | None = None,
     ) -> NestModule:
         """The model as a torch.nn.Module with weights drawn from `seed`; `compile=False` runs it eagerly.
+
+        `sharing=False` lets each memory work by itself where several could work as one: the same
+        weights, results and gradients, to compare with.
 
         Raises NestError: N0503 if the memory of this machine cannot hold it, N0203 for a device that
         is not there.
@@ -68,7 +78,10 @@ class Nest:
         from nestdsl.runtime.module import build
         from nestdsl.training.device import usable_device
 
-        return build(self.plan, seed=seed, compile=compile, device=usable_device(device))
+        plan = self.plan
+        if sharing is not None and sharing != self.sharing:
+            plan = lower(self.nest_graph, self.source.name, sharing=sharing)
+        return build(plan, seed=seed, compile=compile, device=usable_device(device))
 
 
 def load(path: str | os.PathLike[str], /, *, model: str | None = None, **parameters: Constant) -> Nest:

@@ -15,7 +15,7 @@ from nestdsl.syntax.parser import parse
 
 
 def add_program_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE, --set and --model."""
+    """FILE, --set, --model and --no-sharing."""
     parser.add_argument("file", metavar="FILE", help="the program, a `.nest` file")
     parser.add_argument(
         "--set",
@@ -26,12 +26,18 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
         help="set a parameter of the program, in the language's own expressions: --set depth=2*4",
     )
     parser.add_argument("--model", metavar="NAME", help="the model to take, if the file declares several")
+    parser.add_argument(
+        "--no-sharing",
+        action="store_false",
+        dest="sharing",
+        help="let each memory work by itself, even where several could work as one: the same result, slower",
+    )
 
 
 def load_program(arguments: argparse.Namespace) -> Nest:
     """The program that the arguments name; raises NestError."""
     source = read_source(arguments.file)
-    return Nest(analyse(source, overrides(arguments.settings), arguments.model))
+    return Nest(analyse(source, overrides(arguments.settings), arguments.model), sharing=arguments.sharing)
 
 
 def overrides(settings: list[str]) -> dict[str, Override]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -86,8 +88,22 @@ def _costs(plan: Plan) -> str:
             else ""
         ),
         f"clock             {_clock(plan)}",
+        *(
+            f"{'' if number else 'sharing':<17} {text}"
+            for number, text in enumerate(dict.fromkeys(_sharing(plan)))
+        ),
     ]
     return "\n".join(lines)
+
+
+def _sharing(plan: Plan) -> Iterator[str]:
+    """The memories that work as one, block by block."""
+    for body in plan.bodies:
+        names = {level.attribute: level.name for level in body.levels}
+        names |= {shared.attribute: shared.attribute for shared in body.shared}
+        for shared in body.shared:
+            members = ", ".join(names[member] for member in shared.members)
+            yield f"{body.block}: {members}: {shared.form}"
 
 
 def _clock(plan: Plan) -> str:

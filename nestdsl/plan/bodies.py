@@ -13,18 +13,28 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operand, Operation, Read, Scope
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels, without_anchored_reads
 from nestdsl.library.signatures import LIBRARY, Value
+from nestdsl.plan.collapse import collapse
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, OptimizerPlan, Pairs, SurprisePlan
+from nestdsl.plan.rewrite import once
+from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, share
 from nestdsl.plan.stages import stages
 
 _RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 
 
 class BodyLowering:
-    """Builds the bodies of one graph; afterwards `modules` holds the path of every level."""
+    """Builds the bodies of one graph; afterwards `modules` holds the path of every level, and `collapsed`
+    for each level whose state a running product took over the sizes of the memory that it stands for, or
+    None.
 
-    def __init__(self, graph: NestGraph) -> None:
+    sharing: memories that can work as one do.
+    """
+
+    def __init__(self, graph: NestGraph, sharing: bool = True) -> None:
         self.graph = graph
+        self.sharing = sharing
+        self.collapsed: dict[str, tuple[int, int] | None] = {}
         self._anchored = anchored_reads(graph)
         self._self_referential = self_referential_levels(graph, self._anchored)
         self.bodies: dict[Body, str] = {}
@@ -58,24 +68,43 @@ class BodyLowering:
         levels = self._levels(scope, path, attributes)
         blocks = {copies.exit: self._block(copies, path, attributes) for copies in self._blocks_in[scope.id]}
         lines = _Lines(self.graph, scope, levels, blocks, self._anchored)
-        parts = stages(tuple(lines.lower(self._order_in[scope.id])))
+        instructions = tuple(lines.lower(self._order_in[scope.id]))
         prefix = f"{scope.id}." if scope.id else ""
+        lowered = Lowered(
+            {plan.attribute: plan for plan in levels.values()}, instructions, lines.names[f"{prefix}out"]
+        )
+        if self.sharing:
+            plain, names = once(instructions)
+            lowered = replace(lowered, lines=tuple(plain), output=names.get(lowered.output, lowered.output))
+            lowered = share(collapse(lowered, attributes, lines.variables), attributes, lines.variables)
+            self._note_collapsed(lowered, {plan.attribute: id for id, plan in levels.items()})
+        parts = stages(lowered.lines)
         body = Body(
             name="",
             block=scope.block,
             input_size=self.graph.sizes[f"{prefix}in"],
             output_size=self.graph.sizes[f"{prefix}out"],
-            levels=tuple(levels.values()),
+            levels=tuple(lowered.levels.values()),
             blocks=tuple(plan for plan, _ in blocks.values()),
             chunk_tokens=min((self.graph.level(id).chunk for id in levels if id in lines.peeked), default=0),
             instructions=parts.before,
-            output=lines.names[f"{prefix}out"],
+            output=lowered.output,
+            shared=lowered.shared,
             loop=parts.loop,
             after=parts.after,
         )
         if body not in self.bodies:
             self.bodies[body] = self._body_names.new(scope.block)
         return self.bodies[body]
+
+    def _note_collapsed(self, lowered: Lowered, ids: dict[str, str]) -> None:
+        """The first member stands for the running product in the list of costs, the second for its source."""
+        for shared in lowered.shared:
+            if shared.form == ONE_PRODUCT:
+                memories = [shared.attribute, *([shared.source] if shared.source else [])]
+                for number, member in enumerate(shared.members):
+                    of = lowered.levels[memories[number]] if number < len(memories) else None
+                    self.collapsed[ids[member]] = None if of is None else (of.input_size, of.output_size)
 
     def _levels(self, scope: Scope, path: str, attributes: Names) -> dict[str, LevelPlan]:
         plans: dict[str, LevelPlan] = {}

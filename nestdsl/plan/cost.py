@@ -29,14 +29,16 @@ def _weights(graph: NestGraph, level: Level) -> int:
     return count(LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id]))
 
 
-def level_state(graph: NestGraph, level: Level, is_self_referential: bool) -> tuple[int, int]:
+def level_state(
+    graph: NestGraph, level: Level, sizes: tuple[int, int], is_self_referential: bool
+) -> tuple[int, int]:
     """Bytes of state of one copy: for each sequence, and more for each token read."""
     if level.owner:
         return 0, 0
     kind = LIBRARY.kinds[level.kind]
     if kind.is_memory and level.learning is not Learning.ASSOCIATION:
         return 0, 0
-    arguments, sizes = dict(level.arguments), graph.level_sizes[level.id]
+    arguments = dict(level.arguments)
     if level.learns_surprise_in_context:
         own = graph.train.optimizer if level.optimizer is None else level.optimizer
         remembered = len(LIBRARY.optimizers[own.name].memories(dict(own.arguments)))

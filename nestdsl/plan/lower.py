@@ -17,11 +17,14 @@ from nestdsl.plan.cost import level_flops, level_parameters, level_state, total
 from nestdsl.plan.plan import FORMAT, InputPlan, OptimizerPlan, OrderedLevel, Plan, TrainPlan
 
 
-def lower(graph: NestGraph, source: str) -> Plan:
-    """The plan of a graph that has passed every check and from which the unused is pruned."""
-    bodies = BodyLowering(graph)
+def lower(graph: NestGraph, source: str, *, sharing: bool = True) -> Plan:
+    """The plan of a graph that has passed every check and from which the unused is pruned.
+
+    sharing: memories that can work as one do; without, each works by itself, with the same result.
+    """
+    bodies = BodyLowering(graph, sharing)
     built = bodies.run()
-    levels = ordered_levels(graph, bodies.modules)
+    levels = ordered_levels(graph, bodies.modules, bodies.collapsed)
     input = graph["in"]
     assert isinstance(input, Input)
     train = graph.train
@@ -40,13 +43,15 @@ def lower(graph: NestGraph, source: str) -> Plan:
     )
 
 
-def ordered_levels(graph: NestGraph, modules: dict[str, str]) -> tuple[OrderedLevel, ...]:
+def ordered_levels(
+    graph: NestGraph, modules: dict[str, str], collapsed: dict[str, tuple[int, int] | None]
+) -> tuple[OrderedLevel, ...]:
     """Every declared level once, the fastest first."""
     copies: dict[str, list[Level]] = {}
     for level in graph.levels():
         copies.setdefault(level.declared, []).append(level)
     self_referential = self_referential_levels(graph, anchored_reads(graph))
-    known = _Known(graph, modules, reached_levels(graph), self_referential)
+    known = _Known(graph, modules, reached_levels(graph), self_referential, collapsed)
     return tuple(
         _ordered(known, name, rank.number, copies[name]) for rank in order(graph) for name in rank.levels
     )
@@ -60,13 +65,17 @@ class _Known:
     modules: dict[str, str]
     reached: set[str]
     self_referential: set[str]
+    collapsed: dict[str, tuple[int, int] | None]
 
 
 def _ordered(known: _Known, name: str, rank: int, copies: list[Level]) -> OrderedLevel:
     graph, level = known.graph, copies[0]
-    state, state_growth = level_state(graph, level, level.id in known.self_referential)
-    flops, flops_growth = level_flops(graph, level)
     input_size, output_size = graph.level_sizes.get(level.id, (0, 0))
+    sizes = known.collapsed.get(level.id, (input_size, output_size))
+    state, state_growth = (
+        (0, 0) if sizes is None else level_state(graph, level, sizes, level.id in known.self_referential)
+    )
+    flops, flops_growth = level_flops(graph, level)
     return OrderedLevel(
         name=name,
         kind=level.kind,

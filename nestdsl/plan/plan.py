@@ -62,8 +62,10 @@ class Instruction:
 
     `operation` is `function` (`target` names it), `read` (of a layer), `learn` (a memory's pass
     over its context flow: operands key and value, `keywords` what its optimizer takes), `recall`
-    (a read of such a memory), `peek` (a read of its state at the start of the chunk) or `block`
-    (`target` is an attribute; it runs all its copies).
+    (a read of such a memory), `peek` (a read of its state at the start of the chunk), `start` (of
+    its state at the start of the context) or `block` (`target` is an attribute; it runs all its
+    copies). Of memories side by side, `learn` has a value for each; `recall` and `peek` end in the
+    number of the one that answers, or all answer, and `columns` takes the answer of one.
     """
 
     result: str
@@ -88,6 +90,20 @@ class BlockPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedPlan:
+    """Memories of a body that work as one, under the name `attribute`; `members` are their attributes.
+
+    form: `side by side`, the state of the one is that of all members; or `one running product`, the members
+    are their starts times the state of the one, plus what `source` remembers, if there is such a memory.
+    """
+
+    attribute: str
+    form: str
+    members: tuple[str, ...]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
     """A block or the model with everything resolved: levels, blocks, and what runs in order.
 
@@ -104,6 +120,7 @@ class Body:
     blocks: tuple[BlockPlan, ...]
     instructions: tuple[Instruction, ...]
     output: str
+    shared: tuple[SharedPlan, ...] = ()
     chunk_tokens: int = 0
     loop: tuple[Instruction, ...] = ()
     after: tuple[Instruction, ...] = ()

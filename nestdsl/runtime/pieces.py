@@ -43,6 +43,7 @@ def staged_bodies(plan: Plan) -> frozenset[str]:
 def cycle_tokens(body: Body) -> int:
     """After how many tokens all chunks and periods of the memories in the loop begin at once."""
     targets = {line.target for line in body.loop if line.operation == "learn"}
+    targets |= {name for shared in body.shared if shared.attribute in targets for name in shared.members}
     lengths = [body.chunk_tokens]
     for level in body.levels:
         if level.attribute in targets:
@@ -60,9 +61,8 @@ def cut(body: Body, staged: Set[str]) -> tuple[Piece, ...]:
         *([Piece(body.loop, "loop", is_loop=True)] if body.loop else []),
         *_whole(body.after, apart),
     ]
-    keeps = {level.attribute for level in body.levels if level.stateful} | {
-        block.attribute for block in body.blocks
-    }
+    keeps = {level.attribute for level in body.levels if level.stateful}
+    keeps |= {part.attribute for part in (*body.blocks, *body.shared)}
     named = Names([*(level.attribute for level in body.levels), *keeps, *TAKEN])
     wanted = {body.output}
     found: list[Piece] = []
@@ -120,7 +120,9 @@ def _is_unit(piece: Piece, body: Body, apart: Collection[str]) -> bool:
     if piece.is_loop:
         blocks = any(line.operation == "block" and line.target in apart for line in piece.lines)
         return not blocks and all(
-            levels[line.target].kind != "attention" for line in piece.lines if line.operation == "learn"
+            line.target not in levels or levels[line.target].kind != "attention"
+            for line in piece.lines
+            if line.operation == "learn"
         )
     match piece.lines:
         case (Instruction(operation="read", target=target),):

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from nestdsl.diagnostics import fail
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan
+from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan, SharedPlan
+from nestdsl.plan.sharing import SIDE_BY_SIDE
 from nestdsl.plan.stages import names_in
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
@@ -52,7 +53,8 @@ def _header(plan: Plan) -> str:
         for level in body.levels
         if not _remembers(level) and level.kind in LAYERS
     }
-    used = sorted(memories | layers)
+    together = {"SideBySide" for body in plan.bodies for shared in body.shared if shared.form == SIDE_BY_SIDE}
+    used = sorted(memories | layers | together)
     lines = [
         f'"""{_checked(plan.model)}: written by nestdsl from its plan."""',
         "",
@@ -76,7 +78,9 @@ def _header(plan: Plan) -> str:
 def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
     is_model = body is plan.root
     what = "model" if is_model else "block"
+    together = [shared for shared in body.shared if shared.form == SIDE_BY_SIDE]
     stateful = [level.attribute for level in body.levels if level.stateful]
+    stateful += [shared.attribute for shared in together]
     pieces = cut(body, staged_bodies(plan))
     lines = [
         f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
@@ -91,6 +95,10 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         *(
             f"        self.{_checked(level.attribute)} = {_construct(level)}"
             for level in _parents_first(body)
+        ),
+        *(
+            f"        self.{_checked(shared.attribute)} = SideBySide({_members(shared)})"
+            for shared in together
         ),
         *(f"        self.{_checked(block.attribute)} = {_copies(block, classes)}" for block in body.blocks),
         "",
@@ -163,6 +171,10 @@ def _method(body: Body, piece: Piece) -> Iterator[str]:
     yield f"    return ({''.join(f'{name}, ' for name in piece.gives).rstrip()}), next_state"
 
 
+def _members(shared: SharedPlan) -> str:
+    return ", ".join(f"self.{_checked(name)}" for name in shared.members)
+
+
 def _tuple(names: Iterable[str]) -> str:
     return "(" + "".join(f"{_literal(_checked(name))}, " for name in names).rstrip() + ")"
 
@@ -233,6 +245,7 @@ class _Lines:
         self.instructions = piece.lines
         self.is_loop = piece.is_loop
         self.levels = {level.attribute: level for level in body.levels}
+        self.together = {shared.attribute for shared in body.shared if shared.form == SIDE_BY_SIDE}
         self.blocks = {block.attribute: block for block in body.blocks}
         self.uses: dict[str, int] = dict.fromkeys(piece.gives, 2)
         for instruction in piece.lines:
@@ -251,10 +264,14 @@ class _Lines:
         match instruction.operation:
             case "function":
                 yield from self._value(result, *self._function(target, operands, instruction.keywords))
+            case "start":
+                yield from self._value(result, f"self.{target}.start({operands[0]})", _ATOM)
+            case "columns":
+                yield from self._value(result, f"self.{target}.columns({', '.join(operands)})", _ATOM)
             case "recall":
                 yield from self._value(result, f"self.{target}.read({', '.join(operands)})", _ATOM)
             case "peek":
-                call = f"self.{target}.peek(state[{quoted}], {operands[0]}, aligned=aligned)"
+                call = f"self.{target}.peek(state[{quoted}], {', '.join(operands)}, aligned=aligned)"
                 yield from self._value(result, call, _ATOM)
             case "read" if self.levels[target].stateful:
                 call = f"self.{target}({operands[0]}, state[{quoted}])"
@@ -262,11 +279,13 @@ class _Lines:
             case "read":
                 yield from self._value(result, f"self.{target}({operands[0]})", _ATOM)
             case "learn":
+                if target in self.together:
+                    operands = [operands[0], f"({', '.join(operands[1:])})"]
                 arguments = [*operands, f"state[{quoted}]"]
                 arguments += [
                     f"{_checked(name)}={self._keyword(value)}" for name, value in instruction.keywords
                 ]
-                if self.is_loop and self.levels[target].kind != "attention":
+                if self.is_loop and (target in self.together or self.levels[target].kind != "attention"):
                     arguments += ["aligned=aligned", "within=True"]
                 yield f"{result}, next_state[{quoted}] = self.{target}.learn({', '.join(arguments)})"
             case "block":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import nestdsl
+from nestdsl.plan.lower import lower
 from nestdsl.plan.plan import Body, Instruction
 from tests.invariants.programs import nest
 from tests.plan.test_plan import plan_of
@@ -13,7 +15,8 @@ def targets(lines: tuple[Instruction, ...]) -> list[str]:
 
 
 def self_referential(name: str) -> Body:
-    return next(body for body in nest(name).plan.bodies if body.block == "self_referential")
+    plan = lower(nest(name).nest_graph, name, sharing=False)
+    return next(body for body in plan.bodies if body.block == "self_referential")
 
 
 def test_what_needs_no_chunk_runs_over_the_whole_pass() -> None:
@@ -37,6 +40,6 @@ def test_a_memory_read_for_the_loop_is_in_the_loop() -> None:
     flow k = in -> own -> plain -> l2_normalize(2)
     flow out = (in -> own) + (in -> other)
     """
-    (body,) = plan_of(model(text)).bodies
+    (body,) = nestdsl.parse(model(text)).compile(compile=False, sharing=False).plan.bodies
     assert "plain" in targets(body.loop) and "own" in targets(body.loop)
     assert "other" not in targets(body.loop)

@@ -8,6 +8,7 @@ from nestdsl.runtime.kinds.linear import Linear
 from nestdsl.runtime.kinds.matrix import BlockLinear, Matrix
 from nestdsl.runtime.kinds.mlp import Mlp
 from nestdsl.runtime.kinds.norms import LayerNorm, RmsNorm
+from nestdsl.runtime.kinds.side_by_side import SideBySide
 
 LAYERS: dict[str, type] = {
     "embedding": Embedding,
@@ -38,4 +39,5 @@ __all__ = [
     "Matrix",
     "Mlp",
     "RmsNorm",
+    "SideBySide",
 ]

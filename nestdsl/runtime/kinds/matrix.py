@@ -35,7 +35,7 @@ class Matrix(nn.Module):
     init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
     outer levels train, normal with deviation `init_std`: small beside what is learned in context, and
     not zero, so that the first token's query has a gradient. "normal" makes the same a buffer, which is
-    saved and never trained. "zeros" has neither.
+    saved and never trained. "zeros" has neither; nor has "identity", for sizes that are equal.
 
     Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
     """
@@ -79,8 +79,11 @@ class Matrix(nn.Module):
                 initialize(self.weight, init, init_std, learned_std=init_std)  # type: ignore[arg-type]
             case "zeros":
                 self.register_parameter("weight", None)
+            case "identity" if key_size == value_size:
+                self.register_parameter("weight", None)
             case _:
                 raise ValueError(f"unknown init {init!r}: write learned, zeros or normal")
+        self.starts_as_identity = init == "identity"
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -91,7 +94,10 @@ class Matrix(nn.Module):
         """
         if self.weight is None:
             kind = torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
-            return initial_state(torch.zeros(batch, *self.shape, device=device, dtype=kind), self.rule)
+            start = torch.zeros(self.shape, device=device, dtype=kind)
+            if self.starts_as_identity:
+                start += torch.eye(self.shape[-1], device=device, dtype=kind)
+            return initial_state(start.repeat(batch, 1, 1, 1), self.rule)
         kind = torch.promote_types(dtype or self.weight.dtype, torch.float32)
         weight = self.weight.to(device=device, dtype=kind)
         return initial_state(weight.expand(batch, *self.shape), self.rule)
@@ -116,19 +122,38 @@ class Matrix(nn.Module):
         chunk or a period does; within: that it does not go beyond the chunk it begins in. Returns what `read`
         needs, and the next state. Raises ValueError for a retain per channel elsewhere.
         """
-        keys, values = key.unflatten(-1, (self.heads, -1)), value.unflatten(-1, (self.heads, -1))
+        momenta = per_head(momentum, key, self.heads) if self.rule.has_momentum else None
+        values = value.unflatten(-1, (self.heads, -1))
+        return self.learn_heads(
+            key, values, state, self.rule, step, retain, momenta, aligned=aligned, within=within
+        )
+
+    def learn_heads(
+        self,
+        key: Tensor,
+        values: Tensor,
+        state: State,
+        rule: Rule,
+        step: float | Tensor,
+        retain: float | Tensor,
+        momentum: Tensor | None,
+        *,
+        aligned: bool,
+        within: bool,
+    ) -> tuple[Trajectory, State]:
+        """The same for values [B, T, heads, any size] and a state of such columns."""
         if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
             retains = retain.unflatten(-1, (self.heads, -1))
         else:
             retains = per_head(retain, key, self.heads)
         return learn(
-            keys,
+            key.unflatten(-1, (self.heads, -1)),
             values,
             per_head(step, key, self.heads),
             retains,
             state,
-            self.rule,
-            momentum=per_head(momentum, key, self.heads) if self.rule.has_momentum else None,
+            rule,
+            momentum=momentum,
             aligned=aligned,
             within=within,
             block=self.block,
@@ -136,7 +161,19 @@ class Matrix(nn.Module):
 
     def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
-        return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, self.rule).flatten(-2)
+        return self.read_heads(trajectory, query, self.rule)
+
+    def read_heads(self, trajectory: Trajectory, query: Tensor, rule: Rule) -> Tensor:
+        """The same for a trajectory under another memory's rule, that differs in what it keeps."""
+        return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, rule).flatten(-2)
+
+    def start(self, query: Tensor) -> Tensor:
+        """What the memory answers at the start of the context: query [B, T, key_size] ->
+        [B, T, value_size]. Differentiable with respect to `weight`; the memory must have one."""
+        assert self.weight is not None
+        kind = torch.promote_types(query.dtype, torch.float32)
+        queries = query.unflatten(-1, (self.heads, -1)).to(kind)
+        return torch.einsum("bthk,hkv->bthv", queries, self.weight.to(kind)).flatten(-2).to(query.dtype)
 
     def peek(self, state: State, query: Tensor, *, aligned: bool = False) -> Tensor:
         """What the memory answered at the start of the chunk in which a call begins that does not go beyond

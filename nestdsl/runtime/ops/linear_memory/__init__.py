@@ -15,6 +15,7 @@ from nestdsl.runtime.ops.linear_memory.rule import (
     detach_state,
     initial_state,
 )
+from nestdsl.runtime.ops.linear_memory.running import Running
 
 __all__ = [
     "BLOCK",
@@ -23,6 +24,7 @@ __all__ = [
     "Optimizer",
     "Read",
     "Rule",
+    "Running",
     "State",
     "Toward",
     "Trajectory",

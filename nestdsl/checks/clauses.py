@@ -22,11 +22,15 @@ WITHOUT_START = ("rms_norm", "layer_norm", "attention")
 def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
     has_segments = any(level.learns_surprise_in_context for level in graph.levels())
     for level in graph.levels():
-        if level.gradient == "truncated(1)" and not level.learns_surprise_in_context and not has_segments:
+        if (
+            level.gradient.startswith("truncated")
+            and not level.learns_surprise_in_context
+            and not has_segments
+        ):
             _report(
                 level,
                 "gradient",
-                "a graph is cut where segments end, and no level learns from surprise in context",
+                "a graph is cut at the ends of segments, and no level learns from surprise in context",
                 "leave it out",
                 diagnostics,
             )
@@ -89,13 +93,6 @@ def _in_context_hint(level: Level) -> str:
 
 def _check_surprise(level: Level, diagnostics: Diagnostics) -> None:
     in_context = level.learns_surprise_in_context
-    if in_context and level.gradient == "truncated(1)":
-        diagnostics.report(
-            "N0407",
-            f"`{level.name}` differentiates through its last update only, which this compiler cannot run yet",
-            level.clause("gradient"),
-            "write `gradient stop` or `gradient through`",
-        )
     for name in dict(level.written):
         if name in (_ONLY_OF_ASSOCIATION if in_context else _OF_ASSOCIATION):
             _report(

@@ -10,7 +10,7 @@ from nestdsl.explain.flows import Names, taken_names
 from nestdsl.explain.section import Member, Row, Section, row
 from nestdsl.explain.starts import start
 from nestdsl.explain.terms import Equation, Line, Number, Symbol, symbols
-from nestdsl.explain.words import parameters, state, value
+from nestdsl.explain.words import in_brackets, parameters, state, value
 from nestdsl.graph.nodes import EdgeType, Level, Read
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY
@@ -218,7 +218,8 @@ class _Named:
 
 
 def _gradient(gradient: str) -> str:
-    return f"{gradient}: {_GRADIENTS[gradient]}" if gradient in _GRADIENTS else gradient
+    last = f"the outer levels differentiate through what the last {in_brackets(gradient)} segments did"
+    return f"{gradient}: {_GRADIENTS.get(gradient, last)}"
 
 
 def _lp(memory: Association) -> str:

@@ -11,7 +11,7 @@ from nestdsl.explain.flows import Names
 from nestdsl.explain.section import Member, Row, Section, row
 from nestdsl.explain.starts import start
 from nestdsl.explain.terms import Equation, Line, Symbol, T, Term, symbols
-from nestdsl.explain.words import optimizer, parameters, shapes, state, value
+from nestdsl.explain.words import in_brackets, optimizer, parameters, shapes, state, value
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level, Operation, OptimizerUse, Read
 from nestdsl.graph.order import describe_frequency
@@ -21,9 +21,9 @@ from nestdsl.plan.plan import OrderedLevel
 _INPUT_DEPTH = 4
 """So many stages back the input of a level is written out; further back other levels say it."""
 _CONTEXT_GRADIENTS = {
-    "stop": "stop: the outer levels take the updates as constant (first order)",
-    "through": "through: the outer levels differentiate through the updates",
-    "truncated(1)": "truncated(1): the outer levels differentiate through the last update",
+    "stop": "the outer levels take the updates as constant (first order)",
+    "through": "the outer levels differentiate through the updates",
+    "truncated(1)": "the outer levels differentiate through the last update",
 }
 
 
@@ -142,8 +142,13 @@ def _learning(
     return (
         row("frequency", *lines),
         _optimizer(names, level, use),
-        row("gradient", _CONTEXT_GRADIENTS.get(level.gradient, level.gradient)),
+        row("gradient", _gradient(level.gradient)),
     )
+
+
+def _gradient(gradient: str) -> str:
+    last = f"the outer levels differentiate through the last {in_brackets(gradient)} updates"
+    return f"{gradient}: {_CONTEXT_GRADIENTS.get(gradient, last)}"
 
 
 def _optimizer(names: Names, level: Level, use: OptimizerUse) -> Row:

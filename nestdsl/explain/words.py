@@ -68,3 +68,8 @@ def parameters(level: OrderedLevel) -> str:
         return "none"
     each = grouped(level.parameters)
     return f"{level.copies} × {each}" if level.copies > 1 else each
+
+
+def in_brackets(said: str) -> str:
+    """`4` of `truncated(4)`."""
+    return said.partition("(")[2].removesuffix(")")

@@ -20,7 +20,8 @@ Pairs = tuple[tuple[str, Value], ...]
 class SurprisePlan:
     """How a level learns from surprise in context: once in `period_tokens`, each sequence for itself.
 
-    `gradient` says whether the outer levels differentiate through its updates: `stop` or `through`.
+    `gradient` says whether the outer levels differentiate through its updates: `stop`, `through` or
+    `truncated(n)`, through the last n.
     With a `parent`, the attribute of another level in the same body, it has no start of its own but
     that level's state, and with `reset` `parent` it starts from it anew whenever that level moves [E72].
     """

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from nestdsl.library.extension import PYTHON_KINDS
 from nestdsl.plan.plan import OrderedLevel, Plan
+from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Block, Run, State
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.memory import require_memory
@@ -94,11 +95,12 @@ class NestModule(Block):
 
     def graph_kept(self) -> Graph:
         """How much of the graph the outer levels need while levels learn from surprise in context."""
-        if any(level.layer.gradient != "stop" for level in plastic_levels(self)):
-            return Graph.THROUGH
-        memories = [level for body in self.plan.bodies for level in body.levels if level.association]
-        is_cut = all(level.gradient in ("stop", "truncated(1)") for level in memories)
-        return Graph.CUT if is_cut else Graph.WHOLE
+        found = reach(self.plan)
+        if found.is_cut:
+            return Graph.CUT
+        if not found.is_whole:
+            return Graph.WINDOW
+        return Graph.THROUGH if any(found.updates.values()) else Graph.WHOLE
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         for parameter in self.parameters():

@@ -210,7 +210,7 @@ def _construct(level: LevelPlan) -> str:
         f"period={level.surprise.period_tokens}",
         f"optimizer={_literal(_checked(optimizer.name))}",
         f"arguments={{{pairs}}}",
-        f"gradient={_literal(_checked(level.surprise.gradient))}",
+        f"gradient={_literal(level.surprise.gradient)}",
         *([f"parent=self.{_checked(level.surprise.parent)}"] if level.surprise.parent else []),
         *([f"reset={_literal(_checked(level.surprise.reset))}"] if level.surprise.reset != "context" else []),
     )

@@ -252,14 +252,7 @@ class ClauseReader:
         bound = self._arguments(gradient.call, (_LAST,) if name == "truncated" else ()) if name else None
         if bound is None or name != "truncated":
             return name if bound is not None else None
-        if bound["n"] != 1:
-            self._not_yet(
-                "`gradient truncated(n)` beyond one segment is in the language but not yet in this compiler",
-                gradient.span,
-                "write `gradient truncated(1)`, `through` or `stop`",
-            )
-            return None
-        return "truncated(1)"
+        return f"truncated({bound['n']})"
 
     def read(self, read: ast.Read) -> str | None:
         return self._choice(read.name, READS, "read")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from nestdsl.runtime.block import State
+from nestdsl.runtime.surprise.gathered import with_gradients
 from nestdsl.runtime.surprise.levels import (
     Path,
     PlasticLevel,
@@ -52,7 +52,7 @@ def cut_loss(model: NestModule, inputs: Tensor, targets: Tensor, levels: list[Pl
         return loss
     for gradient in outer.values():
         gradient.div_(count)
-    return _Gathered.apply(loss, list(outer.values()), *outer)  # type: ignore[no-any-return]
+    return with_gradients(loss, outer)
 
 
 class CutLearner:
@@ -119,20 +119,6 @@ class CutLearner:
             return [rows.state() for rows in self.rows]
 
 
-class _Gathered(torch.autograd.Function):
-    """A value whose gradient with respect to each weight is known."""
-
-    @staticmethod
-    def forward(ctx: Any, loss: Tensor, gradients: list[Tensor], *weights: Tensor) -> Tensor:
-        ctx.gradients = gradients
-        return loss.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return None, None, *(gradient * known for known in ctx.gradients)
-
-
 def _cut(state: Any) -> Any:
     """A state with its graph cut, but for the starts to which retention lets memories return.
 
@@ -141,7 +127,8 @@ def _cut(state: Any) -> Any:
     match state:
         case dict():
             return {
-                name: part if str(name).startswith("start") else _cut(part) for name, part in state.items()
+                name: part if isinstance(part, Tensor) and name.startswith("start") else _cut(part)
+                for name, part in state.items()
             }
         case list():
             return [_cut(part) for part in state]

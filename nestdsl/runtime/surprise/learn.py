@@ -6,7 +6,8 @@ further than the segment. It gathers, and at the end of a level's period the wei
 step along its mean. The loss at position i, whose label is token i + 1, so moves only weights
 that read token i + 1 and later.
 
-Here the graph of the whole sequence is kept; `cut.py` is for states that are cut at segment ends.
+Here the graph of the whole sequence is kept; `cut.py` is for states that are cut at segment ends, and
+`window.py` for those that look back over some segments.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Run, State
 from nestdsl.runtime.surprise.cut import cut_loss
 from nestdsl.runtime.surprise.levels import PlasticLevel, get, loss_sum, put, segment_tokens, target_count
 from nestdsl.runtime.surprise.plastic import Plastic
+from nestdsl.runtime.surprise.window import window_loss
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
@@ -35,12 +38,14 @@ class Graph(Enum):
     CUT: states are cut at segment boundaries; the backward pass of each segment gives both the
     rows' gradients and the outer ones, and its memory is freed. WHOLE: the outer levels
     differentiate through the states of memories over the whole sequence, not through the
-    updates. THROUGH: also through the updates.
+    updates. THROUGH: also through the updates. WINDOW: each state as far back as it says for itself
+    (`plan/reach.py`); each segment has a graph of its own, and those too old are freed.
     """
 
     CUT = "cut"
     WHOLE = "whole"
     THROUGH = "through"
+    WINDOW = "window"
 
 
 def training_loss(model: NestModule, inputs: Tensor, targets: Tensor, levels: list[PlasticLevel]) -> Tensor:
@@ -51,6 +56,11 @@ def training_loss(model: NestModule, inputs: Tensor, targets: Tensor, levels: li
     graph = model.graph_kept()
     if graph is Graph.CUT or not torch.is_grad_enabled():
         return cut_loss(model, inputs, targets, levels)
+    if graph is Graph.WINDOW:
+        reaches = reach(model.plan)
+        is_through = any(reaches.updates.values())
+        learner = Learner(model, levels, Graph.THROUGH if is_through else Graph.WHOLE)
+        return window_loss(learner, reaches, inputs, targets)
     learner = Learner(model, levels, graph)
     state = model.init_state(inputs.shape[0])
     segment = segment_tokens(levels)
@@ -75,7 +85,7 @@ class Learner:
         """One segment: the state after it and the sum of its losses, with its graph."""
         is_through = self.graph is Graph.THROUGH
         with sdpa_kernel([SDPBackend.MATH]) if is_through else nullcontext():
-            state = self._started(state, x.shape[0])
+            state = self.started(state, x.shape[0])
             reading, own = self._own_weights(state)
             outputs, following = self.run.block(self.model, x, reading)
             total = loss_sum(outputs, labels, self.model.plan.train.objective)
@@ -88,7 +98,7 @@ class Learner:
         )
         return self._learned(state, following, rows, x.shape[1]), total
 
-    def _started(self, state: State, batch: int) -> State:
+    def started(self, state: State, batch: int) -> State:
         """The state with weights of each row's own, in which a context that learns begins."""
         for level in self.levels:
             part = get(state, level.path)

@@ -5,12 +5,15 @@ One row at a time, each level an ordinary layer whose weights are replaced from 
     W_{i+1} = W_i + rule(1/C sum_{t in (i-C, i]} grad loss_t(W_i))   at every C-th token, else W_i
 
 A level that starts from another one's state has W_0 = that one's W_0; one that is reset with its
-parent takes, whenever the parent moves, the parent's new W in place of its own update [E72].
+parent takes, whenever the parent moves, the parent's new W in place of its own update [E72]. How far
+back the loss of a segment is differentiated is what `plan/reach.py` says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +21,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nestdsl.plan.plan import Plan
+from nestdsl.plan.reach import Path, Reach, reach
 from nestdsl.runtime.block import State
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.surprise.levels import loss_sum, plastic_levels
@@ -25,30 +29,37 @@ from nestdsl.runtime.surprise.optimizers import Memory, initial_memory
 from nestdsl.runtime.surprise.plastic import Plastic
 
 Weights = dict[str, Tensor]
+Constant = Callable[[Tensor], Tensor]
+"""Makes a constant of a tensor."""
 
 
-def naive_loss(model: NestModule, inputs: Tensor, targets: Tensor) -> Tensor:
+def naive_loss(
+    model: NestModule, inputs: Tensor, targets: Tensor, constant: Constant = Tensor.detach
+) -> Tensor:
     """The mean loss of sequences whose levels learn on the way, as `NestModule.loss` gives it.
 
-    inputs and targets [batch, tokens, ...] without missing labels. Outer levels differentiate
-    through the updates where all levels say `gradient through`, and through none elsewhere.
+    inputs and targets [batch, tokens, ...] without missing labels. The loss of each segment is computed
+    anew from the start of the context, with all made `constant` that is so as seen from this segment.
     """
     ordinary = build(_without_surprise(model.plan), compile=False).to(next(model.parameters()).dtype)
+    segments = -(-inputs.shape[1] // model.plan.clock.segment_tokens)
     totals = [
-        _Row(model, ordinary).total(inputs[row : row + 1], targets[row : row + 1])
+        _Row(model, ordinary, last, constant).total(inputs[row : row + 1], targets[row : row + 1])
         for row in range(len(inputs))
+        for last in range(segments)
     ]
     return torch.stack(totals).sum() / targets.shape[:2].numel()
 
 
 class _Row:
-    """One sequence: the weights that each level has in it, by their full names."""
+    """One sequence up to segment `last`: the weights that each level has in it, by their full names."""
 
-    def __init__(self, model: NestModule, ordinary: NestModule) -> None:
+    def __init__(self, model: NestModule, ordinary: NestModule, last: int, constant: Constant) -> None:
         self.model, self.ordinary = model, ordinary
+        self.last, self.constant = last, constant
+        self.reach = reach(model.plan)
         self.levels = {".".join(map(str, level.path)): level for level in plastic_levels(model)}
         self.shared = {_ordinary_name(name): weight for name, weight in model.named_parameters()}
-        self.through = any(level.layer.gradient == "through" for level in self.levels.values())
         self.weights: dict[str, Weights] = {}
         self.memories: dict[str, dict[str, Memory]] = {}
         self.sums: dict[str, Weights] = {}
@@ -56,26 +67,27 @@ class _Row:
             self._start(path, dict(level.layer.layer.named_parameters()))
 
     def total(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum of the losses of all tokens."""
-        segment = min(level.layer.period for level in self.levels.values())
+        """The sum of the losses of the last segment's tokens."""
+        segment = self.model.plan.clock.segment_tokens
         state: State | None = None
-        total = torch.zeros((), dtype=torch.float64)
-        for first in range(0, inputs.shape[1], segment):
-            x, labels = inputs[:, first : first + segment], targets[:, first : first + segment]
+        for number in range(self.last + 1):
+            x, labels = inputs.split(segment, 1)[number], targets.split(segment, 1)[number]
+            if number > 0:
+                state = _as_seen(state, self.last - number, self.reach, self.constant)
             own = {path: {n: w.view_as(w) for n, w in of.items()} for path, of in self.weights.items()}
             seen = {f"{path}.{name}": weight for path, of in own.items() for name, weight in of.items()}
             with sdpa_kernel(SDPBackend.MATH):  # the only one with a second derivative
                 y, state = functional_call(self.ordinary, {**self.shared, **seen}, (x, state))
             loss = loss_sum(y, labels, self.model.plan.train.objective)
-            total = total + loss
-            found = torch.autograd.grad(
-                loss, list(seen.values()), retain_graph=True, create_graph=self.through
-            )
+            if number == self.last:
+                return loss
+            is_through = any(self.reach.updates.values())
+            found = torch.autograd.grad(loss, list(seen.values()), retain_graph=True, create_graph=is_through)
             gradients = iter(found)
             for path, of in own.items():
                 self.sums[path] = {name: self.sums[path][name] + next(gradients) for name in of}
-            self._move(first + x.shape[1])
-        return total
+            self._move((number + 1) * segment)
+        raise AssertionError("the last segment has returned its loss")
 
     def _start(self, path: str, weights: Weights) -> None:
         layer = self.levels[path].layer
@@ -99,16 +111,42 @@ class _Row:
             if parent and level.layer.reset == "parent" and tokens % self.levels[parent].layer.period == 0:
                 self._start(path, self.weights[parent])
             else:
-                self._update(path, level.layer)
+                self._update(path, level.layer, tokens)
 
-    def _update(self, path: str, layer: Plastic) -> None:
+    def _update(self, path: str, layer: Plastic, tokens: int) -> None:
+        later = self.last * self.model.plan.clock.segment_tokens // layer.period - tokens // layer.period
+        is_constant = later >= self.reach.updates[self.levels[path].path]
         for name, weight in self.weights[path].items():
             mean = (self.sums[path][name] / layer.divisor)[None]
-            at = weight if layer.gradient == "through" else weight.detach()
-            change, memory = layer.rule(mean, self.memories[path][name], at[None])
+            change, memory = layer.rule(mean, self.memories[path][name], weight[None])
+            if is_constant:
+                change = self.constant(change)
+                memory = {
+                    key: part if key == "start" else self.constant(part) for key, part in memory.items()
+                }
             self.weights[path] = {**self.weights[path], name: weight + change[0]}
             self.memories[path][name] = memory
             self.sums[path][name] = torch.zeros_like(weight)
+
+
+def _as_seen(state: Any, back: int, reaches: Reach, constant: Constant, path: Path = ()) -> Any:
+    """The state before a segment, as the loss of the one `back` segments later sees it."""
+    match state:
+        case dict():
+            return {
+                name: part
+                if isinstance(part, Tensor) and name.startswith("start")
+                else _as_seen(part, back, reaches, constant, (*path, name))
+                for name, part in state.items()
+            }
+        case list():
+            return [
+                _as_seen(part, back, reaches, constant, (*path, number)) for number, part in enumerate(state)
+            ]
+        case Tensor() if back + 1 >= reaches.segments(path):
+            return constant(state)
+        case _:
+            return state
 
 
 def _without_surprise(plan: Plan) -> Plan:

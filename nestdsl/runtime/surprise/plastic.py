@@ -26,7 +26,7 @@ class Plastic(nn.Module):
     changes no weight: that is the work of `learn.py` and `cut.py`, at the end of each period.
 
     period: tokens between two updates. optimizer, arguments: see `optimizers.py`. gradient:
-    `stop` (first order) or `through`.
+    `stop` (first order), `through` or `truncated(n)`.
 
     With a `parent`, a layer whose weights have the same names and shapes, there is no start of its
     own: each sequence starts from the parent's weights, its own ones where the parent is such a level

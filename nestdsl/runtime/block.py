@@ -92,7 +92,7 @@ class Run:
         self, block: Block, name: str, state: State, next_state: State, *flows: Tensor
     ) -> tuple[Tensor, ...]:
         """Runs a part chunk by chunk; puts what it keeps into `next_state`."""
-        own = {key: state[key] for key in block.parts[name]}
+        own = self.begun({key: state[key] for key in block.parts[name]})
         position, made = state[POSITION], []
         for chunk in _chunks(flows, block.chunk_tokens, position % block.chunk_tokens):
             found, following = self.chunk(block, name, chunk, own, aligned=position == 0)
@@ -102,6 +102,10 @@ class Run:
         next_state.update(own)
         next_state[POSITION] = position
         return tuple(torch.cat(parts, dim=1) for parts in zip(*made, strict=True))
+
+    def begun(self, state: State) -> State:
+        """The state with which a loop begins."""
+        return state
 
     def chunk(
         self, block: Block, name: str, flows: tuple[Tensor, ...], state: State, *, aligned: bool
@@ -147,6 +151,10 @@ class CompiledRun(Run):
         next_state.update(following)
         return made
 
+    def begun(self, state: State) -> State:
+        """The same state, that looks as it will after a chunk: else the first would be compiled apart."""
+        return {key: _like_made(part, key) for key, part in state.items()}
+
     def chunk(
         self, block: Block, name: str, flows: tuple[Tensor, ...], state: State, *, aligned: bool
     ) -> tuple[tuple[Tensor, ...], State]:
@@ -155,3 +163,18 @@ class CompiledRun(Run):
         if unit is None or block.chunk_tokens % flows[0].shape[1]:
             return super().chunk(block, name, flows, state, aligned=aligned)
         return unit(block, *flows, state, aligned=aligned)
+
+
+def _like_made(part: Any, key: str) -> Any:
+    """A state whose tensors lie in memory as computed ones do, with a gradient where there are any.
+
+    What retention leads back to ("start") is the same after a chunk.
+    """
+    if isinstance(part, dict):
+        return {name: _like_made(inner, name) for name, inner in part.items()}
+    if not isinstance(part, Tensor) or not part.is_floating_point():
+        return part
+    part = part.contiguous()
+    if torch.is_grad_enabled() and not part.requires_grad and not key.startswith("start"):
+        return part.detach().requires_grad_()
+    return part

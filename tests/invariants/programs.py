@@ -99,6 +99,13 @@ model m(dim = 16, heads = 2) {
   flow out = (k -> shallow) + (k -> narrow) + (x -> layer) -> linear(11)
 }
 """,
+    "linear_self_reference": """
+use std.titans
+model m(dim = 16) {
+  input ids(11)
+  flow out = in -> embedding(dim) -> linear_self_referential(heads = 2, chunk = 8) -> linear(11)
+}
+""",
     "continuum": """
 model m(dim = 16) {
   input ids(11)

@@ -1,0 +1,34 @@
+"""The process in which a row is measured: `python -m benchmarks.worker ORDER`, an order as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+
+
+def main(text: str) -> None:
+    order = json.loads(text)
+    import torch
+
+    from benchmarks.measure import measure, whole_peak
+    from benchmarks.rows import ROWS
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(order["threads"])
+    torch.manual_seed(0)
+    row = next(row for row in ROWS if row.key == order["key"])
+    contenders = [one for one in row.contenders(order["quick"]) if one.name in order["names"]]
+    clock = time.process_time if order["cpu_time"] else time.perf_counter
+    repeats = 1 if row.isolated or order["quick"] else row.repeats
+    figures = measure(contenders, repeats, order["seconds"], clock)
+    if row.isolated:
+        figures = [replace(figure, peak_mib=whole_peak()) for figure in figures]
+    Path(order["out"]).write_text(json.dumps([asdict(figure) for figure in figures]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

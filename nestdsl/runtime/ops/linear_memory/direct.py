@@ -39,6 +39,8 @@ def learn(
     or, without pull, K. All in one floating-point type. stop: what is written is a constant.
     """
     batch, heads, key_size, value_size = matrix.shape
+    if key.shape[1] == 1:
+        return _one_token(key, write, pull, retain, matrix, stop=stop)
     # Decays per channel have K times the factors between two tokens, so their blocks stay short.
     size = block_size(key.shape[1], block if retain.shape[-1] == 1 else min(block, BLOCK))
     keys, writes = to_blocks(key, size), to_blocks(write, size)
@@ -71,3 +73,18 @@ def learn(
     starts, end = states.split((ends.shape[0], 1))
     # clone: a view would keep the whole trajectory alive for as long as the state is carried
     return Running(keys, (Track(errors, starts.flatten(0, 1), decays, first),)), end.clone().view_as(matrix)
+
+
+def _one_token(
+    key: Tensor, write: Tensor, pull: Tensor | None, retain: Tensor, matrix: Tensor, *, stop: bool
+) -> tuple[Running, Tensor]:
+    """The equation as it stands, for decoding and chunks of one token."""
+    state = matrix.flatten(0, 1)
+    keys, errors, kept = (to_blocks(flow, 1) for flow in (key, write, retain))
+    if pull is not None:
+        errors = errors - to_blocks(pull.unsqueeze(-1), 1) * (keys @ state)
+    errors = errors.detach() if stop else errors
+    following = torch.baddbmm(kept.transpose(1, 2) * state, keys.transpose(1, 2), errors)
+    first = kept.transpose(1, 2)
+    track = Track(errors, state, torch.ones_like(first).unsqueeze(-1), first)
+    return Running(keys, (track,)), following.view_as(matrix)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from nestdsl.runtime.carried import settled
+
 State = dict[str, Any]
 """What a body keeps for each sequence: a dict for each stateful level and block, a list for copies."""
 
@@ -162,7 +164,7 @@ class CompiledRun(Run):
         # Chunks that a pass begins or ends with can have any length, for each of which to compile.
         if unit is None or block.chunk_tokens % flows[0].shape[1]:
             return super().chunk(block, name, flows, state, aligned=aligned)
-        return unit(block, *flows, state, aligned=aligned)
+        return unit(block, *flows, settled(state), aligned=aligned)
 
 
 def _like_made(part: Any, key: str) -> Any:

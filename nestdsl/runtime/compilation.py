@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 import torch
+import torch.fx
+from torch._dynamo import lookup_backend
 
 from nestdsl.runtime.block import Block, CompiledRun, Run, blocks_of
 
@@ -47,18 +50,13 @@ def _compile(unit: type[Block], name: str) -> Callable[..., Any]:
     def run(block: Block, *flows: Any, **known: bool) -> Any:
         return method(block, *flows, eager, **known)
 
+    # What is compiled is found by its code: with one of its own, a unit looks at no other's graphs.
+    own = FunctionType(run.__code__.replace(), run.__globals__, name, closure=run.__closure__)
     # Static shapes: with symbolic lengths inductor takes minutes where this takes seconds.
-    compiled = torch.compile(run, fullgraph=True, dynamic=False)
+    compiled = torch.compile(own, fullgraph=True, dynamic=False, backend=_inductor)
 
     def call(block: Block, *flows: Any, **known: bool) -> Any:
-        with (
-            torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT),
-            # torch 2.13's backward works in place on tensors that its forward saved, although two of them may
-            # be views of one: the gradients of keys came out wrong by half.
-            torch._functorch.config.patch(donated_buffer=False),  # type: ignore[reportAttributeAccessIssue]
-            torch.compiler.config.patch(cache_key_tag=_CACHE_TAG),  # type: ignore[reportAttributeAccessIssue]
-            warnings.catch_warnings(),
-        ):
+        with torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT), warnings.catch_warnings():
             # Tracing looks at `.grad` of tensors that are not leaves, and at retired modules of torch.
             warnings.filterwarnings(
                 "ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning
@@ -67,6 +65,16 @@ def _compile(unit: type[Block], name: str) -> Callable[..., Any]:
             return compiled(block, *flows, **known)
 
     return call
+
+
+def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+    with (
+        # torch 2.13's backward works in place on tensors that its forward saved, although two of them may
+        # be views of one: the gradients of keys came out wrong by half.
+        torch._functorch.config.patch(donated_buffer=False),  # type: ignore[reportAttributeAccessIssue]
+        torch.compiler.config.patch(cache_key_tag=_CACHE_TAG),  # type: ignore[reportAttributeAccessIssue]
+    ):
+        return lookup_backend("inductor")(graph, inputs)
 
 
 def can_compile(device: torch.device) -> bool:

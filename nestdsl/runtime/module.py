@@ -14,11 +14,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from nestdsl.library.extension import PYTHON_KINDS
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.reach import reach
-from nestdsl.runtime.block import Block, Run, State
+from nestdsl.runtime.block import Block, Pass, Run, State
+from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.memory import require_memory
 from nestdsl.runtime.surprise.learn import Graph, training_loss
-from nestdsl.runtime.surprise.levels import plastic_levels
+from nestdsl.runtime.surprise.levels import get, plastic_levels, put
 from nestdsl.runtime.surprise.reading import read_and_learn
 
 
@@ -26,8 +27,8 @@ class NestModule(Block):
     """A compiled model. `build` makes one; its class is generated from the plan.
 
     State is an argument and a result: `model(x)` starts a context, `model(x, state)` goes on
-    with one. A pass that starts a context runs compiled; one that goes on runs as it is, since
-    its lengths vary.
+    with one. A pass that starts a context runs compiled; so does one that goes on by one token or
+    by a segment. Of other lengths it runs as it is, since each would be compiled for itself.
     """
 
     plan: Plan
@@ -43,8 +44,22 @@ class NestModule(Block):
         if levels:
             return read_and_learn(self, x, self.init_state(x.shape[0]) if state is None else state, levels)
         if state is None:
-            return self.run.block(self, x, self.init_state(x.shape[0]))
-        return Run().block(self, x, state)
+            return self.run.block(self, x, settled(self.init_state(x.shape[0])))
+        return self.go_on(x, state)
+
+    def go_on(self, x: Tensor, state: State) -> Pass:
+        """Reads x from a state; compiled where passes of such a length come again and again."""
+        lengths = (1, self.plan.clock.segment_tokens)
+        run = self.steady_run() if x.shape[1] in lengths else Run()
+        levels = list(plastic_levels(self))
+        reading = settled(state)
+        for level in levels:
+            reading = put(reading, level.path, level.layer.read_state(get(state, level.path)))
+        y, following = run.block(self, x, reading)
+        for level in levels:
+            kept = {**get(state, level.path), **get(following, level.path)}
+            following = put(following, level.path, kept)
+        return y, following
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The objective of the model's `train` clause, a mean over all targets.

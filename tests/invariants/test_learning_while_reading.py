@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from nestdsl.runtime.module import NestModule
-from nestdsl.runtime.surprise.learn import plastic_levels, segment_tokens
+from nestdsl.runtime.surprise.levels import plastic_levels, segment_tokens
 from tests.invariants.programs import nest, texts
 from tests.invariants.test_invariants import close, model_of, sample
 

@@ -7,12 +7,13 @@ the next segment: a sequence costs the memory of one segment and of its states, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.block import State
+from nestdsl.runtime.block import CompiledRun, State
+from nestdsl.runtime.carried import begun, cut
 from nestdsl.runtime.surprise.gathered import with_gradients
 from nestdsl.runtime.surprise.levels import (
     Path,
@@ -38,8 +39,10 @@ def cut_loss(model: NestModule, inputs: Tensor, targets: Tensor, levels: list[Pl
     outer = {
         weight: torch.zeros_like(weight) for weight in model.parameters() if weight.requires_grad and asked
     }
-    state = model.init_state(inputs.shape[0])
+    with torch.enable_grad():
+        state = model.init_state(inputs.shape[0])
     learner = CutLearner(model, levels, state, inputs.shape[0], inputs.shape[1], outer)
+    state = learner.begin(state)
     segment = segment_tokens(levels)
     totals: list[Tensor] = []
     for x, labels in zip(inputs.split(segment, 1), targets.split(segment, 1), strict=True):
@@ -82,6 +85,12 @@ class CutLearner:
         own = {weight for level in levels for weight in level.layer.parameters()}
         self.outer = {weight: sums for weight, sums in outer.items() if weight not in own}
         self.run = model.steady_run()
+        self.differentiable = isinstance(self.run, CompiledRun)
+
+    def begin(self, state: State) -> State:
+        """The state at the start of a context, as `segment` takes it."""
+        with torch.enable_grad():
+            return begun(state, differentiable=self.differentiable)  # type: ignore[no-any-return]
 
     def segment(self, x: Tensor, labels: Tensor, state: State) -> tuple[State, Tensor]:
         """One segment: the state after it, but for what rows have learned, and the sum of its losses."""
@@ -105,7 +114,7 @@ class CutLearner:
                 part = get(following, level.path)
                 rows.learn(part.get("inputs", {}), own, x.shape[1])
                 following = put(following, level.path, {k: v for k, v in part.items() if k == "layer"})
-            return _cut(following), total.detach()
+            return cut(following, differentiable=self.differentiable), total.detach()
 
     def end(self) -> None:
         """Adds what is still gathered to the gradients of the outer levels."""
@@ -117,22 +126,3 @@ class CutLearner:
         """What the rows of each level have learned, as part of a state."""
         with torch.no_grad():
             return [rows.state() for rows in self.rows]
-
-
-def _cut(state: Any) -> Any:
-    """A state with its graph cut, but for the starts to which retention lets memories return.
-
-    Those are no state that moved but the learned start itself, to which every segment leads back.
-    """
-    match state:
-        case dict():
-            return {
-                name: part if isinstance(part, Tensor) and name.startswith("start") else _cut(part)
-                for name, part in state.items()
-            }
-        case list():
-            return [_cut(part) for part in state]
-        case Tensor():
-            return state.detach()
-        case _:
-            return state

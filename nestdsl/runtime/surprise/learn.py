@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Run, State
+from nestdsl.runtime.carried import settled
 from nestdsl.runtime.surprise.cut import cut_loss
 from nestdsl.runtime.surprise.levels import PlasticLevel, get, loss_sum, put, segment_tokens, target_count
 from nestdsl.runtime.surprise.plastic import Plastic
@@ -85,7 +86,7 @@ class Learner:
         """One segment: the state after it and the sum of its losses, with its graph."""
         is_through = self.graph is Graph.THROUGH
         with sdpa_kernel([SDPBackend.MATH]) if is_through else nullcontext():
-            state = self.started(state, x.shape[0])
+            state = settled(self.started(state, x.shape[0]))
             reading, own = self._own_weights(state)
             outputs, following = self.run.block(self.model, x, reading)
             total = loss_sum(outputs, labels, self.model.plan.train.objective)

@@ -73,6 +73,10 @@ class Plastic(nn.Module):
             return {}
         return {"layer": self.layer.init_state(batch, device=device, dtype=dtype)}  # type: ignore[operator]
 
+    def read_state(self, state: State) -> State:
+        """What reading needs of a state: no more, because compiled code is bound to all that it gets."""
+        return {key: state[key] for key in ("layer", "weights") if key in state}
+
     def start(self, batch: int) -> State:
         """What a sequence begins to learn with; differentiable with respect to the shared start."""
         return self.start_at(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.diagnostics import fail
-from nestdsl.runtime.block import Run, State
+from nestdsl.runtime.block import State
 from nestdsl.runtime.surprise.cut import CutLearner
 from nestdsl.runtime.surprise.levels import PlasticLevel, get, put, segment_tokens
 
@@ -49,7 +49,7 @@ def read_and_learn(
                 labels = torch.cat((waiting["ids"][:, 1:], ids[:, :1]), dim=1)
                 state = _learned(model, waiting["ids"], labels, waiting["start"], state, levels)
                 waiting, room = {"ids": ids[:, :0], "start": state}, segment
-            y, state = Run().block(model, ids[:, :room], state)
+            y, state = model.go_on(ids[:, :room], state)
             outputs.append(y)
             waiting = {"ids": torch.cat((waiting["ids"], ids[:, :room]), dim=1), "start": waiting["start"]}
             ids = ids[:, room:]
@@ -61,7 +61,7 @@ def _learned(
 ) -> State:
     """The state after a segment, with the weights that the levels have learned from it."""
     learner = CutLearner(model, levels, start, ids.shape[0], None, {})
-    learner.segment(ids, labels, start)
+    learner.segment(ids, labels, learner.begin(start))
     for level, learned in zip(levels, learner.states(), strict=True):
         state = put(state, level.path, {**get(state, level.path), **learned})
     return state

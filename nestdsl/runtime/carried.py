@@ -1,0 +1,67 @@
+"""States as a compiled pass that goes on from one takes them: always laid out alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def settled(state: Any) -> Any:
+    """The same state with its keys in order, and each tensor contiguous and an object of its own.
+
+    Compiled code is bound to all of these; so it serves every pass, whatever the state came from.
+    """
+    match state:
+        case dict():
+            return {key: settled(state[key]) for key in sorted(state)}
+        case list():
+            return [settled(part) for part in state]
+        case Tensor():
+            return state.contiguous().view_as(state)
+        case _:
+            return state
+
+
+def cut(state: Any, *, differentiable: bool) -> Any:
+    """A state like `settled` without its graph, but for the starts to which retention lets memories return.
+
+    Those are no state that moved but the learned start itself, to which every segment leads back.
+    With `differentiable` all of it has a gradient, as a state that nothing has moved yet has.
+    """
+    return _each(state, lambda part: _detached(part, differentiable))
+
+
+def begun(state: Any, *, differentiable: bool) -> Any:
+    """The state at the start of a context, laid out as `cut` leaves those of later segments.
+
+    It keeps its graph, which leads to the learned starts.
+    """
+    return _each(state, lambda part: _apart(part, differentiable))
+
+
+def _detached(part: Tensor, differentiable: bool) -> Tensor:
+    part = part.detach().contiguous()
+    return part.requires_grad_() if differentiable and part.is_floating_point() else part
+
+
+def _apart(part: Tensor, differentiable: bool) -> Tensor:
+    """A tensor of its own, where two parts of the state began as one."""
+    part = part.clone(memory_format=torch.contiguous_format)
+    if differentiable and part.is_floating_point() and not part.requires_grad:
+        part.requires_grad_()
+    return part
+
+
+def _each(state: Any, change: Callable[[Tensor], Tensor], name: str = "") -> Any:
+    match state:
+        case dict():
+            return {key: _each(state[key], change, key) for key in sorted(state)}
+        case list():
+            return [_each(part, change) for part in state]
+        case Tensor() if not name.startswith("start"):
+            return change(state)
+        case _:
+            return state

@@ -1,0 +1,93 @@
+"""How often a model is compiled: once for each unit, however long the sequences are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.fx
+
+import nestdsl
+from nestdsl.runtime import compilation
+from nestdsl.runtime.module import NestModule
+
+PROGRAM = """
+block memory {
+  flow k = in -> key -> l2_normalize
+  level key = matrix {
+    learn k -> key(in)
+    every 1 token, chunk 4
+    optimizer dgd(step = 0.1, retain = 0.9, toward = init)
+    gradient truncated(1)
+  }
+  level own = matrix {
+    learn k -> in
+    every 1 token, chunk 4
+    optimizer momentum(step = 0.1)
+    gradient truncated(1)
+  }
+  flow out = own(k)
+}
+block layer {
+  level memory = memory
+  level cms[2] = mlp(expand = 2) {
+    every 8 * 2 ** index tokens
+    optimizer gd(step = 0.5)
+  }
+  flow h = in + (in -> conv(3) -> memory)
+  flow out = h + (h -> rms_norm -> cms)
+}
+model chain {
+  input ids(11)
+  level stack = layer repeat 2
+  flow out = in -> embedding(8) -> stack -> linear(11)
+}
+"""
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
+    """The graphs that are compiled from now on, which run as they are."""
+    found: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        found.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(compilation, "_inductor", keep)
+    return found
+
+
+def model_of() -> NestModule:
+    return nestdsl.parse(PROGRAM).compile()
+
+
+def stream(tokens: int) -> torch.Tensor:
+    return torch.randint(11, (2, tokens), generator=torch.Generator().manual_seed(1))
+
+
+def test_training_compiles_each_unit_once_for_all_lengths(graphs: list[torch.fx.GraphModule]) -> None:
+    model, ids = model_of(), stream(65)
+    model.loss(ids[:, :8], ids[:, 1:9]).backward()
+    first = len(graphs)
+    assert first == len(model.run.compiled)  # type: ignore[attr-defined]
+    for tokens in (16, 64):
+        model.loss(ids[:, :tokens], ids[:, 1 : tokens + 1]).backward()
+    assert len(graphs) == first
+
+
+def test_reading_token_by_token_compiles_for_no_position(graphs: list[torch.fx.GraphModule]) -> None:
+    model, ids = model_of().eval(), stream(48)
+    with torch.no_grad():
+        _, state = model(ids[:, :12])
+        for place in range(12, 18):
+            _, state = model(ids[:, place : place + 1], state)
+        first = len(graphs)
+        for place in range(18, 40):
+            _, state = model(ids[:, place : place + 1], state)
+        assert len(graphs) == first
+        whole, _ = nestdsl.parse(PROGRAM).compile(compile=False).eval()(ids[:, :41])
+        y, _ = model(ids[:, 40:41], state)
+    torch.testing.assert_close(y, whole[:, -1:], rtol=1e-4, atol=1e-5)

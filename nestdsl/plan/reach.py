@@ -76,8 +76,11 @@ def reach(plan: Plan) -> Reach:
 
 def _levels(plan: Plan, body: Body, path: Path) -> Iterator[tuple[Path, LevelPlan]]:
     bodies = {body.name: body for body in plan.bodies}
-    for level in body.levels:
-        yield (*path, level.attribute), level
+    levels = {level.attribute: level for level in body.levels}
+    for attribute, level in levels.items():
+        yield (*path, attribute), level
+    for shared in body.shared:  # whose state is that of all its members, which say the same
+        yield (*path, shared.attribute), levels[shared.members[0]]
     for block in body.blocks:
         for number, name in enumerate(block.bodies):
             inner = (*path, block.attribute, number) if block.repeated else (*path, block.attribute)

@@ -25,6 +25,18 @@ block gated {{
   }}
   flow out = memory(k)
 }}
+block pair {{
+  default {{
+    every 1 token, chunk 2
+    optimizer gd(step = 0.5, retain = 0.9)
+    gradient {memory}
+  }}
+  flow k = in -> linear -> l2_normalize
+  flow v = in -> linear
+  level one = matrix {{ learn k -> v }}
+  level other = matrix {{ learn k -> in }}
+  flow out = one(k) + other(k)
+}}
 model truncated(dim = 8) {{
   input ids(11)
   flow x = in -> embedding(dim) -> conv(3)
@@ -107,6 +119,7 @@ CASES = {
     "decay toward the start": clauses(
         "truncated(1)", "stop", mixer="conv(3)", optimizer="gd(step = 0.5, retain = 0.8, toward = init)"
     ),
+    "memories side by side": clauses("truncated(2)", "stop", "truncated(2)", mixer="pair"),
     "a level that starts from another": clauses(
         "stop", "truncated(1)", mixer="conv(3)", nested="truncated(2)", start="init from slow"
     ),

@@ -159,8 +159,9 @@ class Associative(_TwoLayers):
         anchor = "" if aligned or "anchor_inner" not in state else "anchor_"
         inner, outer = state[f"{anchor}inner"], state[f"{anchor}outer"]
         queries = query.unflatten(-1, (self.heads, -1)).to(inner.dtype)
-        hidden = activate(torch.einsum("bthk,bhkd->bthd", queries, inner), self.activation)
-        answers = torch.einsum("bthd,bhdv->bthv", hidden, outer)
+        with torch.autocast(query.device.type, enabled=False):
+            hidden = activate(torch.einsum("bthk,bhkd->bthd", queries, inner), self.activation)
+            answers = torch.einsum("bthd,bhdv->bthv", hidden, outer)
         return (queries + answers if self.residual else answers).flatten(-2).to(query.dtype)
 
 

@@ -173,7 +173,8 @@ class Matrix(nn.Module):
         assert self.weight is not None
         kind = torch.promote_types(query.dtype, torch.float32)
         queries = query.unflatten(-1, (self.heads, -1)).to(kind)
-        return torch.einsum("bthk,hkv->bthv", queries, self.weight.to(kind)).flatten(-2).to(query.dtype)
+        with torch.autocast(query.device.type, enabled=False):
+            return torch.einsum("bthk,hkv->bthv", queries, self.weight.to(kind)).flatten(-2).to(query.dtype)
 
     def peek(self, state: State, query: Tensor, *, aligned: bool = False) -> Tensor:
         """What the memory answered at the start of the chunk in which a call begins that does not go beyond
@@ -183,7 +184,8 @@ class Matrix(nn.Module):
         """
         matrix = state["matrix" if aligned or "anchor" not in state else "anchor"]
         queries = query.unflatten(-1, (self.heads, -1)).to(matrix.dtype)
-        return torch.einsum("bthk,bhkv->bthv", queries, matrix).flatten(-2).to(query.dtype)
+        with torch.autocast(query.device.type, enabled=False):
+            return torch.einsum("bthk,bhkv->bthv", queries, matrix).flatten(-2).to(query.dtype)
 
 
 class BlockLinear(nn.Module):

@@ -92,7 +92,8 @@ class SideBySide(nn.Module):
         if number is not None:
             matrix = matrix.narrow(-1, self.starts[number], self.sizes[number])
         queries = query.unflatten(-1, (self.heads, -1)).to(matrix.dtype)
-        answers = torch.einsum("bthk,bhkv->bthv", queries, matrix).to(query.dtype)
+        with torch.autocast(query.device.type, enabled=False):
+            answers = torch.einsum("bthk,bhkv->bthv", queries, matrix).to(query.dtype)
         return answers if number is None else answers.flatten(-2)
 
     def columns(self, answers: Tensor, number: int) -> Tensor:

@@ -177,20 +177,25 @@ def test_emit_graph(run, path):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_emit_python_runs_like_the_model(run, path, tmp_path):
-    settings = ["--set", "dim=16", "--set", "vocab=2*4"]
+    known = dict(nestdsl.load(path).plan.parameters)
+    small = {name: value for name, value in (("dim", 16), ("vocab", 8)) if name in known}
+    settings = [word for name, value in small.items() for word in ("--set", f"{name}={value}")]
     status, _, err = run("compile", str(path), "--emit", "python", "-o", "model.py", *settings)
     assert (status, err) == (0, "")
     namespace: dict[str, object] = {"__name__": "emitted"}
     text = (tmp_path / "model.py").read_text()
     exec(compile(text, "model.py", "exec"), namespace)
-    nest = nestdsl.load(path, dim=16, vocab=8)
+    nest = nestdsl.load(path, **small)
     built = nest.compile(compile=False)
     copy = namespace["Model"]()  # type: ignore[operator]
     copy.plan, copy.run = nest.plan, Run()
     copy.load_state_dict(built.state_dict())
-    ids = torch.randint(8, (2, 11))
-    for one, other in ((built.eval(), copy.eval()), (built.double(), copy.double())):
-        assert torch.equal(one(ids)[0], other(ids)[0])
+    takes = nest.plan.input
+    for kind in (torch.float32, torch.float64):
+        x = torch.randint(takes.size, (2, 11))
+        if takes.takes == "vectors":
+            x = torch.randn(2, 11, takes.size, dtype=kind)
+        assert torch.equal(built.eval().to(kind)(x)[0], copy.eval().to(kind)(x)[0])
 
 
 def test_emit_ast_and_plan(run):

@@ -58,9 +58,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_it_ends(name):
-    started = time.perf_counter()
+    started = time.process_time()
     found = analysis(HOSTILE[name]).diagnostics
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert {diagnostic.code for diagnostic in found} == {"N0004"}
     assert len(found) <= 2
     for diagnostic in found:
@@ -101,9 +101,9 @@ def test_many_files(tmp_path):
     for n in range(count):
         uses = "".join(f'use "f{m}.nest"\n' for m in (n + 1, n + 2) if m < count)
         (tmp_path / f"f{n}.nest").write_text(f"{uses}block b{n} {{ flow out = in }}\n")
-    started = time.perf_counter()
+    started = time.process_time()
     found = analyse(read_source(tmp_path / "f0.nest")).diagnostics
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert {diagnostic.code for diagnostic in found} == {"N0004"}
     assert str(limits.MAX_MODULES) in found[0].message
 

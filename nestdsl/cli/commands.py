@@ -8,11 +8,11 @@ import sys
 import traceback
 
 from nestdsl import __version__
-from nestdsl.cli import check, compile, eval, explain, fmt, generate, render, train
+from nestdsl.cli import bench, check, compile, eval, explain, fmt, generate, render, train
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import NestError
 
-COMMANDS = (check, fmt, compile, render, explain, train, eval, generate)
+COMMANDS = (check, fmt, compile, render, explain, train, eval, generate, bench)
 
 CLEAN, DIAGNOSTICS, FAULT = 0, 1, 3
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level, Unit
+from nestdsl.graph.streams import is_carried
 
 
 def check_clocks(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -55,7 +56,7 @@ def check_sequence(graph: NestGraph, tokens: int) -> tuple[Diagnostic, ...]:
     """N0406 for every level that `tokens` tokens never bring to an update."""
     found = Diagnostics()
     for level in graph.levels():
-        if level.in_context and not level.owner and level.reset == "context" and level.period > tokens:
+        if level.in_context and not level.owner and level.period > tokens and not is_carried(graph, level):
             found.report(
                 "N0406",
                 f"`{level.name}` updates once in {level.period} tokens, but a sequence has {tokens}: never",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Learning, Level
+from nestdsl.graph.nodes import Learning, Level, Read
+from nestdsl.graph.self_reference import anchored_reads
 from nestdsl.library.signatures import LIBRARY, Shapes
 
 
 def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    _check_chunks(graph, diagnostics)
     for level in graph.levels():
         if level.reset == "parent" and not level.init.level:
             diagnostics.report(
@@ -68,6 +70,27 @@ def _check(graph: NestGraph, level: Level, parent: Level, diagnostics: Diagnosti
             f"give `{parent.name}` a longer period than {level.period} tokens",
             notes=(Note(f"`{parent.name}` is no slower", parent.clause("every")),),
         )
+
+
+def _check_chunks(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    """Memories of a body that runs chunk by chunk begin their chunks at once, so they go on at once."""
+    anchored = anchored_reads(graph)
+    scopes = {graph[id].scope for id in anchored if isinstance(graph[id], Read)}  # type: ignore[union-attr]
+    first: dict[str, Level] = {}
+    for level in graph.levels():
+        is_memory = level.learning is Learning.ASSOCIATION and not LIBRARY.kinds[level.kind].is_nonparametric
+        if not is_memory or level.scope not in scopes or level.owner:
+            continue
+        other = first.setdefault(level.scope, level)
+        if other.reset != level.reset:
+            one, rest = (level, other) if "reset" in dict(level.written) else (other, level)
+            diagnostics.report(
+                "N0405",
+                f"`reset {one.reset}` has no meaning for `{one.name}` alone: memories of this body read "
+                "themselves, so that all of them run through the same chunks",
+                one.clause("reset"),
+                f"say the same at `{rest.name}` and all other memories of the body, or in `default`",
+            )
 
 
 def _is_own_ancestor(graph: NestGraph, level: Level) -> bool:

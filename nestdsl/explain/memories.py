@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nestdsl.explain import attention, deep, linear
 from nestdsl.explain.association import Association, Factor, anchor_definition
 from nestdsl.explain.flows import Names, taken_names
-from nestdsl.explain.section import Member, Row, Section, row
+from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
 from nestdsl.explain.terms import Equation, Line, Number, Symbol, symbols
 from nestdsl.explain.words import in_brackets, parameters, state, value
@@ -58,6 +58,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         row("gradient", _gradient(level.gradient)),
         *_sizes(ordered),
         row("start", start(level, residual, names.graph.train.optimizer.name)),
+        *([NEVER_RESET] if level.reset == "never" else []),
     ]
     return _section(ordered, rows, update, read, where)
 

@@ -40,3 +40,6 @@ class Section:
 def row(label: str, *lines: str | Line) -> Row:
     """A row of lines, each plain words or words with terms."""
     return Row(label, tuple((line,) if isinstance(line, str) else line for line in lines))
+
+
+NEVER_RESET = row("reset", "never: its state goes on along a stream of sequences")

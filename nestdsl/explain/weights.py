@@ -8,7 +8,7 @@ from nestdsl.explain import descent, layers
 from nestdsl.explain.association import anchor_definition
 from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
-from nestdsl.explain.section import Member, Row, Section, row
+from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
 from nestdsl.explain.terms import Equation, Line, Symbol, T, Term, symbols
 from nestdsl.explain.words import in_brackets, optimizer, parameters, shapes, state, value
@@ -103,8 +103,10 @@ def _start(names: Names, level: Level, residual: bool) -> str:
 
 
 def _reset(graph: NestGraph, level: Level) -> tuple[Row, ...]:
-    """When a level starts anew within a sequence."""
+    """When a level starts anew, if not with each sequence only."""
     parent = graph.parent(level)
+    if level.reset == "never":
+        return (NEVER_RESET,)
     if parent is None or level.reset != "parent":
         return ()
     if not parent.in_context:

@@ -12,6 +12,7 @@ import networkx
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operand, Operation, Read, Scope
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels, without_anchored_reads
+from nestdsl.graph.streams import is_carried
 from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.plan.collapse import collapse
 from nestdsl.plan.names import Names
@@ -274,6 +275,7 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
         association=association,
         gradient=level.gradient,
         surprise=_surprise(graph, level),
+        carried=is_carried(graph, level),
         options=tuple(options),
     )
 

@@ -10,6 +10,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency, order
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels
+from nestdsl.graph.streams import is_carried
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.bodies import BodyLowering
 from nestdsl.plan.clock import clock
@@ -87,6 +88,7 @@ def _ordered(known: _Known, name: str, rank: int, copies: list[Level]) -> Ordere
         optimizer=_optimizer(level.optimizer) if level.optimizer else None,
         frozen=level.frozen,
         owner=level.owner,
+        carried=is_carried(graph, level),
         copies=len(copies),
         modules=tuple(known.modules[copy.id] for copy in copies if copy.id in known.modules),
         input_size=input_size,

@@ -53,6 +53,8 @@ class LevelPlan:
     association: bool = False
     gradient: str = "through"
     surprise: SurprisePlan | None = None
+    carried: bool = False
+    """Whether its state goes on from one sequence of a stream to the next (`reset never`)."""
     options: Pairs = ()
     """For a memory: objective, read, period, chunk, gradient. For all: init, init_std."""
 
@@ -148,7 +150,8 @@ class OrderedLevel:
     `every 16 steps`, `every read` (attention) or `never`. Sizes and costs are of one copy; what
     attention keeps and computes grows with the tokens read, which the last two fields of bytes
     and of operations count. `learns` is `surprise`, an association, or `nothing`. An optimizer's
-    memory has an `owner`: what it drives.
+    memory has an `owner`: what it drives. `carried` is whether its state goes on from one sequence of
+    a stream to the next.
     """
 
     name: str
@@ -163,6 +166,7 @@ class OrderedLevel:
     optimizer: OptimizerPlan | None = None
     frozen: bool = False
     owner: str = ""
+    carried: bool = False
     input_size: int = 0
     output_size: int = 0
     parameters: int = 0

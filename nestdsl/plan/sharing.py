@@ -46,7 +46,7 @@ def groups(body: Lowered) -> list[list[Instruction]]:
     for line in body.lines:
         if line.operation == "learn" and len(line.operands) == 2:
             level = body.levels[line.target]
-            if level.kind == "matrix":
+            if level.kind == "matrix" and not level.carried:  # what is carried keeps a state of its own
                 found[line.operands[0], line.keywords, signature(level)].append(line)
     return [learns for learns in found.values() if len(learns) > 1]
 

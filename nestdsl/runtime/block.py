@@ -26,6 +26,8 @@ class Block(nn.Module):
     """
 
     stateful: ClassVar[tuple[str, ...]] = ()
+    carried: ClassVar[tuple[str, ...]] = ()
+    """Those of them whose state goes on from one sequence of a stream to the next."""
     blocks: ClassVar[tuple[str, ...]] = ()
     parts: ClassVar[dict[str, tuple[str, ...]]] = {}
     """The state that each part needs: names of levels and blocks."""

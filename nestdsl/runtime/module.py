@@ -18,9 +18,10 @@ from nestdsl.runtime.block import Block, Pass, Run, State
 from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.memory import require_memory
+from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
 from nestdsl.runtime.surprise.learn import Graph, training_loss
 from nestdsl.runtime.surprise.levels import get, plastic_levels, put
-from nestdsl.runtime.surprise.reading import read_and_learn
+from nestdsl.runtime.surprise.reading import at_end, read_and_learn
 
 
 class NestModule(Block):
@@ -69,8 +70,37 @@ class NestModule(Block):
         """
         levels = list(plastic_levels(self))
         if levels:
-            return training_loss(self, inputs, targets, levels)
+            return training_loss(self, inputs, targets, levels, self._fresh(len(inputs)))[0]
         outputs, _ = self(inputs)
+        return self._mean_loss(outputs, targets)
+
+    def stream_loss(
+        self, inputs: Tensor, targets: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """The loss of the next sequences of a stream, one in each row, and the state for those after them.
+
+        inputs and targets as in `loss`. Levels that say `reset never` go on from where the sequences
+        before have left them; all others start anew, and so does everything without a state. The
+        state that is given back has no graph: the outer levels look back no further than a sequence.
+        Of weights that learned from surprise, they take what earlier sequences changed as constant.
+        """
+        fresh = self._fresh(len(inputs))
+        state = fresh if state is None else with_present_starts(self, state, fresh)
+        levels = list(plastic_levels(self))
+        if levels:
+            loss, state = training_loss(self, inputs, targets, levels, state, goes_on=True)
+        else:
+            outputs, state = self.run.block(self, inputs, settled(state))
+            loss = self._mean_loss(outputs, targets)
+        return loss, self.detach_state(self.reset_state(state))
+
+    def _fresh(self, batch: int) -> State:
+        """The state at the start of a context, with its graph even where none is asked for: what is
+        compiled for training then serves measuring as well."""
+        with torch.enable_grad():
+            return self.init_state(batch)
+
+    def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.plan.train.objective == "cross_entropy":
             return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
         return F.mse_loss(outputs, targets)
@@ -85,11 +115,19 @@ class NestModule(Block):
         return tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, state)
 
     def reset_state(self, state: State) -> State:
-        """The state with which the next context starts, for as many sequences as this one has.
+        """The state with which the next sequences start, for as many as this one has.
 
-        Every level of this version starts anew with each sequence (`reset context`).
+        Levels that say `reset never` keep theirs; all others start anew.
         """
-        return self.init_state(_batch(state))
+        following = next_start(self, state, self.init_state(_batch(state)))
+        levels = list(plastic_levels(self))
+        if any(level.carried for level in levels):
+            following = at_end(state, from_parents(levels, following))
+        return following
+
+    def carries_state(self) -> bool:
+        """Whether any level keeps its state from one sequence of a stream to the next."""
+        return any(level.carried for body in self.plan.bodies for level in body.levels)
 
     def level_parameters(self, level: OrderedLevel) -> dict[str, nn.Parameter]:
         """The weights of all copies of a declared level, by their full names."""

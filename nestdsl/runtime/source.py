@@ -81,6 +81,7 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
     together = [shared for shared in body.shared if shared.form == SIDE_BY_SIDE]
     stateful = [level.attribute for level in body.levels if level.stateful]
     stateful += [shared.attribute for shared in together]
+    carried = [level.attribute for level in body.levels if level.stateful and level.carried]
     pieces = cut(body, staged_bodies(plan))
     lines = [
         f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
@@ -88,6 +89,7 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         "",
         f"    stateful = {_tuple(stateful)}",
         f"    blocks = {_tuple([block.attribute for block in body.blocks])}",
+        *([f"    carried = {_tuple(carried)}"] if carried else []),
         *(f"    {line}" for line in _attributes(body, pieces)),
         "",
         "    def __init__(self):",

@@ -64,6 +64,9 @@ class StepLevels:
         }
         _verify_each_weight_once(model, weights)
         self.groups = tuple(_groups(model.plan, trained))
+        # The start of a memory that is never reset has a gradient in the first sequence of a stream only.
+        carried = (of_level for level, of_level in weights.items() if level.carried and "->" in level.learns)
+        self._resting = {name for of_level in carried for name in of_level}
 
     def step(self, number: int, rate_scale: float = 1.0, clip: float | None = None) -> float:
         """Ends optimizer step `number` (from 1 on): call it once after each backward pass.
@@ -130,7 +133,9 @@ class StepLevels:
                     yield driver, name, weight
 
     def _verify_gradients_exist(self) -> None:
-        missing = [name for _, name, weight in self._driven() if weight.grad is None]
+        missing = [
+            name for _, name, weight in self._driven() if weight.grad is None and name not in self._resting
+        ]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             message = (

@@ -237,15 +237,7 @@ class ClauseReader:
         return Init(name, std)
 
     def reset(self, reset: ast.Reset) -> str | None:
-        name = self._choice(reset.name, RESETS, "reset")
-        if name == "never":
-            self._not_yet(
-                f"`reset {name}` is in the language but not yet in this compiler",
-                reset.span,
-                "leave it out: the state then starts anew with each sequence",
-            )
-            return None
-        return name
+        return self._choice(reset.name, RESETS, "reset")
 
     def gradient(self, gradient: ast.Gradient) -> str | None:
         name = self._choice(gradient.call.function, GRADIENTS, "gradient")

@@ -22,7 +22,9 @@ from safetensors.torch import save_file
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
+from nestdsl.runtime.block import State
 from nestdsl.runtime.step_levels import StepLevels
+from nestdsl.runtime.stream_tensors import stream_state, stream_tensors
 from nestdsl.training.differences import first_difference
 from nestdsl.training.figures import Figures
 from nestdsl.training.settings import Settings, parse_settings
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 FILE = "checkpoint.safetensors"
 PLAN_FILE = "plan.yaml"
 _FORMAT = "nestdsl checkpoint 1"
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_MODEL, _OPTIMIZER, _STREAM = "model.", "optimizer.", "stream."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Checkpoint:
     progress: Progress
     weights: Mapping[str, torch.Tensor]
     optimizer_state: Mapping[str, torch.Tensor]
+    stream: Mapping[str, torch.Tensor]
+    """What levels that are never reset carry on, by name; empty before the first step."""
 
     def apply(self, model: NestModule, levels: StepLevels | None = None) -> None:
         """Gives the model these weights, and its step levels their state.
@@ -77,11 +81,36 @@ class Checkpoint:
         if levels is not None:
             levels.load_state_tensors(self.optimizer_state)
 
+    def stream_of(self, model: NestModule) -> State | None:
+        """The state with which the stream of this run goes on; None where there is none to carry.
 
-def save(folder: Path, model: NestModule, levels: StepLevels, settings: Settings, progress: Progress) -> None:
+        Raises NestError N0502 if not all of it is there.
+        """
+        if not model.carries_state() or self.progress.step == 0:
+            return None
+        try:
+            return stream_state(model, self.settings.batch, self.stream)
+        except ValueError as error:
+            raise fail(
+                "N0502",
+                f"the state of the stream in `{self.folder}` is not whole: {error}",
+                hint="start a new run with another --out",
+            ) from error
+
+
+def save(
+    folder: Path,
+    model: NestModule,
+    levels: StepLevels,
+    settings: Settings,
+    progress: Progress,
+    stream: State | None = None,
+) -> None:
     """Replaces the checkpoint in `folder` in one move. Raises NestError N0504 if it cannot be written."""
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     tensors |= {_OPTIMIZER + name: tensor for name, tensor in levels.state_tensors().items()}
+    if stream is not None:
+        tensors |= {_STREAM + name: tensor for name, tensor in stream_tensors(model, stream).items()}
     plan = _plan_text(model.plan)
     # One entry, because safetensors writes several in an order that changes from run to run.
     described = {"settings": settings.as_dict(), "progress": asdict(progress), "plan": plan}
@@ -119,7 +148,8 @@ def load(folder: Path) -> Checkpoint:
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         message = f"`{path}` is not a checkpoint of this version of nestdsl"
         raise fail("N0502", message, hint="start a new run") from error
-    return Checkpoint(folder, plan, settings, progress, _part(tensors, _MODEL), _part(tensors, _OPTIMIZER))
+    parts = (_part(tensors, prefix) for prefix in (_MODEL, _OPTIMIZER, _STREAM))
+    return Checkpoint(folder, plan, settings, progress, *parts)
 
 
 _plan_text = lru_cache(maxsize=1)(to_yaml)  # a run writes the same plan again and again

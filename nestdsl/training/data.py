@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from nestdsl.diagnostics import NestError, fail
 from nestdsl.plan.plan import Plan
 from nestdsl.training.figures import Unit
 
@@ -66,6 +67,13 @@ class Data(Protocol):
         """The inputs and targets of one step."""
         ...
 
+    def following(self, step: int, batch: int, tokens: int) -> Batch:
+        """The sequences of one step of a stream: each row goes on where it stood after the step before.
+
+        Raises NestError N0501 where sequences do not follow one another, or are too few.
+        """
+        ...
+
     def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
         """The held-out parts, each of up to `count` sequences (None: all it has), always the same ones."""
         ...
@@ -87,6 +95,15 @@ def read_data(source: str) -> Data:
     from nestdsl.training.text import read_text
 
     return read_text(source)
+
+
+def no_stream(source: str) -> NestError:
+    """N0501 for a model with `reset never` on data whose sequences do not follow one another."""
+    return fail(
+        "N0501",
+        f"the sequences of `{source}` do not follow one another, as `reset never` needs it",
+        hint="train on text, or leave `reset never` out",
+    )
 
 
 def mixed_seed(seed: int, step: int, purpose: str) -> int:

@@ -69,14 +69,17 @@ def held_out_figures(
 ) -> Figures:
     """The loss on each held-out part and, where the data counts them, its exact matches in percent.
 
-    Each sequence starts from the initial state. Nothing is trained, and nothing is dropped out.
-    Levels that learn from surprise in context learn on the way for the loss, but see no label
+    Each sequence starts from the initial state; but of a model that carries state along a stream
+    (`reset never`) each row reads sequences that follow one another. Nothing is trained, and nothing
+    is dropped out. Levels that learn from surprise in context learn on the way for the loss, but see no label
     before they are asked for an exact match.
     """
     was_training = model.training
     model.eval()
     figures: dict[str, float] = {}
     try:
+        if model.carries_state():
+            return _stream_figures(model, data, sequences, batch, tokens)
         # Not under no_grad: for that mode the model would be compiled a second time.
         for part in data.held_out(sequences, tokens):
             figures[f"{part.name}_{data.unit.name}"] = _loss(model, part, batch) * data.unit.scale
@@ -97,6 +100,26 @@ def _loss(model: NestModule, part: HeldOut, batch: int) -> float:
         total += float(model.loss(inputs.to(device), targets).detach()) * here
         count += here
     return total / count
+
+
+def _stream_figures(model: NestModule, data: Data, sequences: int | None, batch: int, tokens: int) -> Figures:
+    """The loss on about so many sequences, in rows that walk through text."""
+    device = next(model.parameters()).device
+    figures: dict[str, float] = {}
+    for few in data.held_out(sequences, tokens):
+        rows = min(batch, len(few.inputs))
+        steps = len(few.inputs) // rows
+        parts = {part.name: part for part in data.held_out(rows, steps * tokens)}
+        while len(parts[few.name].inputs) < rows:  # what lies between the places is too short
+            steps -= 1
+            parts = {part.name: part for part in data.held_out(rows, steps * tokens)}
+        state, losses = None, []
+        part = parts[few.name]
+        for inputs, targets in zip(part.inputs.split(tokens, 1), part.targets.split(tokens, 1), strict=True):
+            loss, state = model.stream_loss(inputs.to(device), targets.to(device), state)
+            losses.append(float(loss.detach()))
+        figures[f"{few.name}_{data.unit.name}"] = sum(losses) / len(losses) * data.unit.scale
+    return figures
 
 
 def _exact_matches(model: NestModule, part: HeldOut, batch: int) -> float:

@@ -16,7 +16,7 @@ import torch
 
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
-from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.block import CompiledRun, State
 from nestdsl.runtime.memory import require_memory, training_bytes
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
@@ -140,6 +140,8 @@ def start(
     """Begins a run in a folder that holds none."""
     settings.verify()
     data.verify(settings.tokens, model.plan)
+    if model.carries_state():
+        data.following(1, settings.batch, settings.tokens)  # which says what does not fit
     _require_memory(model, settings)
     prepare_folder(out)
     levels = StepLevels(model)
@@ -155,7 +157,7 @@ def start(
         checkpoint.save(out, model, levels, settings, progress)
         with metrics.Metrics(out) as written:
             written.write(step=0, **before)
-            return _run(model, levels, data, out, settings, progress, written, shown, until)
+            return _run(model, levels, data, out, settings, progress, None, written, shown, until)
 
 
 def _require_memory(model: NestModule, settings: Settings) -> None:
@@ -187,6 +189,7 @@ def proceed(
     verify_same_data(data, saved)
     levels = StepLevels(model)
     saved.apply(model, levels)
+    stream = saved.stream_of(model)
     compiled = isinstance(model.run, CompiledRun)
     progress = replace(saved.progress, data_source=data.source, compiled=compiled)
     with shown, fits_memory(settings), metrics.Metrics(out, progress.step) as written:
@@ -197,7 +200,7 @@ def proceed(
                 f"nothing is left to do: the run in {out} is at step {progress.step} already, "
                 f"and --steps is {settings.steps}"
             )
-        return _run(model, levels, data, out, settings, progress, written, shown, until)
+        return _run(model, levels, data, out, settings, progress, stream, written, shown, until)
 
 
 def prepare_folder(out: Path) -> None:
@@ -228,10 +231,12 @@ def _run(
     out: Path,
     settings: Settings,
     progress: Progress,
+    stream: State | None,
     written: metrics.Metrics,
     shown: Reporter,
     until: int | None,
 ) -> Result:
+    """`stream` is what levels that are never reset carry on, None at its start."""
     begun = time.perf_counter()
     first = progress.step + 1
     last = settings.steps if until is None else min(settings.steps, until)
@@ -243,7 +248,7 @@ def _run(
         with ExitStack() as guards:
             held = Held()
             for step in range(first, last + 1):
-                values = _step(model, levels, data, settings, step)
+                values, stream = _step(model, levels, data, settings, step, stream)
                 shown.moved(step, values[f"loss_{data.unit.name}"])
                 after = None
                 if step % settings.evaluate_every == 0 or step == settings.steps:
@@ -254,7 +259,7 @@ def _run(
                 if step % settings.checkpoint_every == 0 or step == last or held.interrupted:
                     _verify_weights(model, step)
                     progress = replace(progress, step=step)
-                    checkpoint.save(out, model, levels, settings, progress)
+                    checkpoint.save(out, model, levels, settings, progress, stream)
                 if held.interrupted:
                     raise Interrupted(step)
                 if step == first:  # which may be interrupted at any moment: it compiles, and is soon repeated
@@ -269,14 +274,19 @@ def _run(
 
 
 def _step(
-    model: NestModule, levels: StepLevels, data: Data, settings: Settings, step: int
-) -> dict[str, float]:
-    """One optimizer step: its loss, the norm of its gradient and the scale of its learning rates."""
+    model: NestModule, levels: StepLevels, data: Data, settings: Settings, step: int, stream: State | None
+) -> tuple[dict[str, float], State | None]:
+    """One optimizer step: its loss, the norm of its gradient and the scale of its learning rates; and
+    what the stream goes on with."""
     device = next(model.parameters()).device
-    inputs, targets = data.batch(step, settings.seed, settings.batch, settings.tokens)
     scale = rate_scale(step, settings)
     with _seeded(mixed_seed(settings.seed, step, "model"), device):
-        loss = model.loss(inputs.to(device), targets.to(device))
+        if model.carries_state():
+            inputs, targets = data.following(step, settings.batch, settings.tokens)
+            loss, stream = model.stream_loss(inputs.to(device), targets.to(device), stream)
+        else:
+            inputs, targets = data.batch(step, settings.seed, settings.batch, settings.tokens)
+            loss = model.loss(inputs.to(device), targets.to(device))
         loss.backward()
     value = loss.item()
     if not math.isfinite(value):
@@ -285,7 +295,8 @@ def _step(
         norm = levels.step(step, scale, settings.clip or None)
     except NonFiniteGradient as error:
         raise _diverged(f"{error} at step {step}") from error
-    return {f"loss_{data.unit.name}": value * data.unit.scale, "gradient_norm": norm, "rate_scale": scale}
+    unit = data.unit
+    return {f"loss_{unit.name}": value * unit.scale, "gradient_norm": norm, "rate_scale": scale}, stream
 
 
 def _measure(model: NestModule, data: Data, settings: Settings, step: int) -> Figures:

@@ -15,7 +15,7 @@ from nestdsl.tasks import functions
 from nestdsl.tasks.functions import draw_functions
 from nestdsl.tasks.languages import LANGUAGES, Language, Strings, draw_strings
 from nestdsl.tasks.strings import String
-from nestdsl.training.data import NO_TARGET, TASK, Batch, Data, HeldOut, mixed_seed
+from nestdsl.training.data import NO_TARGET, TASK, Batch, Data, HeldOut, mixed_seed, no_stream
 from nestdsl.training.figures import Unit
 
 BITS_PER_LABEL = Unit("bits_per_label", "bits per label", "bits/label", 1 / math.log(2))
@@ -79,6 +79,9 @@ class LanguageData:
         generator = torch.Generator().manual_seed(mixed_seed(seed, step, "batch"))
         chosen = torch.randint(len(self.strings.train), (batch,), generator=generator)
         return self._padded([self.strings.train[number] for number in chosen.tolist()], tokens)
+
+    def following(self, step: int, batch: int, tokens: int) -> Batch:
+        raise no_stream(self.source)
 
     def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
         """The first strings of both bins; each bin is as long as its longest string."""
@@ -153,6 +156,9 @@ class FunctionData:
         return draw_functions(
             batch, tokens, torch.Generator().manual_seed(mixed_seed(seed, step, "functions"))
         )
+
+    def following(self, step: int, batch: int, tokens: int) -> Batch:
+        raise no_stream(self.source)
 
     def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
         """Sequences that no step sees; there are always more, so all means 256."""

@@ -63,6 +63,23 @@ class ByteData:
         starts = torch.randint(len(self.train) - tokens, (batch,), generator=generator)
         return _sequences(self.train, starts, tokens)
 
+    def following(self, step: int, batch: int, tokens: int) -> Batch:
+        """The inputs and targets of one step of a stream, each [batch, tokens] int64.
+
+        Each row walks its own part of `train`, from its start to its end and again.
+        """
+        part = (len(self.train) - 1) // batch
+        steps = part // tokens
+        if steps < 1:
+            raise fail(
+                "N0501",
+                f"the training part of `{self.source}` has {len(self.train):,} bytes; {batch} rows that each "
+                f"walk through a part of their own need {batch * tokens + 1:,}",
+                hint="give more text, or lower --batch or --tokens",
+            )
+        starts = torch.arange(batch) * part + (step - 1) % steps * tokens
+        return _sequences(self.train, starts, tokens)
+
     def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
         """Inputs and targets, each [up to count, tokens] int64: always the same places, evenly spread.
 

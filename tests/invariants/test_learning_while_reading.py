@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from nestdsl.runtime.module import NestModule
-from nestdsl.runtime.surprise.levels import plastic_levels, segment_tokens
 from tests.invariants.programs import nest, texts
 from tests.invariants.test_invariants import close, model_of, sample
 
@@ -22,7 +21,7 @@ NAMES = sorted(filter(learns_in_context, texts()))
 
 def tokens_of(model: NestModule) -> int:
     """Two segments and more; of short segments a few dozen tokens."""
-    return max(2 * segment_tokens(list(plastic_levels(model))) + 5, 37)
+    return max(2 * model.plan.clock.segment_tokens + 5, 37)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,7 +46,7 @@ def test_whole_equals_split_equals_token_by_token_and_is_what_training_sees(name
 def test_a_token_moves_no_output_before_it_and_no_other_row(name: str) -> None:
     model = model_of(name)
     tokens = tokens_of(model)
-    segment = segment_tokens(list(plastic_levels(model)))
+    segment = model.plan.clock.segment_tokens
     x = sample(model, batch=2, tokens=tokens)
     with torch.no_grad():
         before, _ = model(x, learn=True)

@@ -21,7 +21,7 @@ from nestdsl.runtime.surprise.levels import (
     get,
     loss_sum,
     put,
-    segment_tokens,
+    segments,
     target_count,
 )
 from nestdsl.runtime.surprise.rows import Rows
@@ -30,32 +30,43 @@ if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
 
 
-def cut_loss(model: NestModule, inputs: Tensor, targets: Tensor, levels: list[PlasticLevel]) -> Tensor:
+def cut_loss(
+    model: NestModule,
+    inputs: Tensor,
+    targets: Tensor,
+    levels: list[PlasticLevel],
+    state: State,
+    *,
+    goes_on: bool,
+) -> tuple[Tensor, State]:
     """The mean loss of sequences whose levels learn on the way; its gradient is that of the outer levels.
 
-    inputs and targets as in `NestModule.loss`.
+    inputs and targets as in `NestModule.loss`. Gives the state after them as well, whole if a stream
+    `goes_on` from it.
     """
     asked = torch.is_grad_enabled()
     outer = {
         weight: torch.zeros_like(weight) for weight in model.parameters() if weight.requires_grad and asked
     }
-    with torch.enable_grad():
-        state = model.init_state(inputs.shape[0])
-    learner = CutLearner(model, levels, state, inputs.shape[0], inputs.shape[1], outer)
+    batch, tokens = inputs.shape[:2]
+    lengths = segments(levels, state, tokens)
+    learner = CutLearner(model, levels, state, batch, None if goes_on else tokens, outer)
     state = learner.begin(state)
-    segment = segment_tokens(levels)
     totals: list[Tensor] = []
-    for x, labels in zip(inputs.split(segment, 1), targets.split(segment, 1), strict=True):
+    for x, labels in zip(inputs.split(lengths, 1), targets.split(lengths, 1), strict=True):
         state, total = learner.segment(x, labels, state)
         totals.append(total)
+    learned = learner.states() if goes_on else []
     learner.end()
+    for level, part in zip(levels, learned, strict=False):
+        state = put(state, level.path, {**get(state, level.path), **part})
     count = target_count(targets)
     loss = torch.stack(totals).sum() / count
     if not outer:
-        return loss
+        return loss, state
     for gradient in outer.values():
         gradient.div_(count)
-    return with_gradients(loss, outer)
+    return with_gradients(loss, outer), state
 
 
 class CutLearner:

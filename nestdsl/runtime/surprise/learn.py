@@ -25,7 +25,7 @@ from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Run, State
 from nestdsl.runtime.carried import settled
 from nestdsl.runtime.surprise.cut import cut_loss
-from nestdsl.runtime.surprise.levels import PlasticLevel, get, loss_sum, put, segment_tokens, target_count
+from nestdsl.runtime.surprise.levels import PlasticLevel, get, loss_sum, put, segments, target_count
 from nestdsl.runtime.surprise.plastic import Plastic
 from nestdsl.runtime.surprise.window import window_loss
 
@@ -49,27 +49,36 @@ class Graph(Enum):
     WINDOW = "window"
 
 
-def training_loss(model: NestModule, inputs: Tensor, targets: Tensor, levels: list[PlasticLevel]) -> Tensor:
+def training_loss(
+    model: NestModule,
+    inputs: Tensor,
+    targets: Tensor,
+    levels: list[PlasticLevel],
+    state: State,
+    *,
+    goes_on: bool = False,
+) -> tuple[Tensor, State]:
     """The mean loss of sequences whose levels learn on the way; its gradient is that of the outer levels.
 
-    inputs and targets as in `NestModule.loss`.
+    inputs and targets as in `NestModule.loss`, from a state without a graph. Gives the state after
+    them as well, whole if a stream `goes_on` from it.
     """
     graph = model.graph_kept()
     if graph is Graph.CUT or not torch.is_grad_enabled():
-        return cut_loss(model, inputs, targets, levels)
+        return cut_loss(model, inputs, targets, levels, state, goes_on=goes_on)
     if graph is Graph.WINDOW:
         reaches = reach(model.plan)
         is_through = any(reaches.updates.values())
         learner = Learner(model, levels, Graph.THROUGH if is_through else Graph.WHOLE)
-        return window_loss(learner, reaches, inputs, targets)
+        return window_loss(learner, reaches, inputs, targets, learner.resumed(state))
     learner = Learner(model, levels, graph)
-    state = model.init_state(inputs.shape[0])
-    segment = segment_tokens(levels)
+    state = learner.resumed(state)
+    lengths = segments(levels, state, inputs.shape[1])
     totals: list[Tensor] = []
-    for x, labels in zip(inputs.split(segment, 1), targets.split(segment, 1), strict=True):
+    for x, labels in zip(inputs.split(lengths, 1), targets.split(lengths, 1), strict=True):
         state, total = learner.segment(x, labels, state)
         totals.append(total)
-    return torch.stack(totals).sum() / target_count(targets)
+    return torch.stack(totals).sum() / target_count(targets), state
 
 
 class Learner:
@@ -98,6 +107,22 @@ class Learner:
             torch.zeros_like(part) if grad is None else grad for part, grad in zip(leaves, found, strict=True)
         )
         return self._learned(state, following, rows, x.shape[1]), total
+
+    def resumed(self, state: State) -> State:
+        """A state in which weights that have learned before have the gradient of their start."""
+        for level in self.levels:
+            part = get(state, level.path)
+            if not level.carried:
+                part = {key: value for key, value in part.items() if key == "layer"}
+            elif "weights" in part:
+                own = dict(level.layer.layer.named_parameters())
+                weights = part["weights"]
+                part = {
+                    **part,
+                    "weights": {name: weights[name] + (own[name] - own[name].detach()) for name in weights},
+                }
+            state = put(state, level.path, part)
+        return state
 
     def started(self, state: State, batch: int) -> State:
         """The state with weights of each row's own, in which a context that learns begins."""

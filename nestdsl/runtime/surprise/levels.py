@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestdsl.runtime.block import Block, blocks_of
+from nestdsl.runtime.block import Block, State, blocks_of
 from nestdsl.runtime.surprise.plastic import Plastic
 
 Path = tuple[str | int, ...]
@@ -19,12 +19,14 @@ Path = tuple[str | int, ...]
 class PlasticLevel:
     """A level that learns from surprise in context, and where its state stands in the model's.
 
-    `parent` is where the state of the level stands from which it starts, if that learns so too.
+    `parent` is where the state of the level stands from which it starts, if that learns so too;
+    `carried` is whether its own goes on from one sequence of a stream to the next.
     """
 
     path: Path
     layer: Plastic
-    parent: Path | None = None
+    parent: Path | None
+    carried: bool
 
 
 def plastic_levels(block: Block, path: Path = ()) -> Iterator[PlasticLevel]:
@@ -32,7 +34,8 @@ def plastic_levels(block: Block, path: Path = ()) -> Iterator[PlasticLevel]:
     names = {part: name for name in block.stateful if isinstance(part := getattr(block, name), Plastic)}
     for part in sorted(names, key=_ancestors):
         parent = names.get(part.parent[0]) if part.parent else None  # type: ignore[call-overload]
-        yield PlasticLevel((*path, names[part]), part, None if parent is None else (*path, parent))
+        above = None if parent is None else (*path, parent)
+        yield PlasticLevel((*path, names[part]), part, above, names[part] in block.carried)
     for name in block.blocks:
         part = getattr(block, name)
         for number, copy in enumerate(blocks_of(part)):
@@ -45,9 +48,16 @@ def _ancestors(layer: nn.Module) -> int:
     return 1 + _ancestors(layer.parent[0]) if isinstance(layer, Plastic) and layer.parent else 0
 
 
-def segment_tokens(levels: list[PlasticLevel]) -> int:
-    """The shortest period, which divides all others."""
-    return min(level.layer.period for level in levels)
+def segments(levels: list[PlasticLevel], state: State, tokens: int) -> list[int]:
+    """How many tokens each segment has: one ends wherever a level's period does, and with the tokens."""
+    reads = [(level.layer.period, get(state, level.path).get("read", 0)) for level in levels]
+    found: list[int] = []
+    done = 0
+    while done < tokens:
+        to_end = min(period - (read + done) % period for period, read in reads)
+        found.append(min(to_end, tokens - done))
+        done += found[-1]
+    return found
 
 
 def loss_sum(outputs: Tensor, targets: Tensor, objective: str) -> Tensor:

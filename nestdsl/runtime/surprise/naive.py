@@ -41,7 +41,7 @@ def naive_loss(
     inputs and targets [batch, tokens, ...] without missing labels. The loss of each segment is computed
     anew from the start of the context, with all made `constant` that is so as seen from this segment.
     """
-    ordinary = build(_without_surprise(model.plan), compile=False).to(next(model.parameters()).dtype)
+    ordinary = build(without_surprise(model.plan), compile=False).to(next(model.parameters()).dtype)
     segments = -(-inputs.shape[1] // model.plan.clock.segment_tokens)
     totals = [
         _Row(model, ordinary, last, constant).total(inputs[row : row + 1], targets[row : row + 1])
@@ -59,7 +59,7 @@ class _Row:
         self.last, self.constant = last, constant
         self.reach = reach(model.plan)
         self.levels = {".".join(map(str, level.path)): level for level in plastic_levels(model)}
-        self.shared = {_ordinary_name(name): weight for name, weight in model.named_parameters()}
+        self.shared = {ordinary_name(name): weight for name, weight in model.named_parameters()}
         self.weights: dict[str, Weights] = {}
         self.memories: dict[str, dict[str, Memory]] = {}
         self.sums: dict[str, Weights] = {}
@@ -149,13 +149,18 @@ def _as_seen(state: Any, back: int, reaches: Reach, constant: Constant, path: Pa
             return state
 
 
-def _without_surprise(plan: Plan) -> Plan:
+def without_surprise(plan: Plan) -> Plan:
     """The same model with ordinary layers in place of levels that learn from surprise in context."""
     bodies = tuple(
         replace(
             body,
             levels=tuple(
-                replace(level, surprise=None, stateful=level.stateful and _keeps_state(level.kind))
+                replace(
+                    level,
+                    surprise=None,
+                    stateful=level.stateful and _keeps_state(level.kind),
+                    carried=level.carried and _keeps_state(level.kind),
+                )
                 if level.surprise
                 else level
                 for level in body.levels
@@ -170,5 +175,6 @@ def _keeps_state(kind: str) -> bool:
     return kind == "conv"
 
 
-def _ordinary_name(name: str) -> str:
+def ordinary_name(name: str) -> str:
+    """The name of a weight in that model."""
     return name.replace(".layer.", ".")

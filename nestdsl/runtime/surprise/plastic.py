@@ -83,6 +83,12 @@ class Plastic(nn.Module):
             {name: weight.expand(batch, *weight.shape) for name, weight in self.layer.named_parameters()}
         )
 
+    def shared_start(self, name: str, batch: int) -> Tensor:
+        """Where a weight of `batch` rows starts [batch, *shape], with its graph if that is gone through."""
+        weight = self.layer.get_parameter(name)
+        weight = weight if self.gradient != "stop" else weight.detach()
+        return weight.expand(batch, *weight.shape)
+
     def start_at(self, weights: dict[str, Tensor]) -> State:
         """What a sequence begins to learn with, at weights [batch, *shape] that are its parent's."""
         return {

@@ -56,6 +56,9 @@ class Rows:
         self.gathered: dict[str, Tensor] = (
             {name: sums.clone() for name, sums in part["gathered"].items()} if begun and self.read else {}
         )
+        for name, sums in self.gathered.items():
+            if name in self.outer:  # which has had this part from the sequence before
+                self.outer[name].sub_(sums.sum(0))
         self.buffers: dict[str, Tensor] = {}
         self.pending: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layer.products}
         self.waiting = 0

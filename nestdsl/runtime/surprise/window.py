@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nestdsl.plan.reach import Path, Reach
 from nestdsl.runtime.block import State
 from nestdsl.runtime.surprise.gathered import with_gradients
-from nestdsl.runtime.surprise.levels import get, segment_tokens, target_count
+from nestdsl.runtime.surprise.levels import get, segments, target_count
 
 if TYPE_CHECKING:
     from nestdsl.runtime.surprise.learn import Learner
@@ -46,22 +46,24 @@ class Segment:
     reset: Mapping[Path, Path]
 
 
-def window_loss(learner: Learner, reach: Reach, inputs: Tensor, targets: Tensor) -> Tensor:
+def window_loss(
+    learner: Learner, reach: Reach, inputs: Tensor, targets: Tensor, state: State
+) -> tuple[Tensor, State]:
     """The mean loss of sequences whose levels learn on the way; its gradient is that of the outer levels.
 
-    inputs and targets as in `NestModule.loss`.
+    inputs and targets as in `NestModule.loss`, from a state; gives the state after them as well.
     """
     model = learner.model
     wanted = [weight for weight in model.parameters() if weight.requires_grad]
-    window = Window(learner, reach, wanted, model.init_state(inputs.shape[0]), inputs.shape[0])
-    segment = segment_tokens(learner.levels)
+    window = Window(learner, reach, wanted, state, inputs.shape[0])
+    lengths = segments(learner.levels, state, inputs.shape[1])
     totals = [
         window.read(x, labels)
-        for x, labels in zip(inputs.split(segment, 1), targets.split(segment, 1), strict=True)
+        for x, labels in zip(inputs.split(lengths, 1), targets.split(lengths, 1), strict=True)
     ]
     count = target_count(targets)
     gradients = {weight: gradient / count for weight, gradient in window.finish().items()}
-    return with_gradients(torch.stack(totals).sum() / count, gradients)
+    return with_gradients(torch.stack(totals).sum() / count, gradients), window.state
 
 
 class Window:
@@ -80,7 +82,7 @@ class Window:
             if level.parent is not None and level.layer.reset == "parent"
         }
         self._started = learner.started(state, batch)
-        self._state = self._started
+        self.state = self._started
         """As it stands, with the graph of the last segment, or of the start."""
         self._first: Parts = {}
         """The gradients of the state at the start of the context."""
@@ -100,13 +102,13 @@ class Window:
             before[path] = part.detach().requires_grad_()
             return before[path]
 
-        after, total = self.learner.segment(x, labels, self._changed(self._state, leaf))
+        after, total = self.learner.segment(x, labels, self._changed(self.state, leaf))
         updated = frozenset(path for path in self.reach.updates if get(after, path)["read"] == 0)
         reset = {
             path: parent for path, parent in self._parents.items() if path in updated and parent in updated
         }
         self._segments.append(Segment(self._count, before, total, self._parts(after), updated, reset))
-        self._state = after
+        self.state = after
         self._look_back()
         self._count += 1
         return total.detach()

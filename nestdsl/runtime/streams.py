@@ -1,0 +1,74 @@
+"""Streams: sequences that follow one another, through which some levels keep their state (`reset never`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from nestdsl.runtime.block import POSITION, Block, State, blocks_of
+from nestdsl.runtime.surprise.levels import PlasticLevel, get, put
+from nestdsl.runtime.surprise.plastic import Plastic
+
+
+def next_start(block: Block, state: State, fresh: State) -> State:
+    """The state in which the next sequence starts: the last one for what is carried, else fresh."""
+    following = {**fresh, **{name: state[name] for name in block.carried}}
+    if block.chunk_tokens and block.carried:
+        following[POSITION] = state[POSITION]
+    for name in block.blocks:
+        part = getattr(block, name)
+        if isinstance(part, nn.ModuleList):
+            copies = zip(blocks_of(part), state[name], fresh[name], strict=True)
+            following[name] = [next_start(*copy) for copy in copies]
+        else:
+            following[name] = next_start(part, state[name], fresh[name])
+    return following
+
+
+def from_parents(levels: list[PlasticLevel], state: State) -> State:
+    """The state in which levels that start anew do so from parents that were carried [E72]."""
+    for level in levels:
+        if level.parent is None or level.carried:
+            continue
+        weights = get(state, level.parent).get("weights")
+        if weights is not None:
+            part = {key: value for key, value in get(state, level.path).items() if key == "layer"}
+            state = put(state, level.path, {**part, **level.layer.start_at(weights)})
+    return state
+
+
+def with_present_starts(block: Block, state: State, fresh: State) -> State:
+    """The state with the starts to which retention lets carried levels return as the outer levels have
+    them now, and differentiable with respect to these."""
+    following = dict(state)
+    for name in block.carried:
+        part = getattr(block, name)
+        following[name] = (
+            _plastic(part, state[name])
+            if isinstance(part, Plastic)
+            else {
+                key: fresh[name][key] if key.startswith("start") else value
+                for key, value in state[name].items()
+            }
+        )
+    for name in block.blocks:
+        part = getattr(block, name)
+        if isinstance(part, nn.ModuleList):
+            copies = zip(blocks_of(part), state[name], fresh[name], strict=True)
+            following[name] = [with_present_starts(*copy) for copy in copies]
+        else:
+            following[name] = with_present_starts(part, state[name], fresh[name])
+    return following
+
+
+def _plastic(layer: Plastic, state: dict[str, Any]) -> dict[str, Any]:
+    if "weights" not in state or layer.reset == "parent":  # whose start is where the parent was
+        return state
+    memories = {
+        name: {**memory, "start": layer.shared_start(name, len(state["weights"][name]))}
+        if "start" in memory
+        else memory
+        for name, memory in state["memories"].items()
+    }
+    return {**state, "memories": memories}

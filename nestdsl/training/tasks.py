@@ -11,9 +11,8 @@ import torch
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import Plan
 from nestdsl.semantics.names import did_you_mean, listed
-from nestdsl.tasks import functions
-from nestdsl.tasks.functions import draw_functions
 from nestdsl.tasks.languages import LANGUAGES, Language, Strings, draw_strings
+from nestdsl.tasks.rotations import RULE, SIZE, draw_rotations
 from nestdsl.tasks.strings import String
 from nestdsl.training.data import NO_TARGET, TASK, Batch, Data, HeldOut, mixed_seed, no_stream
 from nestdsl.training.figures import Unit
@@ -21,15 +20,15 @@ from nestdsl.training.figures import Unit
 BITS_PER_LABEL = Unit("bits_per_label", "bits per label", "bits/label", 1 / math.log(2))
 SQUARED_ERROR = Unit("squared_error", "squared error", "error", 1.0)
 
-FUNCTIONS = "functions"
-TASKS = (*(language.name for language in LANGUAGES), FUNCTIONS)
+ROTATIONS = "rotations"
+TASKS = (*(language.name for language in LANGUAGES), ROTATIONS)
 
 
 def read_task(source: str) -> Data:
     """The data of `task:NAME`. Raises NestError N0501 if there is no such task."""
     name = source.removeprefix(TASK)
-    if name == FUNCTIONS:
-        return FunctionData()
+    if name == ROTATIONS:
+        return RotationData()
     for language in LANGUAGES:
         if language.name == name:
             return LanguageData(language, draw_strings(language))
@@ -125,17 +124,14 @@ class LanguageData:
 
 
 @dataclass(frozen=True)
-class FunctionData:
-    """Linear functions that change without notice (see `tasks.functions`)."""
+class RotationData:
+    """A stream of vectors whose next is to be told (see `tasks.rotations`)."""
 
-    source: str = TASK + FUNCTIONS
+    source: str = TASK + ROTATIONS
 
     @property
     def fingerprint(self) -> str:
-        inputs, targets = draw_functions(1, 64, torch.Generator().manual_seed(0))
-        digest = hashlib.blake2b(inputs.numpy().tobytes(), digest_size=16)
-        digest.update(targets.numpy().tobytes())
-        return digest.hexdigest()
+        return hashlib.blake2b(RULE.encode(), digest_size=16).hexdigest()
 
     @property
     def unit(self) -> Unit:
@@ -150,33 +146,35 @@ class FunctionData:
         return False
 
     def __str__(self) -> str:
-        return f"{self.source}: linear functions that change without notice, new ones for each sequence"
+        return f"{self.source}: vectors turned by a rotation that changes without notice; which comes next?"
 
     def batch(self, step: int, seed: int, batch: int, tokens: int) -> Batch:
-        return draw_functions(
-            batch, tokens, torch.Generator().manual_seed(mixed_seed(seed, step, "functions"))
+        return draw_rotations(
+            batch, tokens, torch.Generator().manual_seed(mixed_seed(seed, step, "rotations"))
         )
 
     def following(self, step: int, batch: int, tokens: int) -> Batch:
         raise no_stream(self.source)
 
     def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
-        """Sequences that no step sees; there are always more, so all means 256."""
-        generator = torch.Generator().manual_seed(mixed_seed(0, 0, "held-out functions"))
-        inputs, targets = draw_functions(256, tokens, generator)
-        return (HeldOut("held_out", inputs[:count], targets[:count]),)
+        """Sequences that no step sees; there are always more, so all means 64."""
+        drawn = [
+            draw_rotations(
+                1, tokens, torch.Generator().manual_seed(mixed_seed(0, number, "held-out rotations"))
+            )
+            for number in range(64 if count is None else count)
+        ]
+        inputs, targets = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        return (HeldOut("held_out", inputs, targets),)
 
     def verify(self, tokens: int, plan: Plan) -> None:
-        """Raises NestError N0501 if the model is not one of vectors of these sizes."""
-        takes, gives = functions.INPUT, functions.VALUE
-        if (plan.input.takes, plan.input.size, plan.output_size) != ("vectors", takes, gives):
+        """Raises NestError N0501 if the model is not one of vectors of this size."""
+        if (plan.input.takes, plan.input.size, plan.output_size) != ("vectors", SIZE, SIZE):
             raise fail(
                 "N0501",
-                f"`{self.source}` gives vectors of {takes} and wants vectors of {gives}; model "
-                f"`{plan.model}` has `input {plan.input.takes}({plan.input.size})` and gives "
-                f"{plan.output_size}",
-                hint=f"write `input vectors({takes})`, and let the last level before `out` be "
-                f"`linear({gives})`",
+                f"`{self.source}` gives vectors of {SIZE} and asks for the next; model `{plan.model}` has "
+                f"`input {plan.input.takes}({plan.input.size})` and gives {plan.output_size}",
+                hint=f"write `input vectors({SIZE})`; let the last level before `out` be `linear({SIZE})`",
             )
         if plan.train.objective != "mse":
             raise fail(

@@ -27,13 +27,13 @@ model labels(dim = 8) {
 """
 VECTORS = """
 model vectors(dim = 16) {
-  input vectors(12)
-  flow out = in -> linear(dim) -> tanh -> conv(3) -> linear(4)
+  input vectors(16)
+  flow out = in -> linear(dim) -> tanh -> conv(3) -> linear(16)
   train { objective mse  optimizer adamw(lr = 1e-2) }
 }
 """
 PARITY = ("labels.nest", "--data", "task:parity")
-FUNCTIONS = ("vectors.nest", "--data", "task:functions", "--tokens", "32")
+ROTATIONS = ("vectors.nest", "--data", "task:rotations", "--tokens", "32")
 
 
 @pytest.fixture(autouse=True)
@@ -80,13 +80,13 @@ def test_held_out_bins_have_lengths_of_their_own() -> None:
 
 
 def test_fingerprints_are_of_what_is_drawn() -> None:
-    found = {read_data(f"task:{name}").fingerprint for name in ("parity", "aa", "functions")}
+    found = {read_data(f"task:{name}").fingerprint for name in ("parity", "aa", "rotations")}
     assert len(found) == 3
     assert read_data("task:aa").fingerprint == read_data("task:aa").fingerprint
 
 
-def test_held_out_functions_are_in_no_batch() -> None:
-    data = read_data("task:functions")
+def test_held_out_rotations_are_in_no_batch() -> None:
+    data = read_data("task:rotations")
     (part,) = data.held_out(4, 8)
     assert torch.equal(part.inputs, data.held_out(None, 8)[0].inputs[:4])
     for step in range(4):
@@ -159,7 +159,7 @@ def test_train_resume_and_eval_of_a_language(capsys) -> None:
 
 
 def test_train_and_eval_of_vectors(capsys) -> None:
-    status, out, err = train(capsys, *FUNCTIONS, "--steps", "40", "--out", "run")
+    status, out, err = train(capsys, *ROTATIONS, "--steps", "40", "--out", "run")
     assert status == 0, err
     found = re.match(r"held-out squared error: (\S+) before, (\S+) after 40 steps", out)
     assert found
@@ -168,10 +168,10 @@ def test_train_and_eval_of_vectors(capsys) -> None:
     # Without a memory the best answer is the mean, 0.
     assert 0.9 < float(found[2]) < 1.3
     status, out, _ = call(capsys, "eval", "run", "--sequences", "32")
-    assert f"held-out squared error: {found[2]} on task:functions" in out
+    assert f"held-out squared error: {found[2]} on task:rotations" in out
     status, _, err = call(capsys, "generate", "run", "--prompt", "x")
     assert status == 1
-    assert "error[N0501]: the run in `run` was trained on `task:functions`: what it makes is no text" in err
+    assert "error[N0501]: the run in `run` was trained on `task:rotations`: what it makes is no text" in err
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ def test_train_and_eval_of_vectors(capsys) -> None:
         ((*PARITY, "--tokens", "32"), "the sequences of `task:parity` have 50 tokens, not 32"),
         (("labels.nest", "--data", "task:shuffle2"), "write `input ids(4)`"),
         (("labels.nest", "--data", "task:anbn"), "let the last level before `out` be `linear(3)`"),
-        (("labels.nest", "--data", "task:functions"), "write `input vectors(12)`"),
-        (("vectors.nest", "--data", "task:parity"), "has `input vectors(12)`"),
+        (("labels.nest", "--data", "task:rotations"), "write `input vectors(16)`"),
+        (("vectors.nest", "--data", "task:parity"), "has `input vectors(16)`"),
         (("vectors.nest", "--data", "task:parity"), "write `input ids(2)`"),
-        ((*FUNCTIONS, "--set", "dim=0"), "dim"),
+        ((*ROTATIONS, "--set", "dim=0"), "dim"),
     ],
 )
 def test_a_mistake_is_a_diagnostic(capsys, arguments, message) -> None:
@@ -205,8 +205,8 @@ def test_the_objective_has_to_fit_the_targets() -> None:
     )
     squares = VECTORS.replace("objective mse", "objective cross_entropy")
     vectors = nestdsl.parse(squares).compile(compile=False)
-    assert "the targets of `task:functions` are vectors" in errors(
-        "N0501", lambda: nestdsl.train(vectors, "task:functions")
+    assert "the targets of `task:rotations` are vectors" in errors(
+        "N0501", lambda: nestdsl.train(vectors, "task:rotations")
     )
 
 

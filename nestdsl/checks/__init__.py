@@ -16,6 +16,7 @@ from nestdsl.checks.reads import check_reads
 from nestdsl.checks.shapes import check_shapes
 from nestdsl.checks.starts import check_starts
 from nestdsl.checks.use import check_use
+from nestdsl.checks.weights import check_weights
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     check_clauses,
     check_starts,
     check_optimizers,
+    check_weights,
 )
 WHOLE: tuple[Check, ...] = (check_use,)
 

@@ -43,7 +43,7 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
             _check_memory(level, diagnostics)
         else:
             _check_surprise(level, diagnostics)
-        if "init" in written and level.kind in WITHOUT_START[:2]:
+        if "init" in written and level.kind in WITHOUT_START[:2] and not level.init.file:
             _report(level, "init", f"`{level.kind}` always starts with a scale of 1", "", diagnostics)
         if level.frozen and level.learning is not Learning.ASSOCIATION:
             for name in ("every", "optimizer"):

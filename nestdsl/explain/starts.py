@@ -19,6 +19,9 @@ _DRAWN = {
 def start(level: Level, has_residual: bool, trained_by: str) -> str:
     """What a level holds before anything has moved it; `trained_by` moves learned starts of memories."""
     is_memory = level.learning is Learning.ASSOCIATION
+    if level.init.file:
+        stored = f"{level.init.key} of {level.init.file}"
+        return f"learned by the outer levels ({trained_by}), from {stored}" if is_memory else stored
     if level.init.kind not in INITS:
         return level.init.kind
     if LIBRARY.kinds[level.kind].is_custom:

@@ -18,7 +18,8 @@ class NestGraph:
     `networkx` is the graph itself: every node has the attribute `node` (a frozen dataclass of
     `graph/nodes.py`), every edge `type` (an EdgeType) and `position` (its place among the
     operands). `sizes` gives the size of each flow-like node once `checks/shapes.py` has run,
-    `level_sizes` what each level reads and makes.
+    `level_sizes` what each level reads and makes; `stored_weights` the name of each weight of a level
+    that starts from a file, with that of its tensor, once `checks/weights.py` has run.
     """
 
     def __init__(self, name: str, parameters: tuple[tuple[str, Any], ...] = ()) -> None:
@@ -28,6 +29,7 @@ class NestGraph:
         self.scopes: dict[str, Scope] = {}
         self.sizes: dict[str, int] = {}
         self.level_sizes: dict[str, tuple[int, int]] = {}
+        self.stored_weights: dict[str, tuple[tuple[str, str], ...]] = {}
 
     # --- building ------------------------------------------------------------------------
 

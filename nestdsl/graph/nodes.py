@@ -118,12 +118,16 @@ class OptimizerUse:
 class Init:
     """Where a level's state starts: learned, zeros, normal(std); or from another level's state.
 
-    `level` is the id of that other level; this one then has no weights of its own [E72].
+    `level` is the id of that other level; this one then has no weights of its own [E72]. A learned
+    start may have its first values from a `file`, beneath a `key`, of whose `part` it is.
     """
 
     kind: str = "learned"
     std: float = 0.02
     level: str = ""
+    file: str = ""
+    key: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

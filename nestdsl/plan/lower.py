@@ -15,7 +15,7 @@ from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.bodies import BodyLowering
 from nestdsl.plan.clock import clock
 from nestdsl.plan.cost import level_flops, level_parameters, level_state, total
-from nestdsl.plan.plan import FORMAT, InputPlan, OptimizerPlan, OrderedLevel, Plan, TrainPlan
+from nestdsl.plan.plan import FORMAT, InputPlan, OptimizerPlan, OrderedLevel, Plan, TrainPlan, WeightsPlan
 
 
 def lower(graph: NestGraph, source: str, *, sharing: bool = True) -> Plan:
@@ -41,6 +41,11 @@ def lower(graph: NestGraph, source: str, *, sharing: bool = True) -> Plan:
         clock=clock(levels),
         costs=total(levels, _optimizer_memories(graph)),
         bodies=built,
+        weights=tuple(
+            WeightsPlan(bodies.modules[id], graph.level(id).init.file, graph.level(id).init.key, tensors)
+            for id, tensors in graph.stored_weights.items()
+            if id in bodies.modules
+        ),
     )
 
 

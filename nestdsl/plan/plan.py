@@ -227,8 +227,21 @@ class InputPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightsPlan:
+    """The first values of one level: the tensor in `file` for each weight of the level at `module`."""
+
+    module: str
+    file: str
+    key: str
+    tensors: Pairs
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled model. `bodies` holds each distinct body once, parts before wholes; the model is last."""
+    """A compiled model. `bodies` holds each distinct body once, parts before wholes; the model is last.
+
+    `weights` says which levels have their first values from a file.
+    """
 
     format: int
     model: str
@@ -241,6 +254,7 @@ class Plan:
     clock: Clock
     costs: Costs
     bodies: tuple[Body, ...]
+    weights: tuple[WeightsPlan, ...] = ()
 
     @property
     def root(self) -> Body:

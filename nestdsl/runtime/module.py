@@ -18,6 +18,7 @@ from nestdsl.runtime.block import Block, Pass, Run, State
 from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.memory import require_memory
+from nestdsl.runtime.stored import load_weights
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
 from nestdsl.runtime.surprise.learn import Graph, training_loss
 from nestdsl.runtime.surprise.levels import get, plastic_levels, put
@@ -167,11 +168,19 @@ def _batch(state: Any) -> int:
     return next((leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim > 1), 1)
 
 
-def build(plan: Plan, seed: int = 0, compile: bool = True, device: torch.device | str = "cpu") -> NestModule:
-    """The model of a plan, with weights drawn from a seed.
+def build(
+    plan: Plan,
+    seed: int = 0,
+    compile: bool = True,
+    device: torch.device | str = "cpu",
+    *,
+    load: bool = True,
+) -> NestModule:
+    """The model of a plan, with weights drawn from a seed, or from the files that the plan names.
 
     Same plan, same seed, same model. With `compile`, whole passes run through torch.compile;
-    where that cannot work, a warning says why and the model runs as it is.
+    where that cannot work, a warning says why and the model runs as it is. `load=False` leaves the
+    files alone, for a model whose weights come from elsewhere.
     """
     from nestdsl.runtime.source import python_source
 
@@ -192,6 +201,8 @@ def build(plan: Plan, seed: int = 0, compile: bool = True, device: torch.device 
         torch.manual_seed(seed)
         model: NestModule = namespace["Model"]()
     model.plan = plan
+    if load:
+        load_weights(model, plan.weights)
     model.to(device)
     _verify_declarations(model)
     _freeze(model)

@@ -25,6 +25,8 @@ class Pending:
     clauses: Clauses
     own: Clauses
     index: int | None
+    part: str = ""
+    """Which part of a whole it is, such as the `query` of attention."""
 
 
 def finish(body: Body, pending: Pending) -> None:
@@ -86,6 +88,8 @@ def finish(body: Body, pending: Pending) -> None:
         if body.inherited.frozen and kind.has_parameters(dict(level.arguments)):
             changes["frozen"] = True
     finished = replace(level, **changes)  # type: ignore[arg-type]
+    if pending.part and finished.init.file:
+        finished = replace(finished, init=replace(finished.init, part=pending.part))
     if finished.learns_surprise_in_context and "gradient" not in changes:
         finished = replace(finished, gradient="stop")
     body.shared.graph.add(finished)

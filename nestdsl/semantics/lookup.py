@@ -50,6 +50,11 @@ class Lookup:
         self._index: int | None = None
         self._default: Clauses = {}
 
+    @property
+    def index(self) -> int | None:
+        """Which element of an array is elaborated; None outside of arrays."""
+        return self._index
+
     def _declare_names(self, statements: tuple[ast.Statement, ...]) -> None:
         default: ast.Default | None = None
         for statement in statements:

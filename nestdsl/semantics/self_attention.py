@@ -37,7 +37,8 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
         )
         level = replace(level, arguments=tuple((dict(level.arguments) | {"pairs": 1}).items()))
     entry = graph.add(Flow(f"{level.id}.in", body.scope.id, f"{level.name}.in", level.span))
-    shared = tuple((name, span) for name, span in level.written if name in ("every", "optimizer", "frozen"))
+    passed = ("every", "optimizer", "frozen", *(["init"] if _is_from_file(own) else []))
+    shared = tuple((name, span) for name, span in level.written if name in passed)
     arguments: tuple[tuple[str, Value], ...] = (("out", None), ("bias", dict(level.arguments)["bias"]))
     outputs: dict[str, str] = {}
 
@@ -53,7 +54,8 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
             written=shared,
         )
         graph.reserve(projection.id)
-        pending = Pending(projection, {key: own[key] for key in own if key in dict(shared)}, {}, None)
+        clauses = {key: own[key] for key in own if key in dict(shared)}
+        pending = Pending(projection, clauses, {}, body.index, part=name)
         finish(body, pending)
         return graph.add(Read(f"{projection.id}#", body.scope.id, projection.id, source, level.span))
 
@@ -80,3 +82,11 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
     exit = graph.add(Flow(f"{level.id}.out", body.scope.id, f"{level.name}.out", level.span))
     body.shared.feed(exit, project("output", solved))
     return Stage(entry=entry, exit=exit)
+
+
+def _is_from_file(own: Clauses) -> bool:
+    """Whether the projections have their first values from a file."""
+    match own.get("init"):
+        case ast.Init(None, ast.String()):
+            return True
+    return False

@@ -1,16 +1,22 @@
-"""`init from`: a level that starts from another level's state."""
+"""`init from`: a level that starts from another level's state, or from weights in a file."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import Init, Level
 from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
+from nestdsl.semantics.values import UNKNOWN, describe
 from nestdsl.syntax import ast
 
 if TYPE_CHECKING:
     from nestdsl.semantics.bodies import Body
+
+_IN_BRACES = re.compile(r"\{(\w+)\}")
+"""A parameter or `index` within a string."""
 
 
 def start_from(body: Body, level: Level, clause: ast.Init) -> Init | None:
@@ -20,14 +26,10 @@ def start_from(body: Body, level: Level, clause: ast.Init) -> Init | None:
             stages = _named(body, name)
         case ast.Index() as index:
             stages = FlowElaborator(body, level.id).element(index)
-        case _:
-            body.diagnostics.report(
-                "N0407",
-                "`init from` a file is in the language but not yet in this compiler",
-                clause.span,
-                "write `init learned`, `init zeros` or `init normal(std)`",
-            )
-            return None
+        case ast.String() as place:
+            return _from_file(body, place)
+        case None:
+            raise AssertionError("`init` has a call or an origin")
     if stages is None:
         return None
     if len(stages) != 1 or stages[0].level is None:
@@ -65,3 +67,23 @@ def _named(body: Body, name: ast.Name) -> tuple[Stage, ...] | None:
         case None:
             body.unknown_name(name)
     return None
+
+
+def _from_file(body: Body, place: ast.String) -> Init | None:
+    """A file, from the folder of the program, and a key in it: `"weights.safetensors:layers.{index}.mlp"`."""
+    values: dict[str, object] = {}
+    for name in _IN_BRACES.findall(place.value):
+        value = values[name] = body.constant(ast.Name(name, place.span))
+        if value is UNKNOWN:
+            return None
+    text = _IN_BRACES.sub(lambda match: str(values[match[1]]), place.value)
+    file, colon, key = text.rpartition(":")
+    if not colon or not file or not key:
+        body.diagnostics.report(
+            "N0203",
+            f"{describe(text)} does not say which weights of which file",
+            place.span,
+            'write `init from "FILE.safetensors:KEY"`, where the names of the weights begin with KEY',
+        )
+        return None
+    return Init(file=str(Path(body.module.source.name).parent / file), key=key)

@@ -6,8 +6,8 @@ from dataclasses import fields, is_dataclass
 
 from nestdsl.plan.plan import Plan
 
-_NOT_COMPARED = ("source", "costs")
-"""Where a program lies, and estimates that a later version may make better, change no model."""
+_NOT_COMPARED = ("source", "costs", "weights")
+"""Where a program and its first weights lie, and estimates that may get better, change no model."""
 
 
 def first_difference(saved: Plan, built: Plan) -> str:

@@ -18,7 +18,7 @@ def restore(folder: str | Path, device: str = "cpu", compile: bool = False) -> t
     """
     place = usable_device(device)
     checkpoint = load(Path(folder))
-    model = build(checkpoint.plan, compile=compile, device=place)
+    model = build(checkpoint.plan, compile=compile, device=place, load=False)
     checkpoint.apply(model)
     return model, checkpoint
 

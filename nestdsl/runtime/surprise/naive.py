@@ -41,7 +41,8 @@ def naive_loss(
     inputs and targets [batch, tokens, ...] without missing labels. The loss of each segment is computed
     anew from the start of the context, with all made `constant` that is so as seen from this segment.
     """
-    ordinary = build(without_surprise(model.plan), compile=False).to(next(model.parameters()).dtype)
+    ordinary = build(without_surprise(model.plan), compile=False, load=False)
+    ordinary.to(next(model.parameters()).dtype)
     segments = -(-inputs.shape[1] // model.plan.clock.segment_tokens)
     totals = [
         _Row(model, ordinary, last, constant).total(inputs[row : row + 1], targets[row : row + 1])

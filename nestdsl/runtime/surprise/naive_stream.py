@@ -23,7 +23,8 @@ from nestdsl.runtime.surprise.plastic import Plastic
 
 def naive_stream(model: NestModule, sequences: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """The losses of sequences that follow one another in each row, as `NestModule.stream_loss` gives them."""
-    ordinary = build(without_surprise(model.plan), compile=False).to(next(model.parameters()).dtype)
+    ordinary = build(without_surprise(model.plan), compile=False, load=False)
+    ordinary.to(next(model.parameters()).dtype)
     rows = [_Row(model, ordinary) for _ in sequences[0][0]]
     losses: list[Tensor] = []
     for inputs, targets in sequences:

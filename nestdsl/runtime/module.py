@@ -143,9 +143,10 @@ class NestModule(Block):
         return self.plan.costs.state_bytes_per_token > 0
 
     def steady_run(self) -> Run:
-        """The run for segments of one length, each of which goes on from the state of the one before."""
-        # What a cache holds grows from segment to segment, and each length would be compiled anew.
-        return Run() if self.state_grows() else self.run
+        """The run for passes of one length, each of which goes on from the state of the one before."""
+        # What a cache holds grows from pass to pass, and each length would be compiled anew; where
+        # sequences are read in segments, caches run apart (`pieces.py`).
+        return Run() if self.state_grows() and not self.plan.clock.segment_tokens else self.run
 
     def graph_kept(self) -> Graph:
         """How much of the graph the outer levels need while levels learn from surprise in context."""

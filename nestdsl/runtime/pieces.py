@@ -32,10 +32,15 @@ class Piece:
 
 
 def staged_bodies(plan: Plan) -> frozenset[str]:
-    """The names of the bodies that are made of several pieces: with a loop or repeats anywhere inside."""
+    """The names of the bodies that are made of several pieces: with a loop, repeats or a cache that grows
+    from segment to segment anywhere inside."""
     staged: set[str] = set()
     for body in plan.bodies:  # parts before wholes
-        if body.loop or any(block.repeated or staged & set(block.bodies) for block in body.blocks):
+        if (
+            body.loop
+            or caches(body, plan)
+            or any(block.repeated or staged & set(block.bodies) for block in body.blocks)
+        ):
             staged.add(body.name)
     return frozenset(staged)
 
@@ -51,11 +56,19 @@ def cycle_tokens(body: Body) -> int:
     return math.lcm(*lengths)
 
 
-def cut(body: Body, staged: Set[str]) -> tuple[Piece, ...]:
+def caches(body: Body, plan: Plan) -> frozenset[str]:
+    """The attentions of a body, if sequences are read in segments: what they keep grows with each, and each
+    size would be compiled for itself. So they run as they are, and what stands around them is compiled."""
+    if not plan.clock.segment_tokens:
+        return frozenset()
+    return frozenset(level.attribute for level in body.levels if level.kind == "attention")
+
+
+def cut(body: Body, staged: Set[str], caches: Set[str] = frozenset()) -> tuple[Piece, ...]:
     """The pieces of a body, in the order in which they run."""
     apart = {
         block.attribute for block in body.blocks if block.repeated or not staged.isdisjoint(block.bodies)
-    }
+    } | caches
     pieces = [
         *_whole(body.instructions, apart),
         *([Piece(body.loop, "loop", is_loop=True)] if body.loop else []),
@@ -90,10 +103,10 @@ def cut(body: Body, staged: Set[str]) -> tuple[Piece, ...]:
 
 
 def _whole(lines: Sequence[Instruction], apart: Collection[str]) -> Iterable[Piece]:
-    """Straight stretches of lines, and between them the blocks that are apart."""
+    """Straight stretches of lines, and between them the blocks and attentions that are apart."""
     stretch: list[Instruction] = []
     for line in lines:
-        if line.operation == "block" and line.target in apart:
+        if _is_placed(line) and line.target in apart:
             if stretch:
                 yield Piece(tuple(stretch), "part")
             yield Piece((line,))

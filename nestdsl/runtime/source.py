@@ -18,7 +18,7 @@ from nestdsl.plan.sharing import SIDE_BY_SIDE
 from nestdsl.plan.stages import names_in
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
-from nestdsl.runtime.pieces import Piece, cut, cycle_tokens, staged_bodies
+from nestdsl.runtime.pieces import Piece, caches, cut, cycle_tokens, staged_bodies
 
 _INFIX = {"add": ("+", 1), "subtract": ("-", 1), "multiply": ("*", 2), "divide": ("/", 2), "power": ("**", 4)}
 _ATOM = 9
@@ -82,7 +82,7 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
     stateful = [level.attribute for level in body.levels if level.stateful]
     stateful += [shared.attribute for shared in together]
     carried = [level.attribute for level in body.levels if level.stateful and level.carried]
-    pieces = cut(body, staged_bodies(plan))
+    pieces = cut(body, staged_bodies(plan), caches(body, plan))
     lines = [
         f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
         f'    """{what} {_checked(body.block)}: {body.input_size} -> {body.output_size}"""',

@@ -60,26 +60,53 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
     return found
 
 
-def model_of() -> NestModule:
-    return nestdsl.parse(PROGRAM).compile()
+def model_of(program: str = PROGRAM) -> NestModule:
+    return nestdsl.parse(program).compile()
+
+
+ATTENTION = """
+model chain {
+  input ids(11)
+  level attend = attention(2) { gradient truncated(1) }
+  level cms = mlp(expand = 2) {
+    every 8 tokens
+    optimizer gd(step = 0.5)
+  }
+  flow x = in -> embedding(8)
+  flow h = x + (x -> rms_norm -> attend)
+  flow out = h -> cms -> linear(11)
+}
+"""
 
 
 def stream(tokens: int) -> torch.Tensor:
     return torch.randint(11, (2, tokens), generator=torch.Generator().manual_seed(1))
 
 
-def test_training_compiles_each_unit_once_for_all_lengths(graphs: list[torch.fx.GraphModule]) -> None:
-    model, ids = model_of(), stream(65)
+@pytest.mark.parametrize("program", [PROGRAM, ATTENTION])
+def test_training_compiles_each_unit_once_for_all_lengths(
+    program: str, graphs: list[torch.fx.GraphModule]
+) -> None:
+    model, ids = model_of(program), stream(65)
     model.loss(ids[:, :8], ids[:, 1:9]).backward()
     first = len(graphs)
     assert first == len(model.run.compiled)  # type: ignore[attr-defined]
     for tokens in (16, 64):
         model.loss(ids[:, :tokens], ids[:, 1 : tokens + 1]).backward()
     assert len(graphs) == first
+    model.zero_grad()
+    plain = nestdsl.parse(program).compile(compile=False)
+    for one in (model, plain):
+        one.loss(ids[:, :27], ids[:, 1:28]).backward()
+    for weight, same in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad, same.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_reading_token_by_token_compiles_for_no_position(graphs: list[torch.fx.GraphModule]) -> None:
-    model, ids = model_of().eval(), stream(48)
+@pytest.mark.parametrize("program", [PROGRAM, ATTENTION])
+def test_reading_token_by_token_compiles_for_no_position(
+    program: str, graphs: list[torch.fx.GraphModule]
+) -> None:
+    model, ids = model_of(program).eval(), stream(48)
     with torch.no_grad():
         _, state = model(ids[:, :12])
         for place in range(12, 18):
@@ -88,6 +115,6 @@ def test_reading_token_by_token_compiles_for_no_position(graphs: list[torch.fx.G
         for place in range(18, 40):
             _, state = model(ids[:, place : place + 1], state)
         assert len(graphs) == first
-        whole, _ = nestdsl.parse(PROGRAM).compile(compile=False).eval()(ids[:, :41])
+        whole, _ = nestdsl.parse(program).compile(compile=False).eval()(ids[:, :41])
         y, _ = model(ids[:, 40:41], state)
     torch.testing.assert_close(y, whole[:, -1:], rtol=1e-4, atol=1e-5)

@@ -134,13 +134,17 @@ def test_split_anywhere_they_are_the_whole(name: str, lengths: tuple[int, ...]) 
     close(torch.cat(parts, 1), wanted)
 
 
-@pytest.mark.parametrize("gradient", ["through", "truncated(1)"])
-def test_beside_levels_that_learn_from_surprise_loss_and_gradients_are_the_same(gradient: str) -> None:
+@pytest.mark.parametrize("more", ["", " -> whole"])
+@pytest.mark.parametrize("gradient", ["through", "truncated(1)", "truncated(2)"])
+def test_beside_levels_that_learn_from_surprise_loss_and_gradients_are_the_same(
+    gradient: str, more: str
+) -> None:
     program = text("product").replace("chunk 8", f"chunk 8  gradient {gradient}")
     slow = "level slow = linear { every 8 tokens  optimizer gd(step = 0.1) }"
-    nest = nestdsl.parse(
-        program.replace("flow out = in -> stack", f"{slow}\n  flow out = in -> stack -> slow")
-    )
+    if more:
+        slow += "\n  level whole = matrix(2) { learn in -> in  every 1 token  optimizer gd(step = 0.1) }"
+    out = "flow out = in -> stack"
+    nest = nestdsl.parse(program.replace(out, f"{slow}\n  {out} -> slow{more}"))
     models = nest.compile(compile=False).double(), nest.compile(compile=False, sharing=False).double()
     x = sample()
     losses = [model.loss(x[:, :-1], x[:, 1:]) for model in models]

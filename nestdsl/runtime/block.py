@@ -157,7 +157,7 @@ class CompiledRun(Run):
 
     def begun(self, state: State) -> State:
         """The same state, that looks as it will after a chunk: else the first would be compiled apart."""
-        return {key: _like_made(part, key) for key, part in state.items()}
+        return _like_made(state, "", set())
 
     def chunk(
         self, block: Block, name: str, flows: tuple[Tensor, ...], state: State, *, aligned: bool
@@ -169,16 +169,18 @@ class CompiledRun(Run):
         return unit(block, *flows, settled(state), aligned=aligned)
 
 
-def _like_made(part: Any, key: str) -> Any:
-    """A state whose tensors lie in memory as computed ones do, with a gradient where there are any.
-
-    What retention leads back to ("start") is the same after a chunk.
+def _like_made(part: Any, key: str, seen: set[int]) -> Any:
+    """A state whose tensors lie in memory as computed ones do, each by itself, with a gradient where there
+    are any. What retention leads back to ("start") is the same after a chunk.
     """
     if isinstance(part, dict):
-        return {name: _like_made(inner, name) for name, inner in part.items()}
+        return {name: _like_made(inner, name, seen) for name, inner in part.items()}
     if not isinstance(part, Tensor) or not part.is_floating_point():
         return part
     part = part.contiguous()
     if torch.is_grad_enabled() and not part.requires_grad and not key.startswith("start"):
         return part.detach().requires_grad_()
+    if id(part) in seen:
+        return part.view_as(part)
+    seen.add(id(part))
     return part

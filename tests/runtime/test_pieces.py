@@ -53,3 +53,19 @@ def test_only_chunks_of_steady_lengths_are_compiled(tokens: int) -> None:
     torch.testing.assert_close(model(x)[0], wanted, rtol=0, atol=0)
     assert {length for name, length in seen if name == "loop"} <= {1, 2, 4, 8}
     assert sum(length for name, length in seen if name == "part") >= 2 * tokens
+
+
+@pytest.mark.slow
+def test_a_chunk_is_compiled_once_whatever_the_number_of_tokens() -> None:
+    model, eager = (nest("linear_self_reference").compile(compile=how) for how in (True, False))
+    torch._dynamo.utils.counters.clear()
+    graphs = []
+    for tokens in (32, 64):
+        x = torch.randint(11, (2, tokens))
+        for _ in range(2):
+            y, _ = model(x)
+            y.square().sum().backward()
+        torch.testing.assert_close(y, eager(x)[0], rtol=1e-4, atol=1e-4)
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    whole = len(compiled_run(model).compiled) - 1
+    assert graphs == [whole + 1, 2 * whole + 1]

@@ -77,7 +77,9 @@ def learn(
             return Trajectory(None, held, state["position"], aligned), following
         within = within or rule.chunk is None or (aligned and key.shape[1] <= rule.chunk)
         call = Call(block, aligned, within)
-        return _learn_running(key, value, step, retain, momentum, state, rule, call)
+        trajectory, following = _learn_running(key, value, step, retain, momentum, state, rule, call)
+        # In the order in which they came: what is compiled for one state is compiled for the next.
+        return trajectory, {name: following[name] for name in state}
 
 
 def _learn_running(
@@ -134,7 +136,8 @@ def _followed(
     trajectory = Trajectory(ran, anchor.unsqueeze(0), position, call.aligned)
     following["position"] = (position + tokens) % chunk
     if call.aligned and (call.within or tokens % chunk == 0):
-        following["anchor"] = anchor if tokens < chunk else following["matrix"]
+        # A tensor of its own, as everywhere else: what is compiled knows which of its inputs are the same.
+        following["anchor"] = anchor if tokens < chunk else following["matrix"].view_as(anchor)
         return trajectory, following
     if call.within:
         following["anchor"] = torch.where(following["position"] == 0, following["matrix"], anchor)

@@ -66,11 +66,13 @@ class Nest:
         compile: bool = True,
         seed: int = 0,
         sharing: bool | None = None,
+        kernels: bool = True,
     ) -> NestModule:
         """The model as a torch.nn.Module with weights drawn from `seed`; `compile=False` runs it eagerly.
 
         `sharing=False` lets each memory work by itself where several could work as one: the same
-        weights, results and gradients, to compare with.
+        weights, results and gradients, to compare with. On a GPU, memories run by the kernels of
+        flash-linear-attention where that is installed and computes what they do, unless `kernels=False`.
 
         Raises NestError: N0503 if the memory of this machine cannot hold it, N0203 for a device that
         is not there.
@@ -81,7 +83,7 @@ class Nest:
         plan = self.plan
         if sharing is not None and sharing != self.sharing:
             plan = lower(self.nest_graph, self.source.name, sharing=sharing)
-        return build(plan, seed=seed, compile=compile, device=usable_device(device))
+        return build(plan, seed=seed, compile=compile, device=usable_device(device), kernels=kernels)
 
 
 def load(path: str | os.PathLike[str], /, *, model: str | None = None, **parameters: Constant) -> Nest:

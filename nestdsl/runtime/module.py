@@ -17,7 +17,9 @@ from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Block, Pass, Run, State
 from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
+from nestdsl.runtime.kinds.matrix import Matrix
 from nestdsl.runtime.memory import require_memory
+from nestdsl.runtime.ops.linear_memory import fla
 from nestdsl.runtime.stored import load_weights
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
 from nestdsl.runtime.surprise.learn import Graph, training_loss
@@ -176,12 +178,14 @@ def build(
     device: torch.device | str = "cpu",
     *,
     load: bool = True,
+    kernels: bool = True,
 ) -> NestModule:
     """The model of a plan, with weights drawn from a seed, or from the files that the plan names.
 
     Same plan, same seed, same model. With `compile`, whole passes run through torch.compile;
     where that cannot work, a warning says why and the model runs as it is. `load=False` leaves the
-    files alone, for a model whose weights come from elsewhere.
+    files alone, for a model whose weights come from elsewhere. With `kernels`, memories on a GPU run by
+    flash-linear-attention where it is installed and computes what they do.
     """
     from nestdsl.runtime.source import python_source
 
@@ -207,8 +211,17 @@ def build(
     model.to(device)
     _verify_declarations(model)
     _freeze(model)
+    if kernels and device.type == "cuda" and fla.is_installed():
+        use_kernels(model)
     model.run = compiled_run(model) if compile and can_compile(device) else Run()
     return model
+
+
+def use_kernels(model: nn.Module) -> None:
+    """Lets the memories that flash-linear-attention computes run by it; printing the model shows which."""
+    for part in model.modules():
+        if isinstance(part, Matrix):
+            part.use_kernels()
 
 
 def _verify_declarations(model: NestModule) -> None:

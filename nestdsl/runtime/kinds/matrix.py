@@ -18,6 +18,7 @@ from nestdsl.runtime.ops.linear_memory import (
     State,
     Toward,
     Trajectory,
+    fla,
     initial_state,
     learn,
     read,
@@ -84,6 +85,7 @@ class Matrix(nn.Module):
             case _:
                 raise ValueError(f"unknown init {init!r}: write learned, zeros or normal")
         self.starts_as_identity = init == "identity"
+        self.by_fla = False  # `use_kernels` says otherwise
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -102,6 +104,15 @@ class Matrix(nn.Module):
         weight = self.weight.to(device=device, dtype=kind)
         return initial_state(weight.expand(batch, *self.shape), self.rule)
 
+    def use_kernels(self) -> bool:
+        """From here on, calls of some length run by the kernels of flash-linear-attention, if those compute
+        what this memory does; says whether they do. For memories on a GPU."""
+        self.by_fla = fla.applies(self.rule, self.read_mode, self.shape[1])
+        return self.by_fla
+
+    def extra_repr(self) -> str:
+        return "by the kernels of flash-linear-attention" if self.by_fla else ""
+
     def learn(
         self,
         key: Tensor,
@@ -113,7 +124,7 @@ class Matrix(nn.Module):
         *,
         aligned: bool = False,
         within: bool = False,
-    ) -> tuple[Trajectory, State]:
+    ) -> tuple[Trajectory | fla.Written, State]:
         """Learn to answer key [B, T, key_size] with value [B, T, value_size].
 
         step, retain and momentum (which only the optimizers with momentum look at): a number, or
@@ -124,6 +135,10 @@ class Matrix(nn.Module):
         """
         momenta = per_head(momentum, key, self.heads) if self.rule.has_momentum else None
         values = value.unflatten(-1, (self.heads, -1))
+        if self.by_fla and key.shape[1] >= fla.FEWEST_TOKENS:
+            keys = key.unflatten(-1, (self.heads, -1))
+            steps, retains = per_head(step, key, self.heads), per_head(retain, key, self.heads)
+            return fla.learn(keys, values, steps, retains, state)
         return self.learn_heads(
             key, values, state, self.rule, step, retain, momenta, aligned=aligned, within=within
         )
@@ -159,8 +174,10 @@ class Matrix(nn.Module):
             block=self.block,
         )
 
-    def read(self, trajectory: Trajectory, query: Tensor) -> Tensor:
+    def read(self, trajectory: Trajectory | fla.Written, query: Tensor) -> Tensor:
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
+        if isinstance(trajectory, fla.Written):
+            return fla.read(trajectory, query.unflatten(-1, (self.heads, -1))).flatten(-2)
         return self.read_heads(trajectory, query, self.rule)
 
     def read_heads(self, trajectory: Trajectory, query: Tensor, rule: Rule) -> Tensor:

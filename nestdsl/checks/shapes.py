@@ -171,9 +171,12 @@ class _Inference:
     def _check_generated(self, level: Level, heads: int, key: int) -> None:
         for name, flow in level.optimizer.flows if level.optimizer else ():
             size = self._size(flow, level.clause("optimizer"))
-            per_channel = name == "retain" and size == key and _keeps_channels(level)
-            if size not in (None, 1, heads) and not per_channel:
-                assert level.optimizer is not None
+            assert level.optimizer is not None
+            if size in (None, 1, heads):
+                continue
+            if name == "retain" and size == key and _keeps_channels(level):
+                self._check_channels(level, level.optimizer.span)
+            else:
                 self.diagnostics.report(
                     "N0201",
                     f"`{name}` has {size} values for each token, but the memory has {heads} "
@@ -181,6 +184,17 @@ class _Inference:
                     level.optimizer.span,
                     f"make one value for each head: `-> linear({heads})`",
                 )
+
+    def _check_channels(self, level: Level, span: Span) -> None:
+        """N0404 where channels that decay for themselves leave no way to work on several tokens at once."""
+        is_sum = level.objective == "dot" and level.rule_in_context == "gd"
+        if level.period > 1 or (level.chunk > 1 and not is_sum):
+            self.diagnostics.report(
+                "N0404",
+                f"`retain` of `{level.name}` has a value for each channel, which has no parallel form here",
+                span,
+                "work token by token: `every 1 token, chunk 1`",
+            )
 
     def _read(self, read: Read) -> None:
         if "node" not in self.graph.networkx.nodes[read.level]:
@@ -233,6 +247,6 @@ class _Inference:
 
 
 def _keeps_channels(level: Level) -> bool:
-    """Whether a memory can retain each channel of its key at a rate of its own (gated linear attention)."""
-    plain = level.optimizer is None or level.optimizer.name == "gd"
-    return level.kind == "matrix" and level.objective == "dot" and level.period == 1 and plain
+    """Whether a memory can retain each channel of its key at a rate of its own."""
+    is_linear = level.rule_in_context in ("gd", "dgd") and level.objective in ("l2", "dot")
+    return level.kind == "matrix" and is_linear

@@ -176,12 +176,29 @@ def test_a_retain_per_key_channel_equals_the_loop(
     )
 
 
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("gradient", ["through", "stop"])
+@pytest.mark.parametrize("toward", ["zero", "init"])
+@pytest.mark.parametrize(("objective", "optimizer"), [("l2", "gd"), ("l2", "dgd"), ("dot", "dgd")])
+@pytest.mark.parametrize(("mode", "tokens"), [("after", 1), ("after", 7), ("before", 7)])
+def test_what_has_no_parallel_form_equals_the_loop(
+    mode: str, tokens: int, objective: str, optimizer: str, toward: str, gradient: str, zeros: bool
+) -> None:
+    rule = Rule(objective, 1, 1, gradient, optimizer, toward)
+    assert_equals_loop(rule, mode, tokens, 0, 4, zeros=zeros and tokens > 2, per_channel=True)
+
+
 @pytest.mark.parametrize(
     "rule",
-    [Rule("l2"), Rule("dot", optimizer="dgd"), Rule("dot", optimizer="momentum"), Rule("dot", period=2)],
+    [
+        Rule("l2", chunk=2, optimizer="dgd"),
+        Rule("lp", chunk=1),
+        Rule("dot", optimizer="momentum"),
+        Rule("dot", period=2),
+    ],
 )
 def test_a_retain_per_key_channel_is_refused_where_there_is_no_form(rule: Rule) -> None:
-    with pytest.raises(ValueError, match="retain per key channel needs"):
+    with pytest.raises(ValueError, match="retain per key channel"):
         through_blocks(make_inputs(4, per_channel=True), rule, "after", 0)
 
 

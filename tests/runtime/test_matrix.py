@@ -91,8 +91,9 @@ def test_retain_may_have_one_value_per_key_channel() -> None:
         fade = retain[:, t].sigmoid().unflatten(-1, (2, -1)).unsqueeze(-1)
         state = fade * state + 0.5 * k.unsqueeze(-1) * v.unsqueeze(-2)
         torch.testing.assert_close(out[:, t], torch.einsum("bhk,bhkv->bhv", q, state))
+    lp = make(objective="lp", p=3.0)
     with pytest.raises(ValueError, match="retain per key channel"):
-        make().learn(key, value, make().init_state(2), 0.5, retain.sigmoid())
+        lp.learn(key, value, lp.init_state(2), 0.5, retain.sigmoid())
 
 
 def test_only_what_a_rule_needs_is_carried() -> None:

@@ -128,10 +128,10 @@ class Matrix(nn.Module):
         """Learn to answer key [B, T, key_size] with value [B, T, value_size].
 
         step, retain and momentum (which only the optimizers with momentum look at): a number, or
-        [B, T, heads] or [B, T, 1]; retain also [B, T, key_size], one value per key channel, with the
-        optimizer gd, the objective dot and period 1. aligned: the caller's word that the call begins where a
-        chunk or a period does; within: that it does not go beyond the chunk it begins in. Returns what `read`
-        needs, and the next state. Raises ValueError for a retain per channel elsewhere.
+        [B, T, heads] or [B, T, 1]; retain also [B, T, key_size], one value per key channel, with gd or dgd,
+        l2 or dot, and period 1 (with both dgd and l2, chunk 1). aligned: the caller's word that the call
+        begins where a chunk or a period does; within: that it does not go beyond the chunk it begins in.
+        Returns what `read` needs, and the next state. Raises ValueError for a retain per channel elsewhere.
         """
         momenta = per_head(momentum, key, self.heads) if self.rule.has_momentum else None
         values = value.unflatten(-1, (self.heads, -1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -9,17 +12,35 @@ from torch import Tensor
 FLOOR = 1e-20
 
 
+@torch.library.custom_op("nestdsl::decay_matrix", mutates_args=())
 def decay_matrix(retain: Tensor) -> Tensor:
     """D [..., C, C] with D_ts = α_{s+1} … α_t for s ≤ t (so 1 on the diagonal), else 0.
 
     α [..., C] is from 0 to 1. Each logarithm is summed for itself instead of as a difference of running sums,
-    and α = 0 is raised to `FLOOR` with its gradient kept: no difference can cancel, neither forward nor when
-    the gradient is divided by α, so small and zero factors are as exact as others.
+    and α = 0 is raised to `FLOOR`; derivatives, of any order, are products of what D is made of, and nothing
+    is divided by α. So no difference can cancel, and small and zero factors are as exact as others.
     """
-    raised = retain + (retain.clamp_min(FLOOR) - retain).detach()
     size = retain.shape[-1]
-    steps = raised.log().unsqueeze(-1).expand(*retain.shape, size).tril(-1)
-    return steps.cumsum(-2).exp().tril()
+    steps = retain.clamp_min(FLOOR).log().unsqueeze(-1).expand(*retain.shape, size).tril(-1)
+    return steps.cumsum(-2).exp_().tril_()
+
+
+@decay_matrix.register_fake
+def _(retain: Tensor) -> Tensor:
+    return retain.new_empty(*retain.shape, retain.shape[-1])
+
+
+def _save(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(output)
+
+
+def _backward(ctx: Any, given: Tensor) -> Tensor:
+    """∂D_ts/∂α_j = D_tj D_{j-1,s} for s < j ≤ t, so α̇_j = Σ_t D_tj (Ḋ D⁻ᵀ)_tj with D⁻_js = D_{j-1,s}."""
+    (decays,) = ctx.saved_tensors
+    return (decays * (given @ rows_before(decays).transpose(-1, -2))).sum(-2)
+
+
+decay_matrix.register_autograd(_backward, setup_context=_save)
 
 
 def rows_before(decays: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ its rows moved down by one, so that row t ends at token t - 1), and with what is
     (I + diag(b) (D⁻ ∘ K Kᵀ)) E = W - diag(b γ_{t-1}) K S             without b: E = W
     S_C = γ_C S + (diag(D_C) K)ᵀ E                                    the only sequential step
 
+With one α per key channel and with b, the system would have a matrix of its own for each channel: then blocks
+have one token, and all steps are sequential.
 Suffixes as in `running`.
 """
 
@@ -36,13 +38,15 @@ def learn(
     """The trajectory from `matrix` [B, H, K, V] and the matrix at its end.
 
     key [B, T, H, K]; write w [B, T, H, V]; pull b [B, T, H], None for none; retain [B, T, H, W], W being 1
-    or, without pull, K. All in one floating-point type. stop: what is written is a constant.
+    or K, per key channel. All in one floating-point type. stop: what is written is a constant.
     """
     batch, heads, key_size, value_size = matrix.shape
     if key.shape[1] == 1:
         return _one_token(key, write, pull, retain, matrix, stop=stop)
     # Decays per channel have K times the factors between two tokens, so their blocks stay short.
     size = block_size(key.shape[1], block if retain.shape[-1] == 1 else min(block, BLOCK))
+    if pull is not None and retain.shape[-1] > 1:
+        size = 1
     keys, writes = to_blocks(key, size), to_blocks(write, size)
     retains = to_blocks(retain, size, 1.0).transpose(1, 2)
 
@@ -57,6 +61,10 @@ def learn(
     ends = stacked(first[..., -1:])
     if pull is None:
         errors, states = writes, decay_scan(stacked(carried.transpose(-1, -2) @ writes), ends, start)
+    elif size == 1:
+        answers = to_blocks(pull.unsqueeze(-1), 1) * keys
+        errors, states = delta_scan(stacked(keys), ends, stacked(writes), stacked(answers), start)
+        errors = errors.flatten(0, 1)
     else:
         pulls = to_blocks(pull.unsqueeze(-1), size)
         before, before_first = rows_before(decays.squeeze(1)), first_before(first, 1.0).transpose(1, 2)

@@ -117,10 +117,14 @@ class Rule:
             raise ValueError(f"the optimizer {self.optimizer} has no momentum")
         if retain.dim() != key.dim():
             return
-        if (self.optimizer, self.objective, self.period) != ("gd", "dot", 1):
+        if self.has_momentum or self.objective == "lp" or self.period > 1:
             raise ValueError(
-                "retain per key channel needs the optimizer gd, the objective dot and an update at every "
-                f"token, not {self.optimizer}, {self.objective} and a period of {self.period}"
+                "retain per key channel needs the optimizer gd or dgd, the objective l2 or dot and an update "
+                f"at every token, not {self.optimizer}, {self.objective} and a period of {self.period}"
+            )
+        if self.is_stale and self.chunk != 1:
+            raise ValueError(
+                "retain per key channel with the optimizer dgd and the objective l2 needs chunk 1"
             )
 
 

@@ -30,6 +30,11 @@ def _add_faded(other: Tensor, ends: Tensor, state: Tensor, out: Tensor) -> Tenso
     return _fade(ends, state, out).add_(other)
 
 
+def _transposed(ends: Tensor) -> Tensor:
+    """What fades by rows fades so backwards as well."""
+    return ends if ends.shape[-1] == 1 else ends.transpose(-1, -2)
+
+
 def _grad_ends(before: Tensor, after: Tensor, ends: Tensor) -> Tensor:
     """Of c, from the states before each block and the gradients of those after it [N, P, J·K, V]."""
     if ends.shape[-1] > 1:
@@ -45,8 +50,9 @@ def delta_scan(
 ) -> tuple[Tensor, Tensor]:
     """S_{n+1} = c_n S_n + D_nᵀ E_n with E_n = U_n - W_n S_n.
 
-    carried D [N, P, C, J·K], ends c [N, P, J, J], sources U [N, P, C, V], answers W [N, P, C, J·K], start
-    [P, J·K, V]. Returns the errors E [N, P, C, V] and the states [N + 1, P, J·K, V], first and last included.
+    carried D [N, P, C, J·K], ends c [N, P, J, J] or [N, P, K, 1], sources U [N, P, C, V], answers W
+    [N, P, C, J·K], start [P, J·K, V]. Returns the errors E [N, P, C, V] and the states [N + 1, P, J·K, V],
+    first and last included.
     """
     count = ends.shape[0]
     errors = torch.empty_like(sources, memory_format=torch.contiguous_format)
@@ -79,7 +85,7 @@ def _delta_scan_backward(
     for n in range(ends.shape[0] - 1, -1, -1):
         later = states[n + 1]
         torch.baddbmm(grad_errors[n], carried[n], later, out=errors[n])
-        earlier = _add_faded(grad_states[n], ends[n].transpose(1, 2), later, states[n])
+        earlier = _add_faded(grad_states[n], _transposed(ends[n]), later, states[n])
         earlier.baddbmm_(answers[n].transpose(1, 2), errors[n], alpha=-1)
     return errors, states
 
@@ -175,7 +181,7 @@ def _decay_backward(ctx, grad_states: Tensor) -> tuple[Tensor, ...]:
     """The same scan, run from the end."""
     ends, states = ctx.saved_tensors
     backwards = grad_states.flip(0)
-    reversed_ends = (ends if ends.shape[-1] == 1 else ends.transpose(-1, -2)).flip(0)
+    reversed_ends = _transposed(ends).flip(0)
     total = decay_scan(backwards[1:], reversed_ends, backwards[0]).flip(0)
     after = total[1:]
     return after, _grad_ends(states[:-1], after, ends), total[0].clone()

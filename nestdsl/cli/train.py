@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nestdsl.checks.clocks import check_sequence
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
+from nestdsl.diagnostics import fail
 from nestdsl.interrupts import Interrupted, interrupts_held
 from nestdsl.training.settings import DATA, Settings, sequence_tokens
 
@@ -66,6 +67,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="continue the run in --out from its last checkpoint, as if it had never stopped; "
         "--steps may be raised, the other settings stay, and so does --eager",
     )
+    parser.add_argument(
+        "--from",
+        dest="donor",
+        metavar="DIR",
+        help="start from the weights of the run in DIR, of a program whose levels have the same names and "
+        "sizes: `stack[1]` of an array takes those of the second copy of a repeat",
+    )
     parser.add_argument("--eager", action="store_true", help="do not compile the model")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
@@ -91,6 +99,12 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
         from nestdsl.training.progress import reporter
         from nestdsl.training.restore import data_of
 
+    if arguments.resume and arguments.donor:
+        raise fail(
+            "N0103",
+            "--resume and --from say two things: where a run goes on, and what another one starts from",
+            "leave one of them out",
+        )
     values = {name: getattr(arguments, name) for name, *_ in _SETTINGS}
     given = {name: value for name, value in values.items() if value is not None}
     settings = Settings(**given)
@@ -104,7 +118,8 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
         settings = replace(settings, tokens=sequence_tokens(arguments.tokens, data.tokens, data.source))
         report(check_sequence(program.nest_graph, settings.tokens), "text", sys.stderr)
         model = _compile(program, device, not arguments.eager, settings.seed)
-        return start(model, data, out, settings, shown, arguments.until)
+        donor = load(Path(arguments.donor)) if arguments.donor else None
+        return start(model, data, out, settings, shown, arguments.until, donor)
     saved = load(out)
     report(check_sequence(program.nest_graph, saved.settings.tokens), "text", sys.stderr)
     data = data_of(saved) if arguments.data is None else read_data(arguments.data)

@@ -23,6 +23,7 @@ from nestdsl.training import checkpoint, metrics
 from nestdsl.training.arguments import require_model
 from nestdsl.training.checkpoint import Checkpoint, Progress
 from nestdsl.training.data import Data, mixed_seed, read_data
+from nestdsl.training.donor import take_weights
 from nestdsl.training.evaluate import held_out_figures
 from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.memory import fits_memory
@@ -81,12 +82,14 @@ def train(
     evaluate_every: int = Settings.evaluate_every,
     checkpoint_every: int = Settings.checkpoint_every,
     until: int | None = None,
+    start_from: str | Path | None = None,
     quiet: bool = False,
 ) -> Result:
     """Trains a model and leaves a run in the folder `out`.
 
     `data` is a text file, a folder of text files, "stdlib", the Python source of this machine, or
     "task:NAME", made by rules. `tokens` left out are those of the task, or 256.
+    `start_from` is the folder of a run of another program, whose weights the levels take by name.
     `nestdsl.training.settings.Settings` explains the numbers. `until` ends the run early, after
     that step, without changing its schedule; `nestdsl.resume` goes on with it, or with a run that
     was interrupted. Raises NestError where the data, the settings or the folder do not fit,
@@ -101,7 +104,8 @@ def train(
     settings = Settings(
         steps, batch, length, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every
     )
-    return start(model, read, Path(out), settings, reporter(quiet), until)
+    donor = None if start_from is None else checkpoint.load(Path(start_from))
+    return start(model, read, Path(out), settings, reporter(quiet), until, donor)
 
 
 def resume(
@@ -136,12 +140,15 @@ def start(
     settings: Settings,
     shown: Reporter,
     until: int | None = None,
+    donor: Checkpoint | None = None,
 ) -> Result:
-    """Begins a run in a folder that holds none."""
+    """Begins a run in a folder that holds none, with the weights of another run if one is given."""
     settings.verify()
     data.verify(settings.tokens, model.plan)
     if model.carries_state():
         data.following(1, settings.batch, settings.tokens)  # which says what does not fit
+    if donor is not None:
+        take_weights(model, donor)
     _require_memory(model, settings)
     prepare_folder(out)
     levels = StepLevels(model)
@@ -149,6 +156,8 @@ def start(
     with shown, fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
         shown.note(str(data))
+        if donor is not None:
+            shown.note(f"starting from the weights of {donor.folder} after {donor.progress.step} steps")
         if compiled:
             shown.note("compiling the model…")
         before = _measure(model, data, settings, step=0)

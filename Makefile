@@ -29,7 +29,7 @@ format: $(READY)
 
 DEMO_PROGRAM ?= examples/hope.nest
 DEMO_DATA    ?= stdlib
-DEMO_STEPS   ?= 600
+DEMO_STEPS   ?= 400
 DEMO_PROMPT  ?= import
 DEMO_OUT     ?= runs/demo
 
@@ -37,6 +37,6 @@ DEMO_OUT     ?= runs/demo
 demo: $(READY)
 	$(BIN)/nestdsl check $(DEMO_PROGRAM)
 	rm -f $(addprefix $(DEMO_OUT)/,checkpoint.safetensors metrics.jsonl plan.yaml nesting.svg)
-	$(BIN)/nestdsl train $(DEMO_PROGRAM) --data $(DEMO_DATA) --steps $(DEMO_STEPS) --out $(DEMO_OUT)
+	$(BIN)/nestdsl train $(DEMO_PROGRAM) --data $(DEMO_DATA) --steps $(DEMO_STEPS) --batch 4 --tokens 512 --out $(DEMO_OUT)
 	$(BIN)/nestdsl generate $(DEMO_OUT) --prompt '$(DEMO_PROMPT)'
 	$(BIN)/nestdsl render $(DEMO_PROGRAM) --view nesting -o $(DEMO_OUT)/nesting.svg

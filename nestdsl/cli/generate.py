@@ -28,6 +28,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest bytes only")
     parser.add_argument("--seed", type=int, default=0, help="fixes the draws (default: %(default)s)")
+    parser.add_argument(
+        "--learn",
+        action="store_true",
+        help="let levels that learn from surprise in context learn from the text as it comes, as in training",
+    )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -50,7 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
             hint=f"`nestdsl eval {arguments.run_folder}` says how well it does",
         )
     prompt = arguments.prompt.encode("utf-8", "surrogateescape")
-    made = generate(model, prompt, arguments.tokens, arguments.temperature, arguments.top_k, arguments.seed)
+    made = generate(
+        model,
+        prompt,
+        arguments.tokens,
+        arguments.temperature,
+        arguments.top_k,
+        arguments.seed,
+        arguments.learn,
+    )
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     _write(decoder.decode(prompt))
     for byte in made:

@@ -22,24 +22,32 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     seed: int = 0,
+    learn: bool = False,
 ) -> Iterator[bytes]:
     """Yields `tokens` bytes that continue `prompt`, one at a time; equal arguments yield equal bytes.
 
     The logits are divided by `temperature`; at 0 the likeliest byte is taken. Only the `top_k`
-    likeliest bytes are drawn from, if given. An empty prompt is read as one line end, and a
-    string as UTF-8. Raises NestError N0501 for a model that does not read bytes, N0202 or N0203
-    for a number out of range, and TypeError for what is no model.
+    likeliest bytes are drawn from, if given. With `learn`, levels that learn from surprise in context
+    learn from the prompt and from what is made of it; memories always learn. An empty prompt is read as
+    one line end, and a string as UTF-8. Raises NestError N0501 for a model that does not read bytes,
+    N0202 or N0203 for a number out of range, and TypeError for what is no model.
 
         text = b"".join(nestdsl.generate(model, "Once upon", 100)).decode(errors="replace")
     """
     require_model(model, "generate")
     _verify(model, tokens, temperature, top_k)
     prompt = prompt.encode() if isinstance(prompt, str) else prompt
-    return _bytes(model, prompt or b"\n", tokens, temperature, top_k, seed)
+    return _bytes(model, prompt or b"\n", tokens, temperature, top_k, seed, learn)
 
 
 def _bytes(
-    model: NestModule, prompt: bytes, tokens: int, temperature: float, top_k: int | None, seed: int
+    model: NestModule,
+    prompt: bytes,
+    tokens: int,
+    temperature: float,
+    top_k: int | None,
+    seed: int,
+    learn: bool,
 ) -> Iterator[bytes]:
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
@@ -50,7 +58,7 @@ def _bytes(
         state = None
         for _ in range(tokens):
             with torch.no_grad():
-                logits, state = model(ids, state)
+                logits, state = model(ids, state, learn=learn)
             # Ids from 256 on, if the model has them, are no bytes.
             byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
             yield bytes((byte,))

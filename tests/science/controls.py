@@ -13,9 +13,6 @@ from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.training.text import ByteData
 
-LAST_TOKENS = 32
-"""Of a context, which every control leaves as they are: what convolutions and the syntax at hand need."""
-
 
 def trained(model: NestModule, data: ByteData, steps: int, batch: int, tokens: int) -> NestModule:
     """The model after `steps` optimizer steps at constant rates."""
@@ -37,18 +34,24 @@ def held_out(model: NestModule, data: ByteData, sequences: int, tokens: int, bat
 
 
 def by_context(
-    model: NestModule, data: ByteData, sequences: int, tokens: int, learn: bool = False
+    model: NestModule,
+    data: ByteData,
+    sequences: int,
+    tokens: int,
+    scored: int,
+    last_tokens: int,
+    learn: bool = False,
 ) -> Mapping[str, float]:
-    """Bits per byte of the second half of sequences, after contexts of which only the last tokens are equal.
+    """Bits per byte of `scored` tokens, after contexts of `tokens` of which only the last tokens are equal.
 
-    intact: the first half as it is; shuffled: its tokens in another order; other: the first half of
-    another sequence; none: nothing but the last tokens. learn: levels that learn from surprise in context
-    do so, in contexts and after; memories always learn.
+    intact: the context as it is; shuffled: its tokens in another order; other: the context of another
+    sequence; none: nothing but the last tokens, which every control leaves as they are: they are what
+    convolutions see, and the words at hand. learn: levels that learn from surprise in context do so, in
+    contexts and after; memories always learn.
     """
-    (part,) = data.held_out(sequences, tokens)
+    (part,) = data.held_out(sequences, tokens + scored)
     inputs, targets = part.inputs, part.targets
-    half = tokens // 2
-    context, last = inputs[:, : half - LAST_TOKENS], inputs[:, half - LAST_TOKENS : half]
+    context, last = inputs[:, : tokens - last_tokens], inputs[:, tokens - last_tokens : tokens]
     order = torch.randperm(context.shape[1], generator=torch.Generator().manual_seed(0))
     contexts = {
         "intact": context,
@@ -58,7 +61,7 @@ def by_context(
     }
     with torch.no_grad():
         return {
-            name: _bits(model, torch.cat((before, last), 1), inputs[:, half:], targets[:, half:], learn)
+            name: _bits(model, torch.cat((before, last), 1), inputs[:, tokens:], targets[:, tokens:], learn)
             for name, before in contexts.items()
         }
 

@@ -116,6 +116,17 @@ def test_check_for_github(run):
 # --- compile -------------------------------------------------------------------------------
 
 
+def test_compile_shows_what_is_shared_unless_sharing_is_off(run, tmp_path):
+    layer = "flow out = in -> linear_self_referential(2)"
+    (tmp_path / "shared.nest").write_text(f"use std.titans\nmodel m {{\n  input vectors(4)\n  {layer}\n}}")
+    line = "linear_self_referential: key, value, rate, keep, memory: one running product"
+    status, out, err = run("compile", "shared.nest")
+    assert (status, err) == (0, "")
+    assert line in out
+    assert "running product" not in run("compile", "shared.nest", "--no-sharing")[1]
+    assert "product" not in run("compile", "shared.nest", "--no-sharing", "--emit", "plan")[1]
+
+
 def test_compile_shows_a_table(run):
     status, out, err = run("compile", "good.nest")
     assert (status, err) == (0, "")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
+from torch._dynamo.backends.common import aot_autograd
 
 from nestdsl.runtime.block import Block, CompiledRun, Run
 from nestdsl.runtime.compilation import compiled_run
@@ -53,6 +55,29 @@ def test_only_chunks_of_steady_lengths_are_compiled(tokens: int) -> None:
     torch.testing.assert_close(model(x)[0], wanted, rtol=0, atol=0)
     assert {length for name, length in seen if name == "loop"} <= {1, 2, 4, 8}
     assert sum(length for name, length in seen if name == "part") >= 2 * tokens
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_two_layer_memories_with_the_same_key_have_one_factorisation_where_compiled() -> None:
+    """What is computed twice in one graph is made once; so they need no plan to share it."""
+    inverses: list[int] = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        inverses.append(sum("unit_lower_inverse" in str(node.target) for node in graph.graph.nodes))
+        return make_boxed_func(graph.forward)
+
+    backend = aot_autograd(
+        fw_compiler=count, bw_compiler=count, partition_fn=min_cut_rematerialization_partition
+    )
+    block = nest("self_associative_dgd").compile(compile=False).get_submodule("stack.0")
+    assert isinstance(block, Block)
+    state = block.initial(2, torch.device("cpu"), torch.float32)
+    own = {name: state[name] for name in block.parts["loop"]}
+    x = torch.randn(2, 8, 16, requires_grad=True)
+    loop = torch.compile(type(block).loop, fullgraph=True, dynamic=False, backend=backend)  # type: ignore[attr-defined]
+    (made,), _ = loop(block, x, x, own, Run(), True)
+    made.sum().backward()
+    assert inverses[0] == 1
 
 
 @pytest.mark.slow

@@ -57,18 +57,26 @@ def initial_memory(name: str, arguments: Mapping[str, float | str], weight: Tens
 
 
 def move(
-    name: str, arguments: Mapping[str, float | str], gradient: Tensor, memory: Memory, weight: Tensor
+    name: str,
+    arguments: Mapping[str, float | str],
+    gathered: Tensor,
+    divisor: int,
+    memory: Memory,
+    weight: Tensor,
 ) -> Memory:
-    """One update in place: changes the weight, and perhaps the gradient; gives the next memory."""
+    """One update in place, along gathered / divisor: changes the weight and perhaps `gathered`.
+
+    Gives the next memory.
+    """
     if name == "gd":
         retain = float(arguments["retain"])
         if retain != 1:
             weight.mul_(retain)
             if "start" in memory:
                 weight.add_(memory["start"], alpha=1 - retain)
-        weight.add_(gradient, alpha=-float(arguments["step"]))
+        weight.add_(gathered, alpha=-float(arguments["step"]) / divisor)
         return memory
-    change, memory = rule(name, arguments)(gradient, memory, weight)
+    change, memory = rule(name, arguments)(gathered.div_(divisor), memory, weight)
     weight.add_(change)
     return memory
 

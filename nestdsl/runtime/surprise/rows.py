@@ -173,9 +173,13 @@ class Rows:
                 gradient = torch.zeros_like(weight)
             elif name in self.outer:
                 self.outer[name].add_(gradient.sum(0))
-            mean = gradient.div_(self.layer.divisor)
             self.memories[name] = move(
-                self.layer.optimizer, self.layer.arguments, mean, self.memories[name], weight
+                self.layer.optimizer,
+                self.layer.arguments,
+                gradient,
+                self.layer.divisor,
+                self.memories[name],
+                weight,
             )
         self.gathered = {}
 

@@ -137,3 +137,59 @@ def test_autocast_changes_nothing_within_a_memory(kind: str, block: str) -> None
     for one, other in zip(results(True), results(False), strict=True):
         assert one.dtype == torch.float32
         assert torch.equal(one, other)
+
+
+LEARNING = """
+block memory(heads = 2) {{
+  flow k = in -> linear -> l2_normalize(heads)
+  level one = {kind}(heads) {{
+    learn k -> in  every 1 token, chunk 4
+    optimizer dgd(step = 0.1, retain = 0.99)  gradient {memory}
+  }}
+  flow out = one(k)
+}}
+model learning(dim = 16) {{
+  input ids(11)
+  flow x = in -> embedding(dim)
+  level cms = mlp(expand = 2) {{ every 4 tokens  optimizer {optimizer}  gradient {gradient} }}
+  level mixed = conv(2) {{ every 8 tokens  optimizer {optimizer}  gradient {gradient} }}
+  flow h = x + (x -> rms_norm -> memory)
+  flow out = h + (h -> rms_norm -> cms) -> mixed -> rms_norm -> linear(11)
+}}
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("gradient", "memory"),
+    [
+        ("stop", "truncated(1)"),
+        ("stop", "through"),
+        ("through", "through"),
+        ("truncated(1)", "truncated(2)"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "optimizer"),
+    [("associative", "gd(step = 0.5)"), ("matrix", "adamw(lr = 0.01, eps = 1e-3)"), ("matrix", "muon")],
+)
+def test_levels_that_learn_from_surprise_learn_in_float32(
+    way: str, gradient: str, memory: str, kind: str, optimizer: str
+) -> None:
+    text = LEARNING.format(kind=kind, memory=memory, optimizer=optimizer, gradient=gradient)
+    exact = nestdsl.parse(text).compile(compile=False)
+    model = copy.deepcopy(exact).bfloat16() if way == "model" else copy.deepcopy(exact)
+    ids = torch.randint(11, (2, 28), generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        loss = model.loss(ids[:, :-1], ids[:, 1:])
+        _, state = model(ids, learn=True)
+    want = exact.loss(ids[:, :-1], ids[:, 1:])
+    assert_near(loss, want.detach(), 0.02)
+    assert {part.dtype for part in tensors(state["cms"])} == {torch.float32}
+    loss.backward()
+    want.backward()
+    flat, exact_flat = (
+        torch.cat([part.grad.float().flatten() for part in one.parameters() if part.grad is not None])
+        for one in (model, exact)
+    )
+    assert_near(flat, exact_flat, 0.05)

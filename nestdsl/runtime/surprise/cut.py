@@ -46,7 +46,9 @@ def cut_loss(
     """
     asked = torch.is_grad_enabled()
     outer = {
-        weight: torch.zeros_like(weight) for weight in model.parameters() if weight.requires_grad and asked
+        weight: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+        for weight in model.parameters()
+        if weight.requires_grad and asked
     }
     batch, tokens = inputs.shape[:2]
     lengths = segments(levels, state, tokens)
@@ -96,6 +98,8 @@ class CutLearner:
         own = {weight for level in levels for weight in level.layer.parameters()}
         self.outer = {weight: sums for weight, sums in outer.items() if weight not in own}
         self.run = model.steady_run()
+        # What a memory or a weight learns is not rounded, nor is a backward pass.
+        self.device = next(model.parameters()).device.type
         self.differentiable = isinstance(self.run, CompiledRun)
 
     def begin(self, state: State) -> State:
@@ -114,8 +118,9 @@ class CutLearner:
             outputs, following = self.run.block(self.model, x, state)
             total = loss_sum(outputs, labels, self.model.plan.train.objective)
             flat = [leaf for asked in leaves for leaf in asked.values()]
-            found = torch.autograd.grad(total, [*flat, *self.outer], allow_unused=True)
-        with torch.no_grad():
+            with torch.autocast(self.device, enabled=False):
+                found = torch.autograd.grad(total, [*flat, *self.outer], allow_unused=True)
+        with torch.no_grad(), torch.autocast(self.device, enabled=False):
             for sums, gradient in zip(self.outer.values(), found[len(flat) :], strict=True):
                 if gradient is not None:
                     sums.add_(gradient)
@@ -129,11 +134,11 @@ class CutLearner:
 
     def end(self) -> None:
         """Adds what is still gathered to the gradients of the outer levels."""
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.device, enabled=False):
             for rows in self.rows:
                 rows.end()
 
     def states(self) -> list[State]:
         """What the rows of each level have learned, as part of a state."""
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.device, enabled=False):
             return [rows.state() for rows in self.rows]

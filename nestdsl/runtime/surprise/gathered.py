@@ -12,7 +12,8 @@ from torch.autograd.function import once_differentiable
 
 def with_gradients(loss: Tensor, gradients: Mapping[nn.Parameter, Tensor]) -> Tensor:
     """The same value, whose gradient with respect to each weight is the one given for it."""
-    return _Gathered.apply(loss, list(gradients.values()), *gradients)  # type: ignore[no-any-return]
+    known = [gradient.to(weight.dtype) for weight, gradient in gradients.items()]
+    return _Gathered.apply(loss, known, *gradients)  # type: ignore[no-any-return]
 
 
 class _Gathered(torch.autograd.Function):

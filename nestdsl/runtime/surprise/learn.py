@@ -100,13 +100,15 @@ class Learner:
             outputs, following = self.run.block(self.model, x, reading)
             total = loss_sum(outputs, labels, self.model.plan.train.objective)
             leaves = [weight for weights in own for weight in weights.values()]
-            found = torch.autograd.grad(
-                total, leaves, allow_unused=True, retain_graph=True, create_graph=is_through
-            )
+            with torch.autocast(x.device.type, enabled=False):
+                found = torch.autograd.grad(
+                    total, leaves, allow_unused=True, retain_graph=True, create_graph=is_through
+                )
         rows = (
             torch.zeros_like(part) if grad is None else grad for part, grad in zip(leaves, found, strict=True)
         )
-        return self._learned(state, following, rows, x.shape[1]), total
+        with torch.autocast(x.device.type, enabled=False):
+            return self._learned(state, following, rows, x.shape[1]), total
 
     def resumed(self, state: State) -> State:
         """A state in which weights that have learned before have the gradient of their start."""

@@ -79,15 +79,13 @@ class Plastic(nn.Module):
 
     def start(self, batch: int) -> State:
         """What a sequence begins to learn with; differentiable with respect to the shared start."""
-        return self.start_at(
-            {name: weight.expand(batch, *weight.shape) for name, weight in self.layer.named_parameters()}
-        )
+        return self.start_at({name: spread(weight, batch) for name, weight in self.layer.named_parameters()})
 
     def shared_start(self, name: str, batch: int) -> Tensor:
         """Where a weight of `batch` rows starts [batch, *shape], with its graph if that is gone through."""
         weight = self.layer.get_parameter(name)
         weight = weight if self.gradient != "stop" else weight.detach()
-        return weight.expand(batch, *weight.shape)
+        return spread(weight, batch)
 
     def start_at(self, weights: dict[str, Tensor]) -> State:
         """What a sequence begins to learn with, at weights [batch, *shape] that are its parent's."""
@@ -111,6 +109,9 @@ class Plastic(nn.Module):
         holds the products' `inputs` [batch, tokens, in]: a weight's gradient is the product of the two.
         """
         weights, own = state.get("weights"), state.get("layer")
+        if weights is not None:
+            kind = x.dtype if x.is_floating_point() else next(self.layer.parameters()).dtype
+            weights = {name: weight.to(kind) for name, weight in weights.items()}
         if weights is not None and self.products:
             return self._multiplied(x, weights, state)
         if weights is None and own is None:
@@ -132,7 +133,7 @@ class Plastic(nn.Module):
             inputs[name] = x
             matrix = weights[weight_name(name)].mT
             if taps is not None:
-                return torch.baddbmm(taps[name], x, matrix)
+                return torch.baddbmm(taps[name].to(x.dtype), x, matrix.to(x.dtype))
             bias = weights.get(bias_name(name))
             return torch.bmm(x, matrix) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, matrix)
 
@@ -162,6 +163,13 @@ def _share_weights(layer: nn.Module, parent: nn.Module) -> None:
     for name, _ in list(layer.named_parameters()):
         path, _, last = name.rpartition(".")
         setattr(layer.get_submodule(path), last, parent.get_parameter(name))
+
+
+def spread(weight: Tensor, batch: int) -> Tensor:
+    """A weight for each row [batch, *shape], at least in float32: updates may be smaller than what
+    half-precision numbers can tell apart."""
+    kind = torch.promote_types(weight.dtype, torch.float32)
+    return weight.to(kind).expand(batch, *weight.shape)
 
 
 def _products(layer: nn.Module) -> dict[str, Linear]:

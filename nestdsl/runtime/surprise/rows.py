@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nestdsl.runtime.surprise.optimizers import Memory, initial_memory, move
-from nestdsl.runtime.surprise.plastic import Plastic, bias_name, weight_name
+from nestdsl.runtime.surprise.plastic import Plastic, bias_name, spread, weight_name
 
 State = dict[str, Any]
 
@@ -66,7 +66,7 @@ class Rows:
     def _starts(self, batch: int) -> dict[str, Tensor]:
         """The weights [batch, *shape] at which rows start; a parent moves in place, so not its own."""
         if self.parent is None:
-            return {name: weight.expand(batch, *weight.shape) for name, weight in self.shared.items()}
+            return {name: spread(weight, batch) for name, weight in self.shared.items()}
         return {name: weight.clone() for name, weight in self.parent.weights.items()}
 
     def _memories(self, starts: dict[str, Tensor]) -> dict[str, Memory]:
@@ -107,7 +107,7 @@ class Rows:
             self.tokens -= tokens
         for name, gradient in found.items():
             if self.layer.products:
-                self.pending[name].append((inputs[name].detach(), gradient))
+                self.pending[name].append((inputs[name].detach().to(gradient.dtype), gradient))
             else:
                 self._add(name, gradient)
         at_end = self.read == self.layer.period

@@ -201,9 +201,11 @@ class Window:
         asked = [*leaves, *self.wanted]
         if not outputs or not asked:
             return [None] * len(leaves)
-        found = torch.autograd.grad(outputs, asked, given, retain_graph=True, allow_unused=True)
+        with torch.autocast(outputs[0].device.type, enabled=False):
+            found = torch.autograd.grad(outputs, asked, given, retain_graph=True, allow_unused=True)
         for weight, gradient in zip(self.wanted, found[len(leaves) :], strict=True):
             if gradient is not None:
+                gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
                 self.outer[weight] = self.outer[weight] + gradient if weight in self.outer else gradient
         return list(found[: len(leaves)])
 

@@ -110,11 +110,19 @@ def _adamw(rate: float, betas: tuple[float, float], eps: float, decay: float) ->
         m = first * memory["m"] + (1 - first) * gradient
         v = second * memory["v"] + (1 - second) * gradient.square()
         steps = count.to(v.dtype)
-        scale = (v / (1 - second**steps)).sqrt() + eps
+        scale = _root(v / (1 - second**steps)) + eps
         change = -rate * (m / (1 - first**steps) / scale + decay * weight)
         return change, {"m": m, "v": v, "count": count}
 
     return update
+
+
+def _root(x: Tensor) -> Tensor:
+    """√x, whose derivative at 0 is 0: a weight that has had no gradient moves by its first as by m / eps."""
+    if not torch.is_grad_enabled():
+        return x.sqrt()
+    is_there = x > 0
+    return x.where(is_there, 1.0).sqrt().where(is_there, 0.0)
 
 
 def _muon(rate: float, momentum: float, decay: float, adamw_rate: float) -> Rule:

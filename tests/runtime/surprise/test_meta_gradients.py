@@ -78,3 +78,15 @@ def test_through_memories(kind: str, every: str, optimizer: str) -> None:
 @pytest.mark.parametrize("mixer", ["conv(3)", "attention(2)", "self_referential(heads = 2, chunk = 2)"])
 def test_through_other_mixers(mixer: str) -> None:
     assert_equal_to_finite_differences(model_of(mixer))
+
+
+def test_through_adam_where_a_weight_has_no_gradient_at_all() -> None:
+    """Most ids are in no segment, and √v has no derivative at 0."""
+    text = """
+    model rare(dim = 6) {
+      input ids(11)
+      level embed = embedding(dim) { every 4 tokens  optimizer adamw(lr = 0.1, eps = 1e-2)  gradient through }
+      flow out = in -> embed -> conv(2) -> tanh -> linear(11)
+    }
+    """
+    assert_equal_to_finite_differences(nestdsl.parse(text).compile(compile=False).double())

@@ -23,7 +23,7 @@ def measure(
     """Median, compile time and peak memory of each.
 
     Everything is built and run once before anything is timed. Then come rounds in which each runs once, up to
-    `repeats`, or until `seconds` have passed, but one at least.
+    `repeats`, or until `seconds` have passed, but one at least. With `repeats` 0 the first run is all.
     """
     works: list[Work] = []
     compile_seconds: list[float] = []
@@ -33,6 +33,11 @@ def measure(
         work()
         compile_seconds.append(time.perf_counter() - begun)
         works.append(work)
+    if repeats == 0:
+        return [
+            Figure(contender.name, built, (), built, None)
+            for contender, built in zip(contenders, compile_seconds, strict=True)
+        ]
     times: list[list[float]] = [[] for _ in works]
     peaks: list[float | None] = [None for _ in works]
     begun = time.perf_counter()

@@ -23,7 +23,7 @@ def main(text: str) -> None:
     row = next(row for row in ROWS if row.key == order["key"])
     contenders = [one for one in row.contenders(order["quick"]) if one.name in order["names"]]
     clock = time.process_time if order["cpu_time"] else time.perf_counter
-    repeats = 1 if row.isolated or order["quick"] else row.repeats
+    repeats = 0 if row.isolated else 1 if order["quick"] else row.repeats
     figures = measure(contenders, repeats, order["seconds"], clock)
     if row.isolated:
         figures = [replace(figure, peak_mib=whole_peak()) for figure in figures]

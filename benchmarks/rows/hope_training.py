@@ -53,7 +53,7 @@ ROWS = (
         (Claim(_OURS, _THEIRS, at_least=20),),
         self_modifying,
         {_THEIRS: "nested_learning"},
-        repeats=2,
+        repeats=1,
     ),
     Row(
         "hope_attention_training",

@@ -41,6 +41,8 @@ def test_contenders_take_turns_and_the_first_run_is_no_time() -> None:
 def test_every_contender_runs_once_at_least() -> None:
     (only,) = measure([Contender("a", lambda: lambda: None)], 5, 0.0)
     assert len(only.times) == 1
+    (first,) = measure([Contender("a", lambda: lambda: None)], 0, 0.0)
+    assert first.times == () and first.seconds == first.compile_seconds
 
 
 def test_claims_are_ratios_in_the_direction_that_they_name() -> None:

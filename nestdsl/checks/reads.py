@@ -57,7 +57,9 @@ def _check_attention(graph: NestGraph, diagnostics: Diagnostics) -> None:
 
 
 def _check_self_reference(graph: NestGraph, diagnostics: Diagnostics) -> None:
-    """What a circle through next states must keep to: one body, chunks that divide one another."""
+    """What circles through next states must keep to: one body each, and in it chunks that divide one another,
+    since all circles of a body run chunk by chunk together."""
+    bodies: dict[str, list[Level]] = {}
     for circle in circles(graph):
         levels = [node for id in sorted(circle) if isinstance(node := graph[id], Level)]
         scopes = {node.scope for id in circle if not isinstance(node := graph[id], Train)}
@@ -69,14 +71,17 @@ def _check_self_reference(graph: NestGraph, diagnostics: Diagnostics) -> None:
                 levels[0].clause("learn"),
                 "write the flows from the level back to it in one body",
             )
+        for level in levels:
+            bodies.setdefault(level.scope, []).append(level)
+    for levels in bodies.values():
         chunks = sorted({(level.chunk, level.name) for level in levels if level.in_context})
         for (shorter, _), (longer, name) in pairwise(chunks):
             if longer % shorter:
                 level = next(level for level in levels if level.name == name)
                 diagnostics.report(
                     "N0402",
-                    f"the chunks of {shorter} and {longer} tokens of memories that read one another do not "
-                    "divide one another",
+                    f"the chunks of {shorter} and {longer} tokens of memories that read themselves or one "
+                    "another do not divide one another",
                     level.clause("chunk"),
                     f"choose a multiple of {shorter}",
                 )

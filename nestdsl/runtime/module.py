@@ -88,8 +88,12 @@ class NestModule(Block):
         Of weights that learned from surprise, they take what earlier sequences changed as constant.
         """
         fresh = self._fresh(len(inputs))
-        state = fresh if state is None else with_present_starts(self, state, fresh)
         levels = list(plastic_levels(self))
+        if state is None:
+            state = fresh
+        else:  # what starts anew does so here, where its gradient can reach the start
+            state = with_present_starts(self, next_start(self, state, fresh), fresh)
+            state = from_parents(levels, state)
         if levels:
             loss, state = training_loss(self, inputs, targets, levels, state, goes_on=True)
         else:

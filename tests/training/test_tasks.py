@@ -109,6 +109,9 @@ class _Labels(torch.nn.Module):
     def loss(self, inputs, targets):
         return torch.nn.functional.cross_entropy(self(inputs)[0].flatten(0, 1), targets.flatten())
 
+    def carries_state(self) -> bool:
+        return False
+
 
 def test_a_string_is_solved_if_every_label_is_right() -> None:
     data = read_data("task:parity")

@@ -206,3 +206,39 @@ def test_a_window_longer_than_a_sequence_truncates_nothing() -> None:
         for weight, one, other in zip(models[0].parameters(), *gradients, strict=True):
             zeros = torch.zeros_like(weight)
             close(zeros if one is None else one, zeros if other is None else other)
+
+
+@pytest.mark.parametrize(
+    "memory", ["self_referential(2, chunk = 4)", "titans(2, chunk = 4)", "hope_layer(2)"]
+)
+def test_what_starts_anew_learns_its_start_in_every_sequence(memory: str) -> None:
+    text = f"""
+    use std.titans
+    use std.hope
+    model m {{
+      input ids(8)
+      level a = {memory}
+      flow out = in -> embedding(8) -> a -> linear(8)
+    }}
+    """
+    model = nestdsl.parse(text).compile(compile=False).double()
+    draw = torch.Generator().manual_seed(1)
+    first, second = torch.randint(8, (2, 2, 13), generator=draw)
+    _, state = model.stream_loss(first[:, :-1], first[:, 1:])
+    gradients = []
+    for loss in (
+        model.stream_loss(second[:, :-1], second[:, 1:], state)[0],
+        model.loss(second[:, :-1], second[:, 1:]),
+    ):
+        model.zero_grad()
+        loss.backward()
+        gradients.append(
+            {
+                name: weight.grad.clone()
+                for name, weight in model.named_parameters()
+                if weight.grad is not None
+            }
+        )
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[1].items():
+        torch.testing.assert_close(gradients[0][name], gradient, rtol=1e-9, atol=1e-12)

@@ -312,6 +312,8 @@ def _measure(model: NestModule, data: Data, settings: Settings, step: int) -> Fi
     figures = held_out_figures(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
     for name, value in figures.items():
         if not math.isfinite(value):
+            if step == 0:
+                raise _diverged(f"the {words(name)} is {value} before the first step", _AT_THE_START)
             raise _diverged(f"the {words(name)} is {value} after step {step}")
     return figures
 
@@ -323,8 +325,16 @@ def _verify_weights(model: NestModule, step: int) -> None:
             raise _diverged(f"the weights `{name}` are not finite after step {step}")
 
 
-def _diverged(message: str) -> NestError:
-    hint = "lower the learning rate `lr`, or --clip; the last checkpoint is from before"
+_AT_THE_START = (
+    "a memory diverges while it reads: give it keys of length 1 (`l2_normalize(heads)`), smaller steps or a "
+    "shorter chunk, so that the steps of a chunk add up to less than 2"
+)
+
+
+def _diverged(
+    message: str,
+    hint: str = "lower the learning rate `lr`, or --clip; the last checkpoint is from before",
+) -> NestError:
     return fail("N0505", message, hint=hint)
 
 

@@ -323,6 +323,15 @@ def test_a_loss_that_is_not_finite_names_its_step(data, tmp_path, monkeypatch) -
     assert checkpoint.load(tmp_path / "run").progress.step == 3
 
 
+def test_a_model_that_is_not_finite_before_the_first_step_is_told_of_its_memories(data, tmp_path) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.inf)
+    text = errors("N0505", lambda: start(model, data, tmp_path / "run", SETTINGS, Quiet()))
+    assert "before the first step" in text and "l2_normalize" in text
+    assert "learning rate" not in text
+
+
 def test_nothing_is_trained_by_a_run_without_steps_left(data, tmp_path) -> None:
     model = tiny_model()
     before = weights(model)

@@ -17,7 +17,7 @@ THREADS = 2
 def main() -> int:
     from benchmarks.rows import ROWS
     from benchmarks.run import run_row
-    from benchmarks.table import as_json, as_markdown, as_text
+    from benchmarks.table import as_json, as_markdown, as_text, from_json
 
     keys = [row.key for row in ROWS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -36,7 +36,11 @@ def main() -> int:
         "--cpu-time", action="store_true", help="measure processor time: for a machine that has other work"
     )
     parser.add_argument("--markdown", metavar="FILE", help="write the table into FILE, between its marks")
-    parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write all figures to FILE; what it holds of other rows stays, in --markdown too",
+    )
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.rows) - set(keys))
     if unknown:
@@ -55,6 +59,11 @@ def main() -> int:
         )
         print(f" {time.perf_counter() - begun:.0f} s", file=sys.stderr)
     print(as_text(results, max(100, shutil.get_terminal_size((140, 24)).columns)), end="")
+    if arguments.json and Path(arguments.json).exists():
+        measured = {result.key for result in results}
+        kept = from_json(Path(arguments.json).read_text(encoding="utf-8"))
+        results += [result for result in kept if result.key not in measured and result.key in keys]
+        results.sort(key=lambda result: keys.index(result.key))
     heading = _heading(arguments)
     if arguments.markdown:
         write_between_marks(Path(arguments.markdown), as_markdown(results, heading))

@@ -98,6 +98,20 @@ def as_json(results: Sequence[Result], heading: str) -> str:
     return json.dumps({"made": heading, "rows": rows}, indent=2, ensure_ascii=False) + "\n"
 
 
+def from_json(text: str) -> list[Result]:
+    """The rows that `as_json` has written, as they were measured."""
+    return [
+        Result(
+            row["key"],
+            row["title"],
+            tuple(Figure(**{**figure, "times": tuple(figure["times"])}) for figure in row["figures"]),
+            tuple(Judged(Claim(**judged["claim"]), judged["ratio"]) for judged in row["judged"]),
+            tuple(row["notes"]),
+        )
+        for row in json.loads(text)["rows"]
+    ]
+
+
 def _notes(results: Sequence[Result]) -> list[str]:
     notes = [f"{result.key}: {note}" for result in results for note in result.notes]
     compiled = [

@@ -14,7 +14,7 @@ from benchmarks.model import Claim, Contender, Figure, Row, Work, judge
 from benchmarks.programs import program
 from benchmarks.rows import ROWS
 from benchmarks.run import run_row
-from benchmarks.table import Result, as_json, as_markdown, as_text
+from benchmarks.table import Result, as_json, as_markdown, as_text, from_json
 from benchmarks.transformer import Transformer, equal_transformer
 
 
@@ -62,6 +62,7 @@ def test_claims_are_ratios_in_the_direction_that_they_name() -> None:
     assert "2.50×" in text and "missed" in text and "absent was left out" in text
     assert page.count("| work |") == 5 and "≤ 1 s" in page
     assert json.loads(as_json([result], "Made here."))["rows"][0]["judged"][0]["holds"] is True
+    assert from_json(as_json([result], "Made here.")) == [result]
 
 
 def test_the_table_of_a_page_is_replaced_between_its_marks(tmp_path: Path) -> None:

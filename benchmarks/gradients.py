@@ -34,7 +34,6 @@ def measure(levels: str, memories: str, tokens: int) -> tuple[float, float]:
 
     torch.set_num_threads(1)
     text = files("benchmarks.programs").joinpath("hope.nest").read_text()
-    text = text.replace('use "linear_titans.nest"', "use std.titans")
     text = text.replace("gradient truncated(1)", f"gradient {memories}")
     text = text.replace("gd(step = 0.01)", f"gd(step = 0.01)   gradient {levels}")
     sizes = {"dim": 64, "depth": 2, "period": 64, "ratio": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -10,19 +11,19 @@ from nestdsl.runtime.block import POSITION, Block, State, blocks_of
 from nestdsl.runtime.surprise.levels import PlasticLevel, get, put
 from nestdsl.runtime.surprise.plastic import Plastic
 
+Here = Callable[[Block, State, State], State]
+"""What becomes of the state of one block, from that and a fresh one, the blocks within it apart."""
+
 
 def next_start(block: Block, state: State, fresh: State) -> State:
     """The state in which the next sequence starts: the last one for what is carried, else fresh."""
+    return _everywhere(_next_start, block, state, fresh)
+
+
+def _next_start(block: Block, state: State, fresh: State) -> State:
     following = {**fresh, **{name: state[name] for name in block.carried}}
     if block.chunk_tokens and block.carried:
         following[POSITION] = state[POSITION]
-    for name in block.blocks:
-        part = getattr(block, name)
-        if isinstance(part, nn.ModuleList):
-            copies = zip(blocks_of(part), state[name], fresh[name], strict=True)
-            following[name] = [next_start(*copy) for copy in copies]
-        else:
-            following[name] = next_start(part, state[name], fresh[name])
     return following
 
 
@@ -41,6 +42,10 @@ def from_parents(levels: list[PlasticLevel], state: State) -> State:
 def with_present_starts(block: Block, state: State, fresh: State) -> State:
     """The state with the starts to which retention lets carried levels return as the outer levels have
     them now, and differentiable with respect to these."""
+    return _everywhere(_with_present_starts, block, state, fresh)
+
+
+def _with_present_starts(block: Block, state: State, fresh: State) -> State:
     following = dict(state)
     for name in block.carried:
         part = getattr(block, name)
@@ -52,13 +57,19 @@ def with_present_starts(block: Block, state: State, fresh: State) -> State:
                 for key, value in state[name].items()
             }
         )
+    return following
+
+
+def _everywhere(here: Here, block: Block, state: State, fresh: State) -> State:
+    """A block's state and those of all blocks within it."""
+    following = here(block, state, fresh)
     for name in block.blocks:
         part = getattr(block, name)
         if isinstance(part, nn.ModuleList):
             copies = zip(blocks_of(part), state[name], fresh[name], strict=True)
-            following[name] = [with_present_starts(*copy) for copy in copies]
+            following[name] = [_everywhere(here, *copy) for copy in copies]
         else:
-            following[name] = with_present_starts(part, state[name], fresh[name])
+            following[name] = _everywhere(here, part, state[name], fresh[name])
     return following
 
 

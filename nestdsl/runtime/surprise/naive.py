@@ -91,16 +91,8 @@ class _Row:
         raise AssertionError("the last segment has returned its loss")
 
     def _start(self, path: str, weights: Weights) -> None:
-        layer = self.levels[path].layer
         self.weights[path] = weights
-        self.memories[path] = {
-            name: initial_memory(
-                layer.optimizer,
-                layer.arguments,
-                weight[None] if layer.gradient != "stop" else weight[None].detach(),
-            )
-            for name, weight in weights.items()
-        }
+        self.memories[path] = memories_at(self.levels[path].layer, weights)
         self.sums[path] = {name: torch.zeros_like(weight) for name, weight in weights.items()}
 
     def _move(self, tokens: int) -> None:
@@ -148,6 +140,14 @@ def _as_seen(state: Any, back: int, reaches: Reach, constant: Constant, path: Pa
             return constant(state)
         case _:
             return state
+
+
+def memories_at(layer: Plastic, weights: Weights) -> dict[str, Memory]:
+    """What the level's optimizer remembers of weights that a row starts to learn with."""
+    kept = {name: weight if layer.gradient != "stop" else weight.detach() for name, weight in weights.items()}
+    return {
+        name: initial_memory(layer.optimizer, layer.arguments, weight[None]) for name, weight in kept.items()
+    }
 
 
 def without_surprise(plan: Plan) -> Plan:

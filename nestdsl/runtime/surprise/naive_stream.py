@@ -16,8 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from nestdsl.runtime.block import State
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.surprise.levels import loss_sum, plastic_levels
-from nestdsl.runtime.surprise.naive import Weights, ordinary_name, without_surprise
-from nestdsl.runtime.surprise.optimizers import Memory, initial_memory
+from nestdsl.runtime.surprise.naive import Weights, memories_at, ordinary_name, without_surprise
+from nestdsl.runtime.surprise.optimizers import Memory
 from nestdsl.runtime.surprise.plastic import Plastic
 
 
@@ -94,16 +94,8 @@ class _Row:
                 self._start(path, dict(self.weights[parent]) if parent else start)
 
     def _start(self, path: str, weights: Weights) -> None:
-        layer = self.levels[path].layer
         self.weights[path] = weights
-        self.memories[path] = {
-            name: initial_memory(
-                layer.optimizer,
-                layer.arguments,
-                weight[None] if layer.gradient != "stop" else weight[None].detach(),
-            )
-            for name, weight in weights.items()
-        }
+        self.memories[path] = memories_at(self.levels[path].layer, weights)
         self.sums[path] = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         self.read[path] = 0
 

@@ -209,7 +209,16 @@ class Train:
     span: Span
 
 
-Statement = Level | Flow | Default | Input | Train | Broken
+@dataclass(frozen=True, slots=True)
+class Only:
+    """`only matrices else call`: what an optimizer drives, and the optimizer of all other weights."""
+
+    what: Name
+    otherwise: Call
+    span: Span
+
+
+Statement = Level | Flow | Default | Input | Train | Only | Broken
 
 # --- declarations --------------------------------------------------------------------------
 

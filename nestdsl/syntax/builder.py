@@ -210,6 +210,10 @@ class Builder:
     def train(self, parts: Parts) -> ast.Train:
         return ast.Train(parts[1].nodes, self._span(parts))
 
+    def only(self, parts: Parts) -> ast.Only:
+        _, what, _, otherwise = parts
+        return ast.Only(self._name(what), otherwise, self._span(parts))
+
     # --- declarations ----------------------------------------------------------------------
 
     def dotted(self, parts: Parts) -> _Dotted:

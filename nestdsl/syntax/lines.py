@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 DECLARATION_WORDS = ("use", "param", "block", "optimizer", "model")
-STATEMENT_WORDS = ("level", "flow", "default", "input", "train")
+STATEMENT_WORDS = ("level", "flow", "default", "input", "train", "only")
 CLAUSE_WORDS = ("learn", "objective", "every", "optimizer", "init", "reset", "gradient", "read", "frozen")
 UNFINISHED = frozenset(("->", "**", "+", "-", "*", "/", "=", ","))
 
 _DECLARATION = (
     r'(?:use[ \t]+["A-Za-z_]|(?:param|block|model)[ \t]+[A-Za-z_]|optimizer[ \t]+[A-Za-z_]\w*[^\n{}]*\{)'
 )
-_STATEMENT = r"(?:(?:level|flow|input)[ \t]+[A-Za-z_]|(?:default|train)[ \t]*\{)"
+_STATEMENT = r"(?:(?:level|flow|input|only)[ \t]+[A-Za-z_]|(?:default|train)[ \t]*\{)"
 _CLAUSE = (
     r'(?:(?:learn|objective|every|optimizer|init|reset|gradient|read)[ \t]+[\w"]|frozen[ \t\r]*(?:[\n#}]|\Z))'
 )

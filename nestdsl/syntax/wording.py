@@ -31,7 +31,7 @@ _OPERATORS = frozenset({"ARROW", "POWER", "PLUS", "MINUS", "STAR", "SLASH"})
 _CLAUSES = frozenset(
     {"LEARN", "OBJECTIVE", "EVERY", "OPTIMIZER", "INIT", "RESET", "GRADIENT", "READ", "FROZEN"}
 )
-_STATEMENTS = frozenset({"LEVEL", "FLOW", "DEFAULT", "INPUT", "TRAIN"})
+_STATEMENTS = frozenset({"LEVEL", "FLOW", "DEFAULT", "INPUT", "TRAIN", "ONLY"})
 _DECLARATIONS = frozenset({"USE", "PARAM", "BLOCK", "OPTIMIZER", "MODEL"})
 _GROUPS = (
     (_BEGIN_EXPRESSION, "NUMBER", "an expression"),

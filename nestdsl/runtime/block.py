@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -118,6 +119,45 @@ class Run:
         return getattr(block, name)(*flows, state, self, aligned)
 
 
+class OneToken(Run):
+    """Runs bodies on one token, in which nothing depends on where in a chunk it stands but the memories'
+    own states: for passes that read token by token. States are those of `without_positions`."""
+
+    def loop(
+        self, block: Block, name: str, state: State, next_state: State, *flows: Tensor
+    ) -> tuple[Tensor, ...]:
+        own = {key: state[key] for key in block.parts[name]}
+        made, following = self.chunk(block, name, flows, own, aligned=False)
+        next_state.update(own | following)
+        return made
+
+
+def without_positions(state: Any) -> Any:
+    """A state with its tensors only, as a graph takes it: to one that says in Python where a loop stands,
+    each position would be a graph of its own."""
+    match state:
+        case dict():
+            return {key: without_positions(part) for key, part in state.items() if type(part) is not int}
+        case list():
+            return [without_positions(part) for part in state]
+        case _:
+            return state
+
+
+def with_positions(block: Block, following: State, state: State) -> State:
+    """The state that follows `state` after one token, where the loops stand included."""
+    if block.chunk_tokens:
+        following[POSITION] = (state[POSITION] + 1) % block.cycle_tokens
+    for name in block.blocks:
+        part = getattr(block, name)
+        if isinstance(part, nn.ModuleList):
+            for copy, one, before in zip(blocks_of(part), following[name], state[name], strict=True):
+                with_positions(copy, one, before)
+        else:
+            with_positions(part, following[name], state[name])
+    return following
+
+
 def _chunks(flows: tuple[Tensor, ...], chunk: int, position: int) -> Iterator[tuple[Tensor, ...]]:
     """Flows [batch, tokens, ...] in chunks, the first of which begins at `position` of one.
 
@@ -140,12 +180,24 @@ def _chunks(flows: tuple[Tensor, ...], chunk: int, position: int) -> Iterator[tu
 class CompiledRun(Run):
     """Runs what it has compiled, methods of the classes of blocks, and all else as it is."""
 
-    def __init__(self, compiled: Mapping[tuple[type, str], Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        compiled: Mapping[tuple[type, str], Callable[..., Any]],
+        steps: Mapping[type, Callable[..., Any]] = MappingProxyType({}),
+    ) -> None:
         self.compiled = dict(compiled)
+        self.steps = dict(steps)
+        """Of bodies that are compiled in pieces: each as a whole, for one token and no gradient."""
 
     def block(self, block: Block, x: Tensor, state: State) -> Pass:
         unit = self.compiled.get((type(block), "body"))
-        return super().block(block, x, state) if unit is None else unit(block, x, state)
+        if unit is not None:
+            return unit(block, x, state)
+        step = self.steps.get(type(block))
+        if step is not None and x.shape[1] == 1 and not torch.is_grad_enabled():
+            y, following = step(block, x, without_positions(state))
+            return y, with_positions(block, following, state)
+        return super().block(block, x, state)
 
     def part(self, block: Block, name: str, state: State, next_state: State, *flows: Any) -> tuple[Any, ...]:
         unit = self.compiled.get((type(block), name))

@@ -11,7 +11,8 @@ import torch
 import torch.fx
 from torch._dynamo import lookup_backend
 
-from nestdsl.runtime.block import Block, CompiledRun, Run, blocks_of
+from nestdsl.runtime.block import Block, CompiledRun, OneToken, Run, blocks_of
+from nestdsl.runtime.kinds.attention import Attention
 
 _RECOMPILE_LIMIT = 64
 """How many shapes and modes one unit may be compiled for before that is an error."""
@@ -27,7 +28,10 @@ def compiled_run(root: Block) -> CompiledRun:
     that the cost of compiling does not grow with the depth. Where something runs chunk by chunk,
     one chunk is a unit.
     """
-    return CompiledRun({(unit, name): _compile(unit, name) for unit, name in _units([root])})
+    return CompiledRun(
+        {(unit, name): _compile(unit, name, Run()) for unit, name in _units([root])},
+        {unit: _compile(unit, "body", OneToken()) for unit in _steps([root])},
+    )
 
 
 def _units(blocks: Iterable[Block]) -> set[tuple[type[Block], str]]:
@@ -39,13 +43,30 @@ def _units(blocks: Iterable[Block]) -> set[tuple[type[Block], str]]:
     return units
 
 
+def _steps(blocks: Iterable[Block]) -> set[type[Block]]:
+    """The largest bodies in pieces that can run as one graph where there is one token."""
+    steps: set[type[Block]] = set()
+    for block in blocks:
+        if "body" not in block.units:
+            steps |= {type(block)} if _is_step(block) else _steps(_parts(block))
+    return steps
+
+
+def _is_step(block: Block) -> bool:
+    """Whether nothing in it follows one another, nor grows with the tokens."""
+    if any(isinstance(getattr(block, name), Attention) for name in block.stateful):
+        return False
+    parts = [getattr(block, name) for name in block.blocks]
+    return all(isinstance(part, Block) and _is_step(part) for part in parts)
+
+
 def _parts(block: Block) -> Iterable[Block]:
     for name in block.blocks:
         yield from blocks_of(getattr(block, name))
 
 
-def _compile(unit: type[Block], name: str) -> Callable[..., Any]:
-    method, eager = getattr(unit, name), Run()
+def _compile(unit: type[Block], name: str, eager: Run) -> Callable[..., Any]:
+    method = getattr(unit, name)
 
     def run(block: Block, *flows: Any, **known: bool) -> Any:
         return method(block, *flows, eager, **known)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.signatures import Takes, Value
 from nestdsl.source import Span
 
@@ -106,12 +107,19 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerUse:
-    """An optimizer with its arguments: numbers, or node ids for flows (as `Generated`)."""
+    """An optimizer with its arguments: numbers, schedules as written, or node ids for flows.
+
+    `program` is what it does, where it is written in the language; those without are the built-in
+    optimizers of memories in context.
+    """
 
     name: str
     arguments: tuple[tuple[str, Value], ...]
     flows: tuple[tuple[str, str], ...]
     span: Span
+    program: OptimizerProgram | None = None
+    given: tuple[str, ...] = ()
+    """The arguments that the program says; the others have their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +144,8 @@ class Level:
 
     `optimizer` is None where the level takes that of the model's `train` clause. `written` lists
     the clauses that the program says for it, with their places. Levels inside an optimizer
-    (`owner` is not empty) are its memories: `owner` is the declared id of what it drives, or
-    `train`.
+    (`owner` is not empty) are its memories, and the iterations that it solves: `owner` is the declared
+    id of what it drives, or `train`. A level moves `iterations` times in each period.
     """
 
     id: str
@@ -150,6 +158,7 @@ class Level:
     learning: Learning = Learning.SURPRISE
     period: int = 1
     unit: Unit = Unit.STEP
+    iterations: int = 1
     chunk: int = 1
     frozen: bool = False
     objective: str | None = None

@@ -39,7 +39,7 @@ def frequency(level: Level) -> Frequency:
         return (3, Fraction(1))
     if level.frozen:
         return (0, Fraction(0))
-    return (2 if level.unit is Unit.TOKEN else 1, Fraction(1, level.period))
+    return (2 if level.unit is Unit.TOKEN else 1, Fraction(level.iterations, level.period))
 
 
 def describe_frequency(level: Level) -> str:
@@ -50,6 +50,9 @@ def describe_frequency(level: Level) -> str:
         case 0:
             return "never"
     unit = level.unit.value
+    if level.iterations > 1:
+        often = f"{level.iterations} times"
+        return f"{often} a {unit}" if level.period == 1 else f"{often} in {level.period} {unit}s"
     return f"every {unit}" if level.period == 1 else f"every {level.period} {unit}s"
 
 
@@ -90,9 +93,7 @@ def _depths(graph: NestGraph) -> dict[str, int]:
         match node:
             case Level():
                 speed = frequency(node)
-                if node.owner:
-                    waits = {}
-                elif waits.get(speed, 0) > depths[node.declared]:
+                if waits.get(speed, 0) > depths[node.declared]:
                     depths[node.declared] = waits[speed]
                 reached[id] = {speed: depths[node.declared] + 1} if node.in_context or node.owner else {}
                 continue

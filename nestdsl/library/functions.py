@@ -13,6 +13,38 @@ def _sigmoid(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
 
 
+_OF_OPTIMIZERS = (
+    ("max", "the larger of two", 2, ()),
+    ("min", "the smaller of two", 2, ()),
+    ("clip", "brought between -limit and limit, element by element", 2, ()),
+    ("norm", "the root of the sum of squares", 1, ()),
+    ("rms", "the root of the mean of squares", 1, ()),
+    ("mean", "the mean of the elements", 1, ()),
+    ("trace", "the sum of the diagonal", 1, ()),
+    ("rows", "how many rows; a vector is one", 1, ()),
+    ("columns", "how many columns", 1, ()),
+    ("normalize", "divided by its norm; zero stays zero", 1, ()),
+    (
+        "rms_match",
+        "scaled to the root mean square of Adam's updates",
+        1,
+        (ArgumentSpec("rms", Type.NUMBER, 0.2, minimum=0.0, exclusive=True),),
+    ),
+    ("outer", "a bᵀ; of one flow a aᵀ", None, ()),
+    ("transpose", "rows for columns", 1, ()),
+    ("matmul", "the matrix product", 2, ()),
+    (
+        "newton_schulz",
+        "the nearest orthogonal matrix",
+        1,
+        (
+            whole("steps", 5),
+            ArgumentSpec("precision", Type.STRING, "bfloat16", choices=("bfloat16", "float32")),
+        ),
+    ),
+    ("debias", "a moving average without its start at zero", 1, ()),
+)
+
 FUNCTIONS = (
     Function(
         "l2_normalize",
@@ -50,12 +82,8 @@ FUNCTIONS = (
         arguments=(ArgumentSpec("rate", Type.NUMBER, 0.1, minimum=0.0, maximum=1.0),),
         place=Place.MODEL,
     ),
-    Function(
-        "newton_schulz",
-        "the nearest orthogonal matrix",
-        arguments=(whole("steps", 5),),
-        place=Place.OPTIMIZER,
+    *(
+        Function(name, summary, flows, arguments, place=Place.OPTIMIZER)
+        for name, summary, flows, arguments in _OF_OPTIMIZERS
     ),
-    Function("debias", "a moving average without its start at zero", place=Place.OPTIMIZER),
-    Function("rms_match", "scaled to the root mean square of Adam's updates", place=Place.OPTIMIZER),
 )

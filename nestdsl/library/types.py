@@ -128,17 +128,12 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSignature:
-    """An optimizer: its arguments, what memories it keeps, and what it can drive.
+    """An optimizer of memories that learn in context: it moves their state while a sequence is read.
 
-    `in_context` optimizers move the state of a memory while a sequence is read; their arguments
-    named in `flow_arguments` may be flows with one value per head and token. The others move
-    weights once in a number of steps. `memories` are levels too: each is updated just before
-    the weights, so it is faster than what it drives.
+    Arguments named in `flow_arguments` may be flows with one value per head and token.
     """
 
     name: str
     summary: str
     arguments: tuple[ArgumentSpec, ...] = ()
-    in_context: bool = False
     flow_arguments: tuple[str, ...] = ()
-    memories: Callable[[Arguments], tuple[str, ...]] = lambda arguments: ()

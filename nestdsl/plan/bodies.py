@@ -53,7 +53,7 @@ class BodyLowering:
             exits[copies.exit] = copies.parent
         for id in _run_order(graph, self._anchored):
             node = graph[id]
-            if isinstance(node, Flow | Operation | Read | Level):
+            if isinstance(node, Flow | Operation | Read) or (isinstance(node, Level) and not node.owner):
                 self._order_in[node.scope].append(id)
             if id in exits:
                 self._order_in[exits[id]].append(id)

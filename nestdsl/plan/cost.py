@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Learning, Level
+from nestdsl.graph.nodes import Learning, Level, OptimizerUse
 from nestdsl.library.signatures import LIBRARY, count
+from nestdsl.plan.optimizer_state import state_numbers
 from nestdsl.plan.plan import Costs, OrderedLevel
 
 BYTES = 4
@@ -29,6 +31,15 @@ def _weights(graph: NestGraph, level: Level) -> int:
     return count(LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id]))
 
 
+def optimizer_numbers(graph: NestGraph, level: Level, optimizer: OptimizerUse | None = None) -> int:
+    """How many numbers an optimizer (or else the level's own) keeps for one copy of a level."""
+    if not level_parameters(graph, level):
+        return 0
+    use = optimizer or level.optimizer or graph.train.optimizer
+    shapes = LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id])
+    return state_numbers(use.program, shapes, weights_of(graph, level).matrices)
+
+
 def level_state(
     graph: NestGraph, level: Level, sizes: tuple[int, int], is_self_referential: bool
 ) -> tuple[int, int]:
@@ -40,10 +51,8 @@ def level_state(
         return 0, 0
     arguments = dict(level.arguments)
     if level.learns_surprise_in_context:
-        own = graph.train.optimizer if level.optimizer is None else level.optimizer
-        remembered = len(LIBRARY.optimizers[own.name].memories(dict(own.arguments)))
-        # Each sequence has its weights, the gradient that gathers, and the optimizer's memories.
-        weights = (2 + remembered) * _weights(graph, level)
+        # Each sequence has its weights, the gradient that gathers, and what the optimizer keeps.
+        weights = 2 * _weights(graph, level) + optimizer_numbers(graph, level)
         return (weights + count(kind.state(arguments, *sizes))) * BYTES, 0
     states = _states(level, is_self_referential) if kind.is_memory and not kind.is_nonparametric else 1
     return (
@@ -79,8 +88,8 @@ def level_flops(graph: NestGraph, level: Level) -> tuple[int, int]:
     return kind.flops(arguments, *sizes) * reads, kind.grows(arguments, *sizes)[1] * reads
 
 
-def total(levels: Iterable[OrderedLevel], optimizer_memories: dict[str, int]) -> Costs:
-    """The whole model's costs; `optimizer_memories` counts those of each declared level."""
+def total(levels: Iterable[OrderedLevel], optimizer_bytes: int) -> Costs:
+    """The whole model's costs; `optimizer_bytes` are those of the optimizers across sequences."""
     levels = tuple(levels)
 
     def add(field: str) -> int:
@@ -96,10 +105,7 @@ def total(levels: Iterable[OrderedLevel], optimizer_memories: dict[str, int]) ->
             if level.learns != "nothing" and not level.frozen
         ),
         parameter_bytes=parameters * BYTES,
-        optimizer_bytes=sum(
-            level.parameters * level.copies * optimizer_memories.get(level.name, 0) * BYTES
-            for level in levels
-        ),
+        optimizer_bytes=optimizer_bytes,
         state_bytes_per_sequence=add("state_bytes_per_sequence"),
         state_bytes_per_token=add("state_bytes_per_token"),
         flops_per_token_decoding=flops,

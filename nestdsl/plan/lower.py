@@ -11,10 +11,9 @@ from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency, order
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels
 from nestdsl.graph.streams import is_carried
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.bodies import BodyLowering
 from nestdsl.plan.clock import clock
-from nestdsl.plan.cost import level_flops, level_parameters, level_state, total
+from nestdsl.plan.cost import BYTES, level_flops, level_parameters, level_state, optimizer_numbers, total
 from nestdsl.plan.plan import FORMAT, InputPlan, OptimizerPlan, OrderedLevel, Plan, TrainPlan, WeightsPlan
 
 
@@ -39,7 +38,7 @@ def lower(graph: NestGraph, source: str, *, sharing: bool = True) -> Plan:
         train=TrainPlan(train.objective, train.period, _optimizer(train.optimizer)),
         levels=levels,
         clock=clock(levels),
-        costs=total(levels, _optimizer_memories(graph)),
+        costs=total(levels, _optimizer_bytes(graph)),
         bodies=built,
         weights=tuple(
             WeightsPlan(bodies.modules[id], graph.level(id).init.file, graph.level(id).init.key, tensors)
@@ -117,20 +116,13 @@ def _learns(level: Level, reached: set[str]) -> str:
 def _optimizer(use: OptimizerUse) -> OptimizerPlan:
     """The optimizer with its arguments; one that is a flow is shown as `flow NAME`."""
     flows = tuple((name, f"flow {re.sub(r'^.*[.]|#.*$', '', source)}") for name, source in use.flows)
-    return OptimizerPlan(use.name, use.arguments + flows)
+    return OptimizerPlan(use.name, use.arguments + flows, use.program)
 
 
-def _optimizer_memories(graph: NestGraph) -> dict[str, int]:
-    """How many memories the optimizer of each declared level keeps for each of its weights."""
-    memories: dict[str, int] = {}
-    for level in graph.levels():
-        if level.owner:
-            continue
-        optimizer = level.optimizer or graph.train.optimizer
-        if level.learning is Learning.ASSOCIATION:
-            optimizer = graph.train.optimizer
-        count = (
-            0 if level.frozen else len(LIBRARY.optimizers[optimizer.name].memories(dict(optimizer.arguments)))
-        )
-        memories[level.declared] = count
-    return memories
+def _optimizer_bytes(graph: NestGraph) -> int:
+    """What the optimizers across sequences keep for the weights of all levels."""
+    return sum(
+        optimizer_numbers(graph, level, graph.train.optimizer if level.in_context else None) * BYTES
+        for level in graph.levels()
+        if not level.owner and not level.frozen
+    )

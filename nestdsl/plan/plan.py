@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.signatures import Value
 
-FORMAT = 2
+FORMAT = 3
 """Rises when a plan of an older nestdsl can no longer be read."""
 
 Pairs = tuple[tuple[str, Value], ...]
@@ -136,10 +137,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerPlan:
-    """An optimizer with all of its arguments."""
+    """An optimizer with all of its arguments, and what it does; those of memories have no `program`."""
 
     name: str
     arguments: Pairs
+    program: OptimizerProgram | None = None
 
 
 @dataclass(frozen=True, slots=True)

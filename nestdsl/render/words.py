@@ -23,10 +23,8 @@ def times(copies: int) -> str:
 
 
 def optimizer(use: OptimizerUse) -> str:
-    """`adamw(lr=0.0003)`: the arguments that are not the defaults, flows by name."""
-    signature = LIBRARY.optimizers.get(use.name)
-    defaults = {spec.name: spec.default for spec in signature.arguments} if signature else {}
-    given = [f"{name}={value(number)}" for name, number in use.arguments if number != defaults.get(name)]
+    """`adamw(lr=0.0003)`: the arguments that the program says, flows by name."""
+    given = [f"{name}={value(number)}" for name, number in use.arguments if name in use.given]
     given += [name for name, _ in use.flows]
     return f"{use.name}({', '.join(given)})" if given else use.name
 

@@ -15,6 +15,8 @@ from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.lookup import Lookup
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.optimizers.levels import WITH_TRAIN
+from nestdsl.semantics.optimizers.uses import OptimizerReader
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.scope import (
     ConstantName,
@@ -30,9 +32,6 @@ from nestdsl.semantics.self_attention import self_attention
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe
 from nestdsl.source import Span
 from nestdsl.syntax import ast
-
-WITH_TRAIN = 0
-"""The period of a level that says none, until that of `train` is known."""
 
 
 class Body(Lookup):
@@ -53,6 +52,7 @@ class Body(Lookup):
         self.clause_reader = ClauseReader(
             module, shared.diagnostics, self.constant, lambda name: self.meaning(name) is not None
         )
+        self.optimizers = OptimizerReader(module, parameters, self.constant, used=shared.instantiated)
         self._pending: list[Pending] = []
 
     def run(self, statements: tuple[ast.Statement, ...], owner: ast.Name, what: str) -> None:
@@ -305,7 +305,7 @@ class Body(Lookup):
                     period = self.clause_reader.period(clause)
                     inherited = replace(inherited, period=period or inherited.period)
                 case ast.OptimizerClause(call):
-                    optimizer = self.clause_reader.optimizer(call)
+                    optimizer = self.optimizers.surprised(call)
                     inherited = replace(inherited, optimizer=optimizer or inherited.optimizer)
                 case ast.Frozen():
                     inherited = replace(inherited, frozen=clause.span)

@@ -6,20 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nestdsl.diagnostics import Diagnostics, Note
-from nestdsl.graph.nodes import Init, OptimizerUse, Unit
+from nestdsl.graph.nodes import Init, Unit
 from nestdsl.library.signatures import (
     GRADIENTS,
     INITS,
-    LIBRARY,
     OBJECTIVES_IN_CONTEXT,
     OBJECTIVES_TRAIN,
     READS,
     RESETS,
     ArgumentSpec,
-    OptimizerSignature,
     Type,
 )
-from nestdsl.semantics.arguments import bind, check_argument, match_arguments
+from nestdsl.semantics.arguments import bind, check_argument
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.values import UNKNOWN
@@ -152,61 +150,6 @@ class ClauseReader:
         assert isinstance(value, int | float)
         return int(value)
 
-    # --- optimizer -------------------------------------------------------------------------
-
-    def signature(self, call: ast.Call) -> OptimizerSignature | None:
-        """The optimizer that a call names."""
-        name = call.function.text
-        declared = self.module.find(name)
-        if declared and isinstance(declared[1], ast.Optimizer):
-            self._not_yet(
-                f"the optimizer `{name}` is written in the language; this compiler cannot run such yet",
-                call.span,
-                f"use one of {listed(LIBRARY.optimizers)}",
-            )
-            return None
-        signature = LIBRARY.optimizers.get(name)
-        if signature is None:
-            if not self.module.is_partial and name not in self.module.broken:
-                self.diagnostics.report(
-                    "N0101",
-                    f"there is no optimizer `{name}`",
-                    call.function.span,
-                    did_you_mean(
-                        name, LIBRARY.optimizers, f"the optimizers are {listed(LIBRARY.optimizers)}"
-                    ),
-                )
-            return None
-        return signature
-
-    def optimizer(
-        self, call: ast.Call, flow: Callable[[str, ast.Expression], object] | None = None
-    ) -> OptimizerUse | None:
-        """The optimizer with its arguments; `flow(name, expression)` elaborates those that may be flows."""
-        signature = self.signature(call)
-        if signature is None:
-            return None
-        names = [spec.name for spec in signature.arguments]
-        what = f"`{signature.name}`"
-        matched = match_arguments(call, names, what, self.diagnostics)
-        if len(matched) < len(call.arguments):
-            return None
-        flows: list[tuple[str, str]] = []
-        for name in signature.flow_arguments:
-            if flow is None or name not in matched:
-                continue
-            value = flow(name, matched[name].value)
-            if isinstance(value, str):
-                flows.append((name, value))
-                del matched[name]
-            elif value is UNKNOWN:
-                return None
-        specs = [spec for spec in signature.arguments if spec.name not in dict(flows)]
-        bound = bind(call, specs, what, self.evaluate, self.diagnostics, matched)
-        if bound is None:
-            return None
-        return OptimizerUse(signature.name, tuple(bound.items()), tuple(flows), call.span)
-
     # --- the rest --------------------------------------------------------------------------
 
     def objective_in_context(self, objective: ast.Objective) -> tuple[str, float] | None:
@@ -270,6 +213,3 @@ class ClauseReader:
             did_you_mean(name.text, choices, f"it is one of {listed(choices)}"),
         )
         return None
-
-    def _not_yet(self, message: str, span: Span, hint: str) -> None:
-        self.diagnostics.report("N0407", message, span, hint)

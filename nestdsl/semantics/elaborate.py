@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import (
     TRAIN,
-    EdgeType,
     Flow,
     Input,
-    Learning,
-    Level,
     OptimizerUse,
     Scope,
     Train,
     Unit,
 )
-from nestdsl.library.signatures import LIBRARY, ArgumentSpec, Takes, Type
+from nestdsl.library.signatures import ArgumentSpec, Takes, Type
 from nestdsl.semantics.arguments import bind
-from nestdsl.semantics.bodies import WITH_TRAIN, Body
-from nestdsl.semantics.clauses import ClauseReader, collect
+from nestdsl.semantics.bodies import Body
+from nestdsl.semantics.clauses import collect
 from nestdsl.semantics.modules import Module, load_modules
 from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.optimizers.levels import connect_training
+from nestdsl.semantics.optimizers.uses import default_optimizer, try_optimizer
 from nestdsl.semantics.parameters import FileParameters, Override, check_overrides
 from nestdsl.semantics.scope import Inherited, LimitReachedError, Shared
 from nestdsl.semantics.values import Constant, Unknown
-from nestdsl.source import Source, Span
+from nestdsl.source import Source
 from nestdsl.syntax import ast
 
 _INPUTS = {
@@ -90,6 +89,8 @@ def _declarations(
         match declaration:
             case ast.Block() if id(declaration) not in instantiated:
                 nodes += _try_block(declaration, module, parameters, instantiated, nodes)
+            case ast.Optimizer() if id(declaration) not in instantiated:
+                try_optimizer(declaration, module, parameters)
             case ast.Param():
                 parameters.value(module, declaration)
 
@@ -133,7 +134,7 @@ def _model(
     body = Body(shared, module, parameters, scope, values, "in", Inherited())
     takes = _input(model, body, graph)
     body.run(model.body, model.name, "model")
-    _train(model, body.clause_reader, graph, takes)
+    _train(model, body, graph, takes)
     return graph
 
 
@@ -213,9 +214,9 @@ def _input(model: ast.Model, body: Body, graph: NestGraph) -> Takes | None:
     return takes
 
 
-def _train(model: ast.Model, reader: ClauseReader, graph: NestGraph, takes: Takes | None) -> None:
+def _train(model: ast.Model, body: Body, graph: NestGraph, takes: Takes | None) -> None:
     """Adds the outermost level, and what the optimizers remember."""
-    diagnostics = reader.diagnostics
+    reader, diagnostics = body.clause_reader, body.diagnostics
     statements = [statement for statement in model.body if isinstance(statement, ast.Train)]
     for extra in statements[1:]:
         diagnostics.report(
@@ -240,7 +241,7 @@ def _train(model: ast.Model, reader: ClauseReader, graph: NestGraph, takes: Take
                 if clause.chunk is not None:
                     diagnostics.report("N0405", "training has no chunk", clause.chunk.span, "leave it out")
             case ast.OptimizerClause(call):
-                optimizer = reader.optimizer(call)
+                optimizer = body.optimizers.across(call)
             case ast.Broken():
                 pass
             case _:
@@ -250,58 +251,5 @@ def _train(model: ast.Model, reader: ClauseReader, graph: NestGraph, takes: Take
                     clause.span,
                     "`train` has `objective`, `every` and `optimizer`",
                 )
-    graph.add(Train(TRAIN, objective, period, optimizer or default_optimizer(span), span))
-    _connect_training(graph)
-
-
-def default_optimizer(span: Span) -> OptimizerUse:
-    """AdamW with its own defaults, where the model names no optimizer."""
-    signature = LIBRARY.optimizers["adamw"]
-    arguments = tuple((spec.name, spec.default) for spec in signature.arguments)
-    return OptimizerUse("adamw", arguments, (), span)  # type: ignore[arg-type]
-
-
-def _connect_training(graph: NestGraph) -> None:
-    """Surprise reaches every level that learns from it, by an optimizer with memories of its own.
-
-    Levels without `every` move with `train`. Those that share an optimizer and a period share its
-    memories in the graph: each weight has its own, but they are one level.
-    """
-    train = graph.train
-    for level in list(graph.levels()):
-        if level.period == WITH_TRAIN:
-            level = replace(level, period=train.period)
-            graph.add(level)
-        if level.learning is Learning.ASSOCIATION:
-            is_learned = level.init.kind == "learned" and not level.frozen
-            if is_learned and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
-                graph.connect(train.id, level.id, EdgeType.INIT)
-            continue
-        if level.frozen:
-            continue
-        graph.connect(train.id, level.id, EdgeType.SURPRISE)
-        optimizer = level.optimizer or train.optimizer
-        signature = LIBRARY.optimizers[optimizer.name]
-        owner = level.declared if level.optimizer else train.id
-        is_own = level.optimizer is not None or (level.period, level.unit) == (train.period, Unit.STEP)
-        tokens = " tokens" if level.unit is Unit.TOKEN else ""
-        suffix = "" if is_own else f"[{level.period}{tokens}]"
-        for memory in signature.memories(dict(optimizer.arguments)):
-            id = f"{owner}.{optimizer.name}{suffix}.{memory}"
-            if id not in graph:
-                graph.add(
-                    Level(
-                        id=id,
-                        declared=id,
-                        scope="",
-                        name=memory,
-                        kind="ema",
-                        arguments=(),
-                        span=optimizer.span,
-                        learning=Learning.CONTENT,
-                        period=level.period,
-                        unit=level.unit,
-                        owner=owner,
-                    )
-                )
-            graph.connect(id, level.id, EdgeType.OPTIMIZE)
+    graph.add(Train(TRAIN, objective, period, optimizer or default_optimizer(span, body.parameters), span))
+    connect_training(graph)

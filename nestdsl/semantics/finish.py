@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Learning, Level, Unit
+from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Learning, Level, OptimizerUse, Unit
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.clauses import Clauses, is_surprise
 from nestdsl.semantics.flows import FlowElaborator
@@ -62,7 +62,7 @@ def finish(body: Body, pending: Pending) -> None:
                 changes["chunk"] = reader.chunk(clause) or (period[0] if period else 1)
                 continue
             case ast.OptimizerClause(call):
-                found = reader.optimizer(call, lambda name, value: _generated(body, level, name, value))
+                found = _optimizer(body, level, call, changes.get("learning") is Learning.ASSOCIATION)
             case ast.Objective() if changes.get("learning") is Learning.ASSOCIATION:
                 objective = reader.objective_in_context(clause)
                 if objective:
@@ -142,6 +142,13 @@ def _associates(body: Body, level: Level, learn: ast.Learn) -> bool:
         if flow is not None:
             body.shared.graph.connect(flow, level.id, edge)
     return True
+
+
+def _optimizer(body: Body, level: Level, call: ast.Call, is_memory: bool) -> OptimizerUse | None:
+    def flow(name: str, value: ast.Expression) -> object:
+        return _generated(body, level, name, value)
+
+    return body.optimizers.in_context(call, flow) if is_memory else body.optimizers.surprised(call, flow)
 
 
 def _generated(body: Body, level: Level, name: str, expression: ast.Expression) -> object:

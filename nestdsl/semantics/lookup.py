@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Flow, Scope
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.semantics.clauses import Clauses, collect
-from nestdsl.semantics.modules import Module, report_twice
+from nestdsl.semantics.modules import Module, library_module, report_twice
 from nestdsl.semantics.names import did_you_mean
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Meaning, Poisoned, Shared
@@ -180,7 +180,8 @@ class Lookup:
             return "a kind of level"
         if name in LIBRARY.functions:
             return "a function"
-        return "an optimizer" if name in LIBRARY.optimizers else None
+        is_optimizer = name in LIBRARY.optimizers or name in library_module("optim").names
+        return "an optimizer" if is_optimizer else None
 
     def unknown_name(self, name: ast.Name) -> Unknown:
         if not self.module.is_partial:
@@ -193,7 +194,7 @@ class Lookup:
     def _known_names(self) -> Iterator[str]:
         yield from self._names
         yield from self.module.known_names()
-        yield from LIBRARY.functions
+        yield from (one.name for one in LIBRARY.functions.values() if one.place is not Place.OPTIMIZER)
         yield from LIBRARY.kinds
 
     def constant(self, expression: ast.Expression) -> Constant | Unknown:

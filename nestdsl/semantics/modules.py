@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -194,6 +195,16 @@ def library_modules() -> tuple[str, ...]:
     """The names of the standard library's modules, without `std.`."""
     names = (file.name for file in files("nestdsl.library").iterdir())
     return tuple(sorted(name.removesuffix(".nest") for name in names if name.endswith(".nest")))
+
+
+@cache
+def library_module(name: str) -> Module:
+    """One module of the standard library, parsed once for all programs."""
+    found = Diagnostics()
+    file = files("nestdsl.library").joinpath(f"{name}.nest")
+    module = _Loader(found, None).load(Source(file.read_text("utf-8"), f"std/{name}.nest"), f"std.{name}")
+    assert not len(found), list(found)
+    return module
 
 
 def load_modules(source: Source, diagnostics: Diagnostics) -> Module:

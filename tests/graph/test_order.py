@@ -19,8 +19,12 @@ def test_the_moments_of_adam_are_one_level():
     assert ranks(model(LAYER.format("optimizer adamw"))) == [{"@train.adamw.m", "@train.adamw.v"}, {"w"}]
 
 
-def test_the_momentum_of_muon_is_faster_than_the_weights():
-    assert ranks(model(LAYER.format("optimizer muon"))) == [{"@train.muon.m"}, {"w"}]
+def test_muon_iterates_faster_than_its_momentum_which_is_faster_than_the_weights():
+    text = model("level w = linear(8)\nflow out = in -> w -> linear\ntrain { objective mse  optimizer muon }")
+    found = ranks(text)
+    assert found[0] == {"@train.muon.update.2.newton_schulz"}
+    assert {"@train.muon.m", "@train.adamw.m", "@train.adamw.v"} == found[1]
+    assert "w" in found[2]
 
 
 LINEAR_ATTENTION = """

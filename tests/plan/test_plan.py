@@ -221,10 +221,10 @@ DEEP = "x: " + "[" * 200_000
 @pytest.mark.parametrize(
     "text",
     [
-        "", "a", "[]", "1", "format: 1", "format: 2", "format: true", "{", "\0", "\ud800", "- " * 50_000,
+        "", "a", "[]", "1", "format: 2", "format: 3", "format: true", "{", "\0", "\ud800", "- " * 50_000,
         DEEP,
         "format: 0b_", "format: 2020-13-45", "format: !!int x", "format: !!python/name:os.system x",
-        "&a [*a]", "format: 2\nformat: 2", TEXT.replace("format: 2", "format: 1"),
+        "&a [*a]", "format: 3\nformat: 3", TEXT.replace("format: 3", "format: 2"),
         TEXT.replace("output_size: 8", "output_size: eight", 1), TEXT.replace("model: ", "modle: ", 1),
         TEXT.replace("model: fast_weight", "", 1), TEXT.replace("copies: 1", "copies: 1.0", 1),
         TEXT.replace("copies: 1", "copies: true", 1), TEXT + "more: 1\n",

@@ -114,9 +114,9 @@ def test_the_legend_names_the_lines_in_use_and_no_others() -> None:
 @pytest.mark.parametrize("view", [nesting, flow])
 def test_memories_of_optimizers_are_drawn_on_request(view) -> None:
     graph = graph_of(RESIDUAL)
-    assert "ema" not in view(graph).source
+    assert "sum_of" not in view(graph).source
     drawn = view(graph, optimizers=True).source
-    assert "ema" in drawn
+    assert "sum_of" in drawn
     assert Line.OPTIMIZE.value in drawn
 
 

@@ -1,0 +1,1 @@
+"""Optimizers written in the language: from their declarations to `OptimizerProgram`s."""

@@ -1,0 +1,677 @@
+"""Elaborates the body of one optimizer, with its parameters, to an `OptimizerProgram`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.graph.nodes import Unit
+from nestdsl.graph.optimizer import (
+    CONSTANT,
+    NUMBER,
+    WEIGHT,
+    GradientMemory,
+    Line,
+    Operand,
+    OptimizerProgram,
+    Schedule,
+)
+from nestdsl.library.signatures import READS, ArgumentSpec, Type, Value
+from nestdsl.limits import MAX_LEVELS
+from nestdsl.semantics.arguments import bind, match_arguments
+from nestdsl.semantics.clauses import ClauseReader, collect
+from nestdsl.semantics.modules import Module, report_twice
+from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, number
+from nestdsl.semantics.optimizers.shapes import extents, matrix
+from nestdsl.semantics.parameters import FileParameters
+from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+IN_SCOPE = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
+_REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
+_HIDDEN = ArgumentSpec("hidden", Type.WHOLE, 16, minimum=1)
+_ARGUMENTS = {
+    "ema": ("decay",),
+    "sum_of": ("decay",),
+    "matrix": ("step", "retain"),
+    "associative": ("step", "retain"),
+}
+"""What each memory of gradients takes: numbers, parameters or flows of numbers."""
+_DEFAULTS = {"step": 1.0, "retain": 1.0}
+_OPTIONS = {"associative": (_HIDDEN, _REDUCE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """The optimizer of all weights that are no matrices, with its arguments as flows of the outer one."""
+
+    program: OptimizerProgram
+    arguments: tuple[tuple[str, Operand], ...]
+
+
+class OptimizerBody:
+    """One optimizer with its parameters; `run` gives its program."""
+
+    def __init__(
+        self,
+        module: Module,
+        declaration: ast.Optimizer,
+        values: Mapping[str, Constant | Unknown],
+        schedules: tuple[Schedule, ...],
+        parameters: FileParameters,
+        places: Mapping[str, Span],
+        elaborate_otherwise: Callable[[OptimizerBody, ast.Call], Otherwise | None],
+    ) -> None:
+        self.module = module
+        self.declaration = declaration
+        self.values = values
+        self.schedules = {schedule.parameter: schedule for schedule in schedules}
+        self.parameters = parameters
+        self.diagnostics: Diagnostics = parameters.diagnostics
+        self.flows = OptimizerFlows(self)
+        self._places = places
+        self._elaborate_otherwise = elaborate_otherwise
+        self._flows: dict[str, ast.Flow] = {}
+        self._levels: dict[str, ast.Level] = {}
+        self._broken: set[str] = set()
+        self._results: dict[str, Result] = {}
+        self._memories: dict[str, GradientMemory] = {}
+        self._open: list[tuple[str, Span]] = []
+        self._used: set[str] = set()
+        self._structural: set[str] = set()
+        self._index: int | None = None
+        self._only: ast.Only | None = None
+
+    def run(self) -> OptimizerProgram | None:
+        """The program; None after a mistake, all of which are reported."""
+        before = len(self.diagnostics)
+        self._declare()
+        for name in [*self._flows, *self._levels]:
+            if name in self._levels and self._levels[name].count is not None:
+                for index in range(self._count(self._levels[name]) or 0):
+                    self._memory(self._levels[name], index)
+            elif name in self._levels:
+                self._memory(self._levels[name], None)
+            else:
+                self.named(self._flows[name].name)
+        update = self._update()
+        for name in list(self._memories):
+            self._learn(name)
+        otherwise = self._otherwise()
+        if update is None or len(self.diagnostics) > before:
+            return None
+        self._report_unused()
+        lines = self._needed(update, otherwise)
+        memories = tuple(self._memories[name] for name in self._memories if name in _learned(lines))
+        return OptimizerProgram(
+            name=self.declaration.name.text,
+            parameters=tuple(
+                (name, value) for name, value in self.values.items() if not isinstance(value, Unknown)
+            ),
+            memories=memories,
+            lines=lines,
+            update=update,
+            schedules=tuple(self.schedules.values()),
+            structural=tuple(sorted(self._structural)),
+            otherwise=otherwise.program if otherwise else None,
+            otherwise_arguments=otherwise.arguments if otherwise else (),
+        )
+
+    # --- declarations ----------------------------------------------------------------------
+
+    def _declare(self) -> None:
+        spans: dict[str, Span] = {}
+        for statement in self.declaration.body:
+            match statement:
+                case ast.Flow(name) | ast.Level(name):
+                    if name.text in IN_SCOPE or name.text in self.values:
+                        thing = "in scope in every optimizer" if name.text in IN_SCOPE else "a parameter"
+                        self.diagnostics.report(
+                            "N0102", f"`{name.text}` is already {thing}", name.span, "give it another name"
+                        )
+                    elif name.text in spans:
+                        report_twice(self.diagnostics, name, spans[name.text])
+                    else:
+                        spans[name.text] = name.span
+                        if isinstance(statement, ast.Flow):
+                            self._flows[name.text] = statement
+                        else:
+                            self._levels[name.text] = statement
+                case ast.Only():
+                    self._declare_only(statement)
+                case ast.Broken(name):
+                    self._broken.add(name or "")
+                case _:
+                    word = statement.span.text.split(maxsplit=1)[0].rstrip("{")
+                    self.diagnostics.report(
+                        "N0405",
+                        f"`{word}` has no meaning in an optimizer",
+                        statement.span,
+                        "an optimizer has `level`s, `flow`s and `only matrices else`",
+                    )
+
+    def _declare_only(self, only: ast.Only) -> None:
+        if self._only is not None:
+            self.diagnostics.report(
+                "N0102",
+                "`only` is said twice",
+                only.span,
+                "keep one of them",
+                (Note("it was said here first", self._only.span),),
+            )
+        elif only.what.text != "matrices":
+            self.diagnostics.report(
+                "N0101",
+                f"`only` cannot be `{only.what.text}`",
+                only.what.span,
+                did_you_mean(only.what.text, ("matrices",), "write `only matrices else adamw(lr = ...)`"),
+            )
+        else:
+            self._only = only
+
+    def _otherwise(self) -> Otherwise | None:
+        only = self._only
+        return None if only is None else self._elaborate_otherwise(self, only.otherwise)
+
+    def is_for_matrices(self, span: Span) -> bool:
+        """Whether the body says `only matrices`; reports a function that needs it where it does not."""
+        if self._only is None:
+            self.diagnostics.report(
+                "N0404",
+                "only a matrix can be made orthogonal, and a model has vectors too, such as biases",
+                span,
+                "say what drives those: write `only matrices else adamw(lr = lr)` in this optimizer",
+            )
+        return self._only is not None
+
+    # --- names -----------------------------------------------------------------------------
+
+    def declares(self, name: str) -> bool:
+        """Whether a name is one of this body's, and so hides the library's."""
+        return name in self._levels or name in self._flows or name in self.values or name in IN_SCOPE
+
+    def constant(self, expression: ast.Expression) -> Constant | Unknown:
+        """A value that is fixed when the optimizer is made; the parameters in it become structural."""
+        return fold(expression, self._structural_name, self.diagnostics)
+
+    def _structural_name(self, name: ast.Name) -> Constant | Unknown:
+        if name.text == "index" and self._index is not None:
+            return self._index
+        if name.text in self.schedules:
+            self.diagnostics.report(
+                "N0405",
+                f"`{name.text}` follows a schedule, and this is fixed when the optimizer is made",
+                name.span,
+                "give it a number",
+            )
+            return UNKNOWN
+        if name.text in self.values:
+            self._structural.add(name.text)
+            return self.values[name.text]
+        if self.declares(name.text):
+            self.diagnostics.report(
+                "N0104",
+                f"`{name.text}` is no compile-time value",
+                name.span,
+                "a number, a parameter or arithmetic on them is needed here",
+            )
+            return UNKNOWN
+        return self.parameters.lookup(self.module, name)
+
+    def named(self, name: ast.Name) -> Result:
+        """What a name in a flow means."""
+        text = name.text
+        if text in IN_SCOPE:
+            return Flow(text, IN_SCOPE[text])
+        if text in self.values:
+            return self._parameter(name)
+        if text in self._levels:
+            self._used.add(text)
+            return self.state(name)
+        if text in self._flows:
+            return self._flow(name)
+        if text == "index" and self._index is not None:
+            return number(self._index)
+        found = self.module.find(text)
+        if found and isinstance(found[1], ast.Param):
+            value = self.parameters.value(*found)  # type: ignore[arg-type]
+            return UNKNOWN if isinstance(value, Unknown) else self._number_of(name, value)
+        return self.unknown(name, ())
+
+    def unknown(self, name: ast.Name, others: object) -> Unknown:
+        """Reports a name that means nothing here, and says why where that can be told."""
+        text = name.text
+        if text in self._broken or "" in self._broken or text in self.module.broken:
+            return UNKNOWN
+        if text in ("in", "out"):
+            self.diagnostics.report(
+                "N0104",
+                f"an optimizer has no `{text}`: it does not see activations, only gradients and weights",
+                name.span,
+                "compute with `grad`, `weight` and `step_count`",
+            )
+            return UNKNOWN
+        known = [*IN_SCOPE, *self.values, *self._levels, *self._flows]
+        known += [*others] if isinstance(others, list) else []
+        otherwise = f"in scope are {listed([*IN_SCOPE, *self.values])}, and what the body declares"
+        self.diagnostics.report(
+            "N0101", f"unknown name `{text}`", name.span, did_you_mean(text, known, otherwise)
+        )
+        return UNKNOWN
+
+    def _parameter(self, name: ast.Name) -> Result:
+        value = self.values[name.text]
+        if name.text in self.schedules:
+            return Flow(name.text, CONSTANT, parts=frozenset((name.text,)))
+        if isinstance(value, Unknown):
+            # Tried without its value, as a body that nobody uses is.
+            return Flow(name.text, CONSTANT)
+        found = self._number_of(name, value)
+        if isinstance(found, Unknown):
+            return UNKNOWN
+        return Flow(name.text, CONSTANT, 1, found.value, None, frozenset((name.text,)))
+
+    def _number_of(self, name: ast.Name, value: Value) -> Result:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return number(value)
+        self.diagnostics.report(
+            "N0104", f"`{name.text}` is no number", name.span, "flows are computed from numbers"
+        )
+        return UNKNOWN
+
+    def _flow(self, name: ast.Name) -> Result:
+        text = name.text
+        if text != "update":
+            self._used.add(text)
+        if text not in self._results:
+            if self._is_open(name):
+                return UNKNOWN
+            self._open.append((text, name.span))
+            self._results[text] = self.flows.expression(self._flows[text].value, text)
+            self._open.pop()
+        return self._results[text]
+
+    def _is_open(self, name: ast.Name) -> bool:
+        """Reports a name that needs itself."""
+        names = [one for one, _ in self._open]
+        if name.text not in names:
+            return False
+        circle = [*names[names.index(name.text) :], name.text]
+        memory = next(
+            (one.partition("[")[0] for one in circle if one.partition("[")[0] in self._levels), None
+        )
+        hint = (
+            f"say `read before` at `{memory}`: it is then read as it was before this step"
+            if memory
+            else "compute one of them from something else"
+        )
+        self.diagnostics.report(
+            "N0301",
+            f"`{name.text}` needs itself: {' needs '.join(f'`{one}`' for one in circle)}",
+            name.span,
+            hint,
+        )
+        return True
+
+    def element(self, index: ast.Index) -> Result:
+        """`m[0]`: one memory of an array."""
+        name = index.name.text
+        level = self._levels.get(name)
+        if level is None or level.count is None:
+            if level is None and not self.declares(name):
+                return self.unknown(index.name, ())
+            self.diagnostics.report(
+                "N0104",
+                f"`{name}` is not an array of levels",
+                index.span,
+                f"declare it as `level {name}[n] = ...`, or leave the index out",
+            )
+            return UNKNOWN
+        self._used.add(name)
+        count, position = self._count(level), self.constant(index.index)
+        if count is None or isinstance(position, Unknown):
+            return UNKNOWN
+        if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < count:
+            self.diagnostics.report(
+                "N0203",
+                f"`{name}` has no element {position}",
+                index.index.span,
+                f"its elements are 0 to {count - 1}",
+            )
+            return UNKNOWN
+        return self._state(level, position, index.span)
+
+    def state(self, name: ast.Name) -> Result:
+        """The state of a memory, as later lines read it."""
+        level = self._levels.get(name.text)
+        if level is None:
+            self.diagnostics.report(
+                "N0104",
+                f"`{name.text}` is not a function",
+                name.span,
+                "only functions and the memories `matrix` and `associative` take arguments",
+            )
+            return UNKNOWN
+        if level.count is not None:
+            self.diagnostics.report(
+                "N0104",
+                f"`{name.text}` is an array: its elements have a state each",
+                name.span,
+                f"name one of them, such as `{name.text}[0]`",
+            )
+            return UNKNOWN
+        return self._state(level, None, name.span)
+
+    # --- memories --------------------------------------------------------------------------
+
+    def _count(self, level: ast.Level) -> int | None:
+        assert level.count is not None
+        value = self.constant(level.count)
+        if isinstance(value, Unknown):
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_LEVELS:
+            self.diagnostics.report(
+                "N0202",
+                "the number of levels of an array is a positive whole number",
+                level.count.span,
+                "write one",
+            )
+            return None
+        return value
+
+    def _memory(self, level: ast.Level, index: int | None) -> GradientMemory | None:
+        name = level.name.text if index is None else f"{level.name.text}[{index}]"
+        if name in self._memories:
+            return self._memories[name]
+        if name in self._results and isinstance(self._results[name], Unknown):
+            return None
+        outer, self._index = self._index, index
+        memory = self._read_memory(level, name)
+        self._index = outer
+        if memory is None:
+            self._results[name] = UNKNOWN
+        else:
+            self._memories[name] = memory
+        return memory
+
+    def _read_memory(self, level: ast.Level, name: str) -> GradientMemory | None:
+        kind = level.kind.function.text
+        if kind not in _ARGUMENTS:
+            self.diagnostics.report(
+                "N0104",
+                f"`{kind}` is no memory of gradients",
+                level.kind.function.span,
+                did_you_mean(kind, _ARGUMENTS, f"in an optimizer the memories are {listed(_ARGUMENTS)}"),
+            )
+            return None
+        if level.repeat is not None:
+            self.diagnostics.report(
+                "N0405",
+                "`repeat` has no meaning in an optimizer",
+                level.repeat.span,
+                "write an array: `level m[3]`",
+            )
+        specs = _OPTIONS.get(kind, (_REDUCE,))
+        names = (*_ARGUMENTS[kind], *(spec.name for spec in specs))
+        matched = match_arguments(level.kind, names, f"`{kind}`", self.diagnostics)
+        arguments: list[tuple[str, Operand]] = []
+        for argument in _ARGUMENTS[kind]:
+            found = self._argument(level, name, argument, matched.pop(argument, None))
+            if found is None:
+                return None
+            arguments.append((argument, found))
+        options = bind(level.kind, specs, f"`{kind}`", self.constant, self.diagnostics, matched)
+        clauses = self._clauses(level)
+        if options is None or clauses is None:
+            return None
+        period, read = clauses
+        reduce = options.pop("reduce")
+        return GradientMemory(
+            name, kind, tuple(arguments), WEIGHT, period, read, str(reduce), tuple(options.items())
+        )
+
+    def _argument(
+        self, level: ast.Level, name: str, argument: str, given: ast.Argument | None
+    ) -> Operand | None:
+        if given is None:
+            if argument in _DEFAULTS:
+                return _DEFAULTS[argument]
+            kind = level.kind.function.text
+            self.diagnostics.report(
+                "N0103",
+                f"`{kind}` needs `{argument}`, a number",
+                level.kind.span,
+                f"write `{kind}(0.9)`",
+            )
+            return None
+        flow = self.flows.expression(given.value, f"{name}.{argument}")
+        if isinstance(flow, Unknown):
+            return None
+        if flow.shape not in (CONSTANT, NUMBER) or (argument == "decay" and flow.shape != CONSTANT):
+            self.diagnostics.report(
+                "N0201",
+                f"`{argument}` is one number",
+                given.span,
+                "write a number, a parameter or `norm(...)` of a flow",
+            )
+            return None
+        if not self._is_in_range(name, argument, flow, given.span):
+            return None
+        if argument == "decay" and flow.value == 0 and level.kind.function.text == "sum_of":
+            self._structural |= flow.parts
+            return 0
+        return flow.operand
+
+    def _is_in_range(self, name: str, argument: str, flow: Flow, span: Span) -> bool:
+        """Reports a decay, step or retention that its memory cannot take, at the argument that says it."""
+        most = 2.0 if argument == "step" else 1.0
+        is_average = argument == "decay" and self._levels[name.partition("[")[0]].kind.function.text == "ema"
+        if flow.value is None or (0 <= flow.value <= most and not (is_average and flow.value == 1)):
+            return True
+        said = next((one for one in sorted(flow.parts) if one in self._places), None)
+        what = f"the `{argument}` of the memory `{name}`"
+        self.diagnostics.report(
+            "N0203",
+            f"`{said}` is {what}" * bool(said) + what * (not said) + f", which cannot be {flow.value:g}",
+            self._places[said] if said else span,
+            "choose a value from 0 to below 1" if is_average else f"choose a value from 0 to {most:g}",
+        )
+        return False
+
+    def _clauses(self, level: ast.Level) -> tuple[int, str] | None:
+        """The period and the read of a memory."""
+        clauses = collect(level.clauses, self.diagnostics)
+        reader = ClauseReader(self.module, self.diagnostics, self.constant)
+        period, read = 1, "after"
+        is_whole = True
+        for word, clause in clauses.items():
+            match clause:
+                case ast.Learn() | ast.Broken():
+                    pass
+                case ast.Every():
+                    found = reader.period(clause, (Unit.STEP,))
+                    is_whole &= found is not None
+                    period = found[0] if found else 1
+                    if clause.chunk is not None:
+                        self.diagnostics.report(
+                            "N0405", "a memory of gradients has no chunk", clause.chunk.span, "leave it out"
+                        )
+                case ast.Read(name) if name.text == "anchor":
+                    self.diagnostics.report(
+                        "N0405",
+                        "an optimizer has no chunks, so no anchor",
+                        clause.span,
+                        f"write one of {listed(READS[:2])}",
+                    )
+                case ast.Read():
+                    read = reader.read(clause) or read
+                case _:
+                    self.diagnostics.report(
+                        "N0405",
+                        f"`{word}` has no meaning for a memory of gradients",
+                        clause.span,
+                        "it has `learn`, `every N steps` and `read`",
+                    )
+        if "learn" not in clauses and "broken" not in clauses:
+            self.diagnostics.report(
+                "N0405",
+                f"`{level.name.text}` says not what it learns",
+                level.span,
+                "write `{ learn grad }`: an optimizer's memories have no other source",
+            )
+            is_whole = False
+        return (period, read) if is_whole else None
+
+    def _state(self, level: ast.Level, index: int | None, span: Span) -> Result:
+        memory = self._memory(level, index)
+        if memory is None:
+            return UNKNOWN
+        if memory.name in self._results:
+            return self._results[memory.name]
+        if self._is_open(ast.Name(memory.name, span)):
+            return UNKNOWN
+        state = Flow(memory.name, WEIGHT, memory.period, None, memory)
+        if memory.read == "after":
+            learned = self._learn(memory.name)
+            state = learned if isinstance(learned, Flow) and learned.memory is None else state
+            if isinstance(learned, Unknown):
+                return UNKNOWN
+        self._results[memory.name] = state
+        return state
+
+    def _learn(self, name: str) -> Result:
+        """Adds the line in which a memory learns; its state, or its input if it keeps nothing."""
+        key = f"learn {name}"
+        if key in self._results:
+            return self._results[key]
+        memory = self._memories[name]
+        base, _, rest = name.partition("[")
+        level = self._levels[base]
+        outer, self._index = self._index, int(rest[:-1]) if rest else None
+        self._open.append((name, level.span))
+        self._results[key] = self._learned(level, memory)
+        self._open.pop()
+        self._index = outer
+        return self._results[key]
+
+    def _learned(self, level: ast.Level, memory: GradientMemory) -> Result:
+        learn = next((one for one in level.clauses if isinstance(one, ast.Learn)), None)
+        if learn is None:
+            return UNKNOWN
+        is_association = memory.kind in ("matrix", "associative")
+        if (learn.value is not None) != is_association:
+            how = "`learn key -> value`" if is_association else "`learn grad`"
+            self.diagnostics.report(
+                "N0104",
+                f"`{memory.kind}` learns {'a value for each key' if is_association else 'one flow'}",
+                learn.span,
+                f"write {how}",
+            )
+            return UNKNOWN
+        parts = (learn.key, learn.value) if learn.value is not None else (learn.key,)
+        found = [self.flows.expression(part, f"{memory.name}.learn") for part in parts]
+        flows = [flow for flow in found if isinstance(flow, Flow)]
+        if len(flows) < len(found) or not self._fits(memory, flows, learn):
+            return UNKNOWN
+        if memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1:
+            return replace(flows[0], memory=None)
+        self.flows.lines.append(
+            Line(memory.name, "learn", tuple(flow.operand for flow in flows), memory.shape, memory.period)
+        )
+        return Flow(memory.name, memory.shape, memory.period, None, memory)
+
+    def _fits(self, memory: GradientMemory, flows: list[Flow], learn: ast.Learn) -> bool:
+        """Whether what a memory learns has the shapes that it can learn."""
+        key = flows[0]
+        if key.shape != WEIGHT:
+            shape = "a number" if key.shape in (CONSTANT, NUMBER) else f"`{key.shape}`"
+            self.diagnostics.report(
+                "N0201",
+                f"`{memory.name}` has the shape of the weight, `out × in`; what it learns is {shape}",
+                learn.key.span,
+                "learn a flow of that shape, such as `grad`",
+            )
+            return False
+        if len(flows) == 1:
+            return True
+        value, rows = flows[1], extents(key.shape)[0]
+        fitting = {
+            "matrix": (CONSTANT, NUMBER, matrix("out", rows)),
+            "associative": (WEIGHT,),
+        }[memory.kind]
+        if value.shape not in fitting:
+            self.diagnostics.report(
+                "N0201",
+                f"the value for the keys of `{memory.name}` is no `{value.shape}`",
+                learn.value.span if learn.value else learn.span,
+                "`matrix` learns a value `out × out` (a number means so many times the identity), "
+                "`associative` one of the shape of the weight",
+            )
+            return False
+        return True
+
+    # --- the update ------------------------------------------------------------------------
+
+    def _update(self) -> str | None:
+        name = self.declaration.name
+        flow = self._flows.get("update")
+        if flow is None:
+            if not self._broken:
+                near = did_you_mean(
+                    "update", self._flows, "say what is added to the weight: `flow update = -lr * grad`"
+                )
+                self.diagnostics.report("N0303", f"optimizer `{name.text}` has no `update`", name.span, near)
+            return None
+        result = self.named(flow.name)
+        if isinstance(result, Unknown):
+            return None
+        if result.shape != WEIGHT:
+            shape = "one number" if result.shape in (CONSTANT, NUMBER) else f"`{result.shape}`"
+            self.diagnostics.report(
+                "N0201",
+                f"the update is added to the weight and has its shape, `out × in`; this is {shape}",
+                flow.span,
+                "compute it from flows of that shape, such as `grad`",
+            )
+            return None
+        if result.memory is not None and result.memory.kind == "associative":
+            self.flows._is_network(result, flow.value.span)
+            return None
+        assert isinstance(result.operand, str)
+        return result.operand
+
+    def _report_unused(self) -> None:
+        for name, statement in {**self._flows, **self._levels}.items():
+            if name in self._used or name == "update":
+                continue
+            what = "flow" if name in self._flows else "level"
+            self.diagnostics.report(
+                "N0304",
+                f"nothing {'uses' if what == 'flow' else 'reads'} the {what} `{name}`",
+                statement.span,
+                "use it on the way to `update`, or remove it",
+            )
+
+    def _needed(self, update: str, otherwise: Otherwise | None) -> tuple[Line, ...]:
+        """The lines that the update, and the arguments of the rest's optimizer, depend on, in order."""
+        memories = self._memories
+        needed, lines = {update}, list(self.flows.lines)
+        needed |= {value for _, value in (otherwise.arguments if otherwise else ()) if isinstance(value, str)}
+        is_new = True
+        while is_new:
+            size = len(needed)
+            for line in reversed(lines):
+                if line.result in needed:
+                    needed |= {operand for operand in line.operands if isinstance(operand, str)}
+                    needed |= {str(value) for name, value in line.options if name == "memory"}
+            for name in needed & memories.keys():
+                needed |= {value for _, value in memories[name].arguments if isinstance(value, str)}
+            is_new = len(needed) > size
+        return tuple(line for line in lines if line.result in needed)
+
+
+def _learned(lines: tuple[Line, ...]) -> set[str]:
+    return {line.result for line in lines if line.function == "learn"}

@@ -1,0 +1,337 @@
+"""Elaborates the expressions of an optimizer: each part becomes a line with a shape and a period."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd, sqrt
+from typing import TYPE_CHECKING
+
+from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
+from nestdsl.library.signatures import LIBRARY, Function, Place, Value
+from nestdsl.semantics.arguments import bind
+from nestdsl.semantics.names import listed
+from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
+from nestdsl.semantics.values import UNKNOWN, Arithmetic, Unknown, is_number
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+if TYPE_CHECKING:
+    from nestdsl.semantics.optimizers.body import OptimizerBody
+
+_ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
+_PAIRED = ("max", "min", "clip")
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What an expression is: the operand of later lines, its shape, and after how many updates it changes.
+
+    `period` is 0 for what never changes. `value` is that of a constant, as far as it is known now;
+    `memory` the moving average that it is the state of; `parts` the parameters in a constant.
+    """
+
+    operand: Operand
+    shape: str
+    period: int = 1
+    value: float | None = None
+    memory: GradientMemory | None = None
+    parts: frozenset[str] = frozenset()
+
+
+Result = Flow | Unknown
+
+
+def number(value: int | float) -> Flow:
+    return Flow(value, CONSTANT, 0, float(value))
+
+
+class OptimizerFlows:
+    """The lines of one optimizer, in the order in which they can run."""
+
+    def __init__(self, body: OptimizerBody) -> None:
+        self.body = body
+        self.diagnostics = body.diagnostics
+        self.lines: list[Line] = []
+        self._arithmetic = Arithmetic(body.diagnostics)
+        self._names: dict[str, int] = {}
+        self._known: dict[tuple[object, ...], Flow] = {}
+
+    def expression(self, expression: ast.Expression, place: str) -> Result:
+        """The flow of an expression; its lines are named after `place`."""
+        match expression:
+            case ast.Number(value, span):
+                bounded = self._arithmetic.bounded(value, span)
+                return UNKNOWN if isinstance(bounded, Unknown) else number(bounded)
+            case ast.String() | ast.Boolean():
+                self.diagnostics.report(
+                    "N0104",
+                    f"a flow of an optimizer is computed from numbers; {expression.span.text} is none",
+                    expression.span,
+                    "write a number, or the name of a flow or a parameter",
+                )
+                return UNKNOWN
+            case ast.Name():
+                return self.body.named(expression)
+            case ast.Index():
+                return self.body.element(expression)
+            case ast.Unary(_, operand, span):
+                return self._operation("negate", (self.expression(operand, place),), span, place)
+            case ast.Binary(operator, left, right, span):
+                operands = self.expression(left, place), self.expression(right, place)
+                return self._operation(_ARITHMETIC[operator], operands, span, place)
+            case ast.Call():
+                return self._call(expression, (), place)
+            case ast.Pipe(stages, _):
+                result = self.expression(stages[0], place)
+                for stage in stages[1:]:
+                    result = self._stage(result, stage, place)
+                return result
+
+    # --- pipes and calls -------------------------------------------------------------------
+
+    def _stage(self, flow: Result, stage: ast.Expression, place: str) -> Result:
+        match stage:
+            case ast.Name(_, span):
+                return self._call(ast.Call(stage, (), span), (flow,), place)
+            case ast.Call():
+                return self._call(stage, (flow,), place)
+        self.diagnostics.report(
+            "N0104",
+            "a flow is piped into a function or a memory",
+            stage.span,
+            "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives",
+        )
+        return UNKNOWN
+
+    def _call(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
+        name = call.function.text
+        if self.body.declares(name):
+            return self._answer(call, piped, place)
+        function = LIBRARY.functions.get(name)
+        if function is None or function.is_custom or function.place is Place.MODEL:
+            self._no_function(call, function)
+            return UNKNOWN
+        flows, rest = self._flows_of(function, call, piped, place)
+        options = bind(rest, function.arguments, f"`{name}`", self.body.constant, self.diagnostics)
+        if options is None or any(isinstance(flow, Unknown) for flow in flows):
+            return UNKNOWN
+        wanted = (
+            f"{function.flows} flow{'s' * (function.flows != 1)}" if function.flows else "one or two flows"
+        )
+        if not 1 <= len(flows) <= 2 or (function.flows and len(flows) != function.flows):
+            example = f"{name}({', '.join(['grad', 'weight'][: function.flows or 2])})"
+            self.diagnostics.report("N0103", f"`{name}` takes {wanted}", call.span, f"write `{example}`")
+            return UNKNOWN
+        if name == "debias":
+            return self._debias(flows[0], call.span, place)
+        return self._operation(name, flows, call.span, place, tuple(options.items()))
+
+    def _flows_of(
+        self, function: Function, call: ast.Call, piped: tuple[Result, ...], place: str
+    ) -> tuple[tuple[Result, ...], ast.Call]:
+        """The flows of a call, the piped one first, and the call that is left without them."""
+        positional = [argument for argument in call.arguments if argument.name is None]
+        wanted = len(positional) if function.flows is None else max(0, function.flows - len(piped))
+        taken = positional[:wanted]
+        left = tuple(argument for argument in call.arguments if argument not in taken)
+        flows = (*piped, *(self.expression(argument.value, place) for argument in taken))
+        return flows, ast.Call(call.function, left, call.span)
+
+    def _no_function(self, call: ast.Call, function: Function | None) -> None:
+        name, span = call.function.text, call.function.span
+        known = [
+            one.name
+            for one in LIBRARY.functions.values()
+            if one.place is not Place.MODEL and not one.is_custom
+        ]
+        if function is not None:
+            self.diagnostics.report(
+                "N0104",
+                f"`{name}` is a function of a model's flows, which have tokens; gradients have none",
+                span,
+                f"the functions of optimizers are {listed(known)}",
+            )
+        elif name in LIBRARY.kinds:
+            self.diagnostics.report(
+                "N0104",
+                f"`{name}` reads activations; an optimizer sees only gradients and weights",
+                span,
+                "declare a memory with `level`, such as `level m = ema(0.9) { learn grad }`",
+            )
+        else:
+            self.body.unknown(call.function, known)
+
+    def _answer(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
+        """What a memory answers to keys: `m(grad)` or `grad -> m`."""
+        given = [*piped, *(self.expression(argument.value, place) for argument in call.arguments)]
+        state = self.body.state(call.function)
+        if isinstance(state, Unknown) or any(isinstance(key, Unknown) for key in given):
+            return UNKNOWN
+        memory = state.memory
+        if memory is None or memory.kind not in ("matrix", "associative") or len(given) != 1:
+            self.diagnostics.report(
+                "N0104",
+                f"`{call.function.text}` answers no keys: only the memories `matrix` and `associative` do",
+                call.span,
+                f"write `{call.function.text}` alone to read what it remembers",
+            )
+            return UNKNOWN
+        key = given[0]
+        assert isinstance(key, Flow)
+        if key.shape != memory.shape:
+            self.diagnostics.report(
+                "N0201",
+                f"the keys of `{memory.name}` are rows of the shape of the weight; these are not",
+                call.span,
+                "read it with a flow such as `grad`",
+            )
+            return UNKNOWN
+        return self.line(
+            "answer", (state, key), key.shape if memory.kind == "associative" else "out × out", place
+        )
+
+    # --- lines -----------------------------------------------------------------------------
+
+    def _operation(
+        self,
+        function: str,
+        operands: Sequence[Result],
+        span: Span,
+        place: str,
+        options: tuple[tuple[str, Value], ...] = (),
+    ) -> Result:
+        flows = [flow for flow in operands if isinstance(flow, Flow)]
+        if len(flows) < len(operands):
+            return UNKNOWN
+        if any(self._is_network(flow, span) for flow in flows):
+            return UNKNOWN
+        try:
+            shape = shape_of(function, [flow.shape for flow in flows])
+        except ShapeError as error:
+            self.diagnostics.report("N0201", f"`{function}` {error}", span, "shapes must fit one another")
+            return UNKNOWN
+        if all(isinstance(flow.operand, int | float) for flow in flows) and shape == CONSTANT:
+            return self._folded(function, flows, span)
+        if function == "newton_schulz" and not self.body.is_for_matrices(span):
+            return UNKNOWN
+        return self.line(function, flows, shape, place, options)
+
+    def _is_network(self, flow: Flow, span: Span) -> bool:
+        """Reports a memory that has no value but what it answers."""
+        if flow.memory is None or flow.memory.kind != "associative":
+            return False
+        name = flow.memory.name
+        self.diagnostics.report(
+            "N0104",
+            f"`{name}` is a network, which has no value by itself",
+            span,
+            f"read it with keys: `{name}(grad)`",
+        )
+        return True
+
+    def _folded(self, function: str, flows: Sequence[Flow], span: Span) -> Result:
+        """A constant of numbers alone, computed now."""
+        first = flows[0].operand
+        assert isinstance(first, int | float)
+        match function, flows:
+            case "negate", _:
+                value = self._arithmetic.negate(first, span)
+            case _, (_, second) if function in _ARITHMETIC.values():
+                operator = next(sign for sign, name in _ARITHMETIC.items() if name == function)
+                value = self._arithmetic.binary(operator, first, second.operand, span)
+            case _, (_, second):
+                assert isinstance(second.operand, int | float)
+                value = _pair(function, first, second.operand)
+            case _:
+                fold = LIBRARY.functions[function].fold or _FOLDS.get(function)
+                assert fold is not None, function
+                value = self._arithmetic.call(fold, function, first, span)
+        return UNKNOWN if isinstance(value, Unknown) else number(value)
+
+    def line(
+        self,
+        function: str,
+        flows: Sequence[Flow],
+        shape: str,
+        place: str,
+        options: tuple[tuple[str, Value], ...] = (),
+        period: int | None = None,
+    ) -> Flow:
+        """Adds a line, or finds the one that says the same."""
+        operands = tuple(flow.operand for flow in flows)
+        key = (function, operands, options)
+        if key in self._known:
+            return self._known[key]
+        period = gcd(*(flow.period for flow in flows)) if period is None else period
+        parts = (
+            frozenset[str]().union(*(flow.parts for flow in flows)) if shape == CONSTANT else frozenset[str]()
+        )
+        result = Flow(self._name(place), shape, period, self._value(function, flows), None, parts)
+        assert isinstance(result.operand, str)
+        self.lines.append(Line(result.operand, function, operands, shape, period, options))
+        self._known[key] = result
+        return result
+
+    def _name(self, place: str) -> str:
+        count = self._names[place] = self._names.get(place, 0) + 1
+        return f"{place}.{count}"
+
+    @staticmethod
+    def _value(function: str, flows: Sequence[Flow]) -> float | None:
+        """What a constant will be, where its parts are known; the runtime computes it anew."""
+        values = [flow.value for flow in flows]
+        if any(value is None for value in values):
+            return None
+        try:
+            match function, values:
+                case "negate", (float() as one,):
+                    return -one
+                case "add", (float() as one, float() as two):
+                    return one + two
+                case "subtract", (float() as one, float() as two):
+                    return one - two
+                case "multiply", (float() as one, float() as two):
+                    return one * two
+                case "divide", (float() as one, float() as two):
+                    return one / two
+                case "power", (float() as one, float() as two):
+                    result = one**two
+                    return result if is_number(result) else None
+                case _, (float() as one,) if function == "sqrt":
+                    return sqrt(one)
+                case _, (float() as one, float() as two) if function in _PAIRED:
+                    return _pair(function, one, two)
+        except (ArithmeticError, ValueError):
+            return None
+        return None
+
+    def _debias(self, flow: Result, span: Span, place: str) -> Result:
+        if isinstance(flow, Unknown):
+            return UNKNOWN
+        memory = flow.memory
+        if memory is None or memory.kind != "ema":
+            self.diagnostics.report(
+                "N0104",
+                "`debias` takes a moving average, whose start at zero it makes up for",
+                span,
+                "declare it: `level m = ema(0.9) { learn grad }`, and write `debias(m)`",
+            )
+            return UNKNOWN
+        (decay,) = (argument for name, argument in memory.arguments if name == "decay")
+        options = (("memory", memory.name),)
+        bias = self.line("bias", (Flow(decay, CONSTANT, 0),), CONSTANT, place, options, memory.period)
+        return self.line("debias", (flow, bias), flow.shape, place)
+
+
+def _pair(function: str, one: float, two: float) -> float:
+    match function:
+        case "max":
+            return max(one, two)
+        case "min":
+            return min(one, two)
+        case _:
+            return max(-two, min(two, one))
+
+
+_FOLDS = {"sign": lambda x: float((x > 0) - (x < 0))}

@@ -17,6 +17,7 @@ from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Block, Pass, Run, State
 from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
+from nestdsl.runtime.fitting import verify_input, verify_targets
 from nestdsl.runtime.kinds.matrix import Matrix
 from nestdsl.runtime.memory import require_memory
 from nestdsl.runtime.ops.linear_memory import fla
@@ -42,8 +43,10 @@ class NestModule(Block):
         """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output], state.
 
         With `learn`, levels that learn from surprise in context do so from the ids as they come,
-        as in training; without, they are read as they stand. Memories always learn.
+        as in training; without, they are read as they stand. Memories always learn. Raises NestError
+        N0501 for what is no such input; ids on a GPU are not looked at, which would make it wait.
         """
+        verify_input(self, self.plan, x)
         levels = list(plastic_levels(self)) if learn else []
         if levels:
             return read_and_learn(self, x, self.init_state(x.shape[0]) if state is None else state, levels)
@@ -69,8 +72,10 @@ class NestModule(Block):
         """The objective of the model's `train` clause, a mean over all targets.
 
         cross_entropy (in nats): targets [batch, tokens] of ids, -100 where there is none; mse:
-        targets [batch, tokens, output]. Levels that learn in context do so on the way.
+        targets [batch, tokens, output]. Levels that learn in context do so on the way. Raises NestError
+        N0501 for other tensors; ids on a GPU are not looked at.
         """
+        self._verify(inputs, targets)
         levels = list(plastic_levels(self))
         if levels:
             return training_loss(self, inputs, targets, levels, self._fresh(len(inputs)))[0]
@@ -86,7 +91,9 @@ class NestModule(Block):
         before have left them; all others start anew, and so does everything without a state. The
         state that is given back has no graph: the outer levels look back no further than a sequence.
         Of weights that learned from surprise, they take what earlier sequences changed as constant.
+        Errors are those of `loss`.
         """
+        self._verify(inputs, targets)
         fresh = self._fresh(len(inputs))
         levels = list(plastic_levels(self))
         if state is None:
@@ -100,6 +107,10 @@ class NestModule(Block):
             outputs, state = self.run.block(self, inputs, settled(state))
             loss = self._mean_loss(outputs, targets)
         return loss, self.detach_state(self.reset_state(state))
+
+    def _verify(self, inputs: Tensor, targets: Tensor) -> None:
+        verify_input(self, self.plan, inputs)
+        verify_targets(self.plan, inputs, targets)
 
     def _fresh(self, batch: int) -> State:
         """The state at the start of a context, with its graph even where none is asked for: what is

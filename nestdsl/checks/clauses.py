@@ -20,8 +20,12 @@ WITHOUT_START = ("rms_norm", "layer_norm", "attention")
 
 
 def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
-    has_segments = any(level.learns_surprise_in_context for level in graph.levels())
+    has_segments = any(
+        level.learns_surprise_in_context or level.id in graph.unsure for level in graph.levels()
+    )
     for level in graph.levels():
+        if level.id in graph.unsure:
+            continue
         if (
             level.gradient.startswith("truncated")
             and not level.learns_surprise_in_context

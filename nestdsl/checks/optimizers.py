@@ -9,7 +9,7 @@ from nestdsl.graph.nodes import Learning, Level
 
 def check_optimizers(graph: NestGraph, diagnostics: Diagnostics) -> None:
     for level in graph.levels():
-        if level.owner:
+        if level.owner or level.id in graph.unsure:
             continue
         if level.learns_surprise_in_context:
             _check_surprised(graph, level, diagnostics)

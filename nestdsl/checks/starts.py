@@ -12,6 +12,8 @@ from nestdsl.library.signatures import LIBRARY, Shapes
 def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
     _check_chunks(graph, diagnostics)
     for level in graph.levels():
+        if level.id in graph.unsure:
+            continue
         if level.reset == "parent" and not level.init.level:
             diagnostics.report(
                 "N0405",
@@ -20,7 +22,7 @@ def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
                 "say from which: `init from slower_level`, or leave `reset` out",
             )
         parent = graph.parent(level)
-        if parent is not None:
+        if parent is not None and parent.id not in graph.unsure:
             _check(graph, level, parent, diagnostics)
 
 
@@ -41,7 +43,7 @@ def _check(graph: NestGraph, level: Level, parent: Level, diagnostics: Diagnosti
             f"`{level.name}` cannot start from `{parent.name}`: it has no weights that learn from surprise",
             "name a level that learns from surprise",
         )
-    elif not graph.reads_of(parent.id):
+    elif not graph.reads_of(parent.id) and not graph.lacks_flows:
         refuse(
             "init",
             f"`{level.name}` starts from `{parent.name}`, which nothing reads, so that it learns nothing",

@@ -13,7 +13,7 @@ from nestdsl.semantics.clauses import ClauseReader, Clauses, collect, is_surpris
 from nestdsl.semantics.finish import Pending, finish
 from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.lookup import Lookup
-from nestdsl.semantics.modules import Module
+from nestdsl.semantics.modules import Module, from_library, like_in_library
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.levels import WITH_TRAIN
 from nestdsl.semantics.optimizers.uses import OptimizerReader
@@ -57,6 +57,8 @@ class Body(Lookup):
 
     def run(self, statements: tuple[ast.Statement, ...], owner: ast.Name, what: str) -> None:
         self._declare_names(statements)
+        if any(isinstance(one, ast.Broken) for one in statements):
+            self.shared.graph.lacks_flows = True
         for statement in statements:
             if isinstance(statement, ast.Level):
                 self._level(statement)
@@ -86,6 +88,8 @@ class Body(Lookup):
         source = elaborator.flow(flow.value, "a flow's value")
         if source is not None:
             self.shared.feed(id, source)
+        else:
+            self.shared.graph.lacks_flows = True
 
     # --- levels ----------------------------------------------------------------------------
 
@@ -216,7 +220,7 @@ class Body(Lookup):
                 name.span,
                 "the kinds are " + ", ".join(LIBRARY.kinds),
             )
-        elif not self.module.is_partial:
+        elif not self.module.may_have(name.text):
             known = [
                 *LIBRARY.kinds,
                 *(known for known in self.module.known_names() if self.makes_levels(known)),
@@ -225,7 +229,10 @@ class Body(Lookup):
                 "N0101",
                 f"there is no kind or block `{name.text}`",
                 name.span,
-                did_you_mean(name.text, known, "the kinds are " + ", ".join(LIBRARY.kinds)),
+                from_library(name.text)
+                or did_you_mean(name.text, known)
+                or like_in_library(name.text)
+                or "the kinds are " + ", ".join(LIBRARY.kinds),
             )
 
     def _with_default(self, own: Clauses, kind: Kind) -> Clauses:

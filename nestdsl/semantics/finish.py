@@ -55,6 +55,8 @@ def finish(body: Body, pending: Pending) -> None:
         match clause:
             case ast.Every():
                 period = reader.period(clause)
+                if period is None:
+                    body.shared.graph.unsure.add(level.id)
                 if period:
                     changes["period"], changes["unit"] = period
                 elif changes.get("learning") is Learning.ASSOCIATION:
@@ -70,6 +72,8 @@ def finish(body: Body, pending: Pending) -> None:
                 continue
             case ast.Init():
                 found = reader.init(clause) if clause.call else start_from(body, level, clause)
+                if found is None:
+                    body.shared.graph.unsure.add(level.id)
             case ast.Reset():
                 found = reader.reset(clause)
             case ast.Gradient():
@@ -80,6 +84,8 @@ def finish(body: Body, pending: Pending) -> None:
                 found = True
         if found is not None:
             changes[name] = found
+    if "broken" in clauses:
+        body.shared.graph.unsure.add(level.id)
     if "broken" in clauses and "every" not in clauses and changes.get("learning"):
         changes["period"], changes["unit"] = 1, Unit.TOKEN  # what is broken may have said so
     kind = LIBRARY.kinds[level.kind]

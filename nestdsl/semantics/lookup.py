@@ -8,7 +8,7 @@ from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Flow, Scope
 from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.semantics.clauses import Clauses, collect
-from nestdsl.semantics.modules import Module, library_module, report_twice
+from nestdsl.semantics.modules import Module, from_library, library_module, like_in_library, report_twice
 from nestdsl.semantics.names import did_you_mean
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Meaning, Poisoned, Shared
@@ -184,9 +184,13 @@ class Lookup:
         return "an optimizer" if is_optimizer else None
 
     def unknown_name(self, name: ast.Name) -> Unknown:
-        if not self.module.is_partial:
-            hint = _HABITS.get(name.text) or did_you_mean(
-                name.text, self._known_names(), "declare it with `flow` or `level`, or bring it in with `use`"
+        if not self.module.may_have(name.text):
+            hint = (
+                _HABITS.get(name.text)
+                or from_library(name.text)
+                or did_you_mean(name.text, self._known_names())
+                or like_in_library(name.text)
+                or "declare it with `flow` or `level`, or bring it in with `use`"
             )
             self.diagnostics.report("N0101", f"unknown name `{name.text}`", name.span, hint)
         return UNKNOWN

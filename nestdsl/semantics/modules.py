@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -25,8 +25,8 @@ class Module:
     """One parsed file and what its names mean.
 
     `names` holds what it declares, `imported` what it may name besides. `broken` are the names
-    of declarations that could not be read; with `is_partial` some import is missing, so that a
-    name that is not found may have come from there.
+    of declarations that could not be read, here and in the files it uses. With `is_partial` some file
+    is missing, from which any name may have come; `lacked` are the modules that the library does not have.
     """
 
     source: Source
@@ -35,6 +35,9 @@ class Module:
     imported: dict[str, tuple[Module, Declared]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     is_partial: bool = False
+    lacked: set[str] = field(default_factory=set)
+    has_unnamed: bool = False
+    """Whether a declaration could not be read, not even its name."""
 
     def find(self, name: str) -> tuple[Module, Declared] | None:
         """What a name means at the top of this file: the declaration and the file that has it."""
@@ -45,6 +48,14 @@ class Module:
     def known_names(self) -> Iterator[str]:
         yield from self.names
         yield from self.imported
+
+    def may_have(self, name: str) -> bool:
+        """Whether a name that is not found may stand in what is missing or could not be read."""
+        if self.is_partial or name in self.broken:
+            return True
+        return bool(self.lacked) and (
+            name in library_declarations() or nearest(name, self.lacked) is not None
+        )
 
 
 class _Loader:
@@ -66,6 +77,7 @@ class _Loader:
                     self._use(module, declaration)
                 case ast.Broken(name, span):
                     module.broken.update([name] if name else [])
+                    module.has_unnamed |= name is None
                     module.is_partial |= span.text.split(maxsplit=1)[0] == "use"
                 case _:
                     self._declare(module, declaration)
@@ -82,7 +94,10 @@ class _Loader:
     def _use(self, module: Module, use: ast.Use) -> None:
         source_and_key = self._find(module, use)
         if source_and_key is None:
-            module.is_partial = True
+            if not use.is_path and _means_library(use.module):
+                module.lacked.add(use.module.rpartition(".")[2])
+            else:
+                module.is_partial = True
             return
         source, key = source_and_key
         if key in self.open:
@@ -104,7 +119,8 @@ class _Loader:
             module.is_partial = True
             return
         used = self.loaded.get(key) or self.load(source, key)
-        module.is_partial |= used.is_partial or bool(used.broken)
+        module.broken |= used.broken
+        module.is_partial |= used.has_unnamed
         for name, declaration in used.names.items():
             if isinstance(declaration, ast.Model):
                 continue
@@ -130,7 +146,7 @@ class _Loader:
         if package == "std" and name in available:
             file = files("nestdsl.library").joinpath(f"{name}.nest")
             return Source(file.read_text("utf-8"), f"std/{name}.nest"), use.module
-        names = [f"std.{available_name}" for available_name in available]
+        names = _library_uses()
         self.diagnostics.report(
             "N0105",
             f"there is no library module `{use.module}`",
@@ -205,6 +221,42 @@ def library_module(name: str) -> Module:
     module = _Loader(found, None).load(Source(file.read_text("utf-8"), f"std/{name}.nest"), f"std.{name}")
     assert not len(found), list(found)
     return module
+
+
+@cache
+def library_declarations() -> Mapping[str, str]:
+    """The blocks and parameters that the library's files declare, with what to `use` for each.
+
+    Reads and parses all of them: for what is wrong already, not on the way of a program that is right.
+    """
+    found: dict[str, str] = {}
+    for name in library_modules():
+        for declared in library_module(name).names.values():
+            if isinstance(declared, ast.Block | ast.Param):
+                found.setdefault(declared.name.text, f"std.{name}")
+    return found
+
+
+def from_library(name: str) -> str:
+    """A hint for a name that a file of the library declares; "" if none does."""
+    module = library_declarations().get(name)
+    return f"write `use {module}` at the top" if module else ""
+
+
+def like_in_library(name: str) -> str:
+    """A hint for a name that is like one which a file of the library declares, or ""."""
+    known = library_declarations()
+    match = nearest(name, known)
+    return f"did you mean `{match}`? It needs `use {known[match]}` at the top" if match else ""
+
+
+def _library_uses() -> list[str]:
+    return [f"std.{name}" for name in library_modules()]
+
+
+def _means_library(name: str) -> bool:
+    """Whether a module that is not there was to be one of the library, not a file written without quotes."""
+    return name.startswith("std.") or nearest(name, _library_uses()) is not None
 
 
 def load_modules(source: Source, diagnostics: Diagnostics) -> Module:

@@ -71,7 +71,7 @@ class FileParameters:
         found = module.find(name.text)
         if found and isinstance(found[1], ast.Param):
             return self.value(found[0], found[1])
-        if found is None and (module.is_partial or name.text in module.broken):
+        if found is None and module.may_have(name.text):
             return UNKNOWN
         known = list(module.known_names())
         self.diagnostics.report(

@@ -104,7 +104,7 @@ def test_what_follows_is_not_reported(body, code):
 
 
 @pytest.mark.parametrize(
-    "broken", ["use std.nothing", 'use "nothing.nest"', "use std.", "use", "block nowhere {{"]
+    "broken", ["use std.nowhere", 'use "nothing.nest"', "use std.", "use", "block nowhere {{"]
 )
 def test_a_missing_import_silences_unknown_names(broken):
     body = "level a = nowhere\nflow h = in -> nowhere\nflow out = in -> a + nowhere(h)"
@@ -164,3 +164,8 @@ def test_periods_are_compared_by_pairs_and_units():
     mixed = "level a = mlp { every 3 steps }\nlevel m = matrix { learn in -> in  every 4 tokens }\n"
     mixed += "flow out = in -> a -> m"
     assert codes(model(mixed)) == []
+
+
+def test_a_missing_module_of_the_library_hides_only_what_may_come_from_it():
+    body = "level a = titans\nflow out = in -> a -> nothing(3) -> other"
+    assert codes(model(body, "use std.nothing")) == ["N0105", "N0101"]  # `other` is in no file of the library

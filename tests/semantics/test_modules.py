@@ -53,7 +53,7 @@ def test_imported_parameters_are_values(folder):
         ('"away/part.nest"', "outside"),
         ('"/etc/passwd"', "not a relative path"),
         ('""', "folder"),
-        ("std.nothing", "no library module"),
+        ("std.parts", "no library module"),
         ("part", "no library module"),
         ("std", "no library module"),
     ],

@@ -316,7 +316,7 @@ class OptimizerReader:
         return None if program is None else Otherwise(program, tuple(arguments))
 
     def _unknown(self, name: ast.Name, known: list[str]) -> None:
-        if self.module.is_partial or name.text in self.module.broken:
+        if self.module.may_have(name.text):
             return
         self.diagnostics.report(
             "N0101",

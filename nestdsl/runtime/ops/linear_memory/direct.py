@@ -20,9 +20,10 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.blocks import block_size, to_blocks
 from nestdsl.runtime.ops.linear_memory.decay import decay_matrix, first_before, rows_before
-from nestdsl.runtime.ops.linear_memory.inverse import BLOCK, unit_lower_inverse
+from nestdsl.runtime.ops.linear_memory.inverse import BLOCK
 from nestdsl.runtime.ops.linear_memory.running import Running, Track
 from nestdsl.runtime.ops.linear_memory.scan import decay_scan, delta_scan
+from nestdsl.runtime.ops.linear_memory.solved import gram, solved_scan
 
 
 def learn(
@@ -60,27 +61,32 @@ def learn(
 
     ends = stacked(first[..., -1:])
     if pull is None:
-        errors, states = writes, decay_scan(stacked(carried.transpose(-1, -2) @ writes), ends, start)
+        states = decay_scan(stacked(carried.transpose(-1, -2) @ writes), ends, start)
+        errors, (states, end) = writes, _last_apart(states)
     elif size == 1:
         answers = to_blocks(pull.unsqueeze(-1), 1) * keys
         errors, states = delta_scan(stacked(keys), ends, stacked(writes), stacked(answers), start)
-        errors = errors.flatten(0, 1)
+        errors, (states, end) = errors.flatten(0, 1), _last_apart(states)
     else:
         pulls = to_blocks(pull.unsqueeze(-1), size)
         before, before_first = rows_before(decays.squeeze(1)), first_before(first, 1.0).transpose(1, 2)
-        inverse = unit_lower_inverse(pulls * before * (keys @ keys.transpose(-1, -2)))
-        answers = inverse @ (pulls * before_first * keys)
-        errors, states = delta_scan(
-            stacked(carried), ends, stacked(inverse @ writes), stacked(answers), start
+        system, asked = pulls * before * gram(keys), pulls * before_first * keys
+        errors, states, end, _ = solved_scan(
+            stacked(system), stacked(writes), stacked(asked), stacked(carried), ends, start
         )
         errors = errors.flatten(0, 1)
     if stop:
         # The writes are constants; what is left of the start in each state is its share after decay.
         left = torch.cat((torch.ones_like(ends[:1]), ends)).cumprod(0)
-        errors, states = errors.detach(), states.detach() + left * (start - start.detach())
-    starts, end = states.split((ends.shape[0], 1))
+        errors, moved = errors.detach(), start - start.detach()
+        states, end = states.detach() + left[:-1] * moved, end.detach() + left[-1] * moved
+    return Running(keys, (Track(errors, states.flatten(0, 1), decays, first),)), end.view_as(matrix)
+
+
+def _last_apart(states: Tensor) -> tuple[Tensor, Tensor]:
+    starts, end = states.split((states.shape[0] - 1, 1))
     # clone: a view would keep the whole trajectory alive for as long as the state is carried
-    return Running(keys, (Track(errors, starts.flatten(0, 1), decays, first),)), end.clone().view_as(matrix)
+    return starts, end.clone()
 
 
 def _one_token(

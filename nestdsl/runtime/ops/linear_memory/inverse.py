@@ -16,7 +16,7 @@ def unit_lower_inverse(strict: Tensor) -> Tensor:
     float32 at 1e-7 where a Neumann series loses digits, and matrix products outside. An operator of our
     own, because the substitution's dozens of small steps would only swell a compiled graph.
     """
-    return _substitute(strict)
+    return substitute(strict)
 
 
 @unit_lower_inverse.register_fake
@@ -38,7 +38,7 @@ def _backward(ctx, grad: Tensor) -> Tensor:
 unit_lower_inverse.register_autograd(_backward, setup_context=_save)
 
 
-def _substitute(strict: Tensor) -> Tensor:
+def substitute(strict: Tensor) -> Tensor:
     size = strict.shape[-1]
     if size == 1:
         return torch.ones_like(strict)

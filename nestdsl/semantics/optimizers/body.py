@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nestdsl.diagnostics import Diagnostics, Note
-from nestdsl.graph.nodes import Unit
 from nestdsl.graph.optimizer import (
     CONSTANT,
     NUMBER,
@@ -17,31 +16,18 @@ from nestdsl.graph.optimizer import (
     OptimizerProgram,
     Schedule,
 )
-from nestdsl.library.signatures import READS, ArgumentSpec, Type, Value
+from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
-from nestdsl.semantics.arguments import bind, match_arguments
-from nestdsl.semantics.clauses import ClauseReader, collect
 from nestdsl.semantics.modules import Module, report_twice
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, number
-from nestdsl.semantics.optimizers.shapes import extents, matrix
+from nestdsl.semantics.optimizers.memories import learned, read_memory
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
 IN_SCOPE = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
-_REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
-_HIDDEN = ArgumentSpec("hidden", Type.WHOLE, 16, minimum=1)
-_ARGUMENTS = {
-    "ema": ("decay",),
-    "sum_of": ("decay",),
-    "matrix": ("step", "retain"),
-    "associative": ("step", "retain"),
-}
-"""What each memory of gradients takes: numbers, parameters or flows of numbers."""
-_DEFAULTS = {"step": 1.0, "retain": 1.0}
-_OPTIONS = {"associative": (_HIDDEN, _REDUCE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +58,16 @@ class OptimizerBody:
         self.parameters = parameters
         self.diagnostics: Diagnostics = parameters.diagnostics
         self.flows = OptimizerFlows(self)
-        self._places = places
+        self.places = places
         self._elaborate_otherwise = elaborate_otherwise
         self._flows: dict[str, ast.Flow] = {}
-        self._levels: dict[str, ast.Level] = {}
+        self.levels: dict[str, ast.Level] = {}
         self._broken: set[str] = set()
         self._results: dict[str, Result] = {}
         self._memories: dict[str, GradientMemory] = {}
         self._open: list[tuple[str, Span]] = []
         self._used: set[str] = set()
-        self._structural: set[str] = set()
+        self.structural: set[str] = set()
         self._index: int | None = None
         self._only: ast.Only | None = None
 
@@ -89,12 +75,12 @@ class OptimizerBody:
         """The program; None after a mistake, all of which are reported."""
         before = len(self.diagnostics)
         self._declare()
-        for name in [*self._flows, *self._levels]:
-            if name in self._levels and self._levels[name].count is not None:
-                for index in range(self._count(self._levels[name]) or 0):
-                    self._memory(self._levels[name], index)
-            elif name in self._levels:
-                self._memory(self._levels[name], None)
+        for name in [*self._flows, *self.levels]:
+            if name in self.levels and self.levels[name].count is not None:
+                for index in range(self._count(self.levels[name]) or 0):
+                    self._memory(self.levels[name], index)
+            elif name in self.levels:
+                self._memory(self.levels[name], None)
             else:
                 self.named(self._flows[name].name)
         update = self._update()
@@ -115,7 +101,7 @@ class OptimizerBody:
             lines=lines,
             update=update,
             schedules=tuple(self.schedules.values()),
-            structural=tuple(sorted(self._structural)),
+            structural=tuple(sorted(self.structural)),
             otherwise=otherwise.program if otherwise else None,
             otherwise_arguments=otherwise.arguments if otherwise else (),
         )
@@ -139,7 +125,7 @@ class OptimizerBody:
                         if isinstance(statement, ast.Flow):
                             self._flows[name.text] = statement
                         else:
-                            self._levels[name.text] = statement
+                            self.levels[name.text] = statement
                 case ast.Only():
                     self._declare_only(statement)
                 case ast.Broken(name):
@@ -191,7 +177,7 @@ class OptimizerBody:
 
     def declares(self, name: str) -> bool:
         """Whether a name is one of this body's, and so hides the library's."""
-        return name in self._levels or name in self._flows or name in self.values or name in IN_SCOPE
+        return name in self.levels or name in self._flows or name in self.values or name in IN_SCOPE
 
     def constant(self, expression: ast.Expression) -> Constant | Unknown:
         """A value that is fixed when the optimizer is made; the parameters in it become structural."""
@@ -209,7 +195,7 @@ class OptimizerBody:
             )
             return UNKNOWN
         if name.text in self.values:
-            self._structural.add(name.text)
+            self.structural.add(name.text)
             return self.values[name.text]
         if self.declares(name.text):
             self.diagnostics.report(
@@ -228,7 +214,7 @@ class OptimizerBody:
             return Flow(text, IN_SCOPE[text])
         if text in self.values:
             return self._parameter(name)
-        if text in self._levels:
+        if text in self.levels:
             self._used.add(text)
             return self.state(name)
         if text in self._flows:
@@ -254,7 +240,7 @@ class OptimizerBody:
                 "compute with `grad`, `weight` and `step_count`",
             )
             return UNKNOWN
-        known = [*IN_SCOPE, *self.values, *self._levels, *self._flows]
+        known = [*IN_SCOPE, *self.values, *self.levels, *self._flows]
         known += [*others] if isinstance(others, list) else []
         otherwise = f"in scope are {listed([*IN_SCOPE, *self.values])}, and what the body declares"
         self.diagnostics.report(
@@ -300,9 +286,7 @@ class OptimizerBody:
         if name.text not in names:
             return False
         circle = [*names[names.index(name.text) :], name.text]
-        memory = next(
-            (one.partition("[")[0] for one in circle if one.partition("[")[0] in self._levels), None
-        )
+        memory = next((one.partition("[")[0] for one in circle if one.partition("[")[0] in self.levels), None)
         hint = (
             f"say `read before` at `{memory}`: it is then read as it was before this step"
             if memory
@@ -319,7 +303,7 @@ class OptimizerBody:
     def element(self, index: ast.Index) -> Result:
         """`m[0]`: one memory of an array."""
         name = index.name.text
-        level = self._levels.get(name)
+        level = self.levels.get(name)
         if level is None or level.count is None:
             if level is None and not self.declares(name):
                 return self.unknown(index.name, ())
@@ -346,7 +330,7 @@ class OptimizerBody:
 
     def state(self, name: ast.Name) -> Result:
         """The state of a memory, as later lines read it."""
-        level = self._levels.get(name.text)
+        level = self.levels.get(name.text)
         if level is None:
             self.diagnostics.report(
                 "N0104",
@@ -389,141 +373,13 @@ class OptimizerBody:
         if name in self._results and isinstance(self._results[name], Unknown):
             return None
         outer, self._index = self._index, index
-        memory = self._read_memory(level, name)
+        memory = read_memory(self, level, name)
         self._index = outer
         if memory is None:
             self._results[name] = UNKNOWN
         else:
             self._memories[name] = memory
         return memory
-
-    def _read_memory(self, level: ast.Level, name: str) -> GradientMemory | None:
-        kind = level.kind.function.text
-        if kind not in _ARGUMENTS:
-            self.diagnostics.report(
-                "N0104",
-                f"`{kind}` is no memory of gradients",
-                level.kind.function.span,
-                did_you_mean(kind, _ARGUMENTS, f"in an optimizer the memories are {listed(_ARGUMENTS)}"),
-            )
-            return None
-        if level.repeat is not None:
-            self.diagnostics.report(
-                "N0405",
-                "`repeat` has no meaning in an optimizer",
-                level.repeat.span,
-                "write an array: `level m[3]`",
-            )
-        specs = _OPTIONS.get(kind, (_REDUCE,))
-        names = (*_ARGUMENTS[kind], *(spec.name for spec in specs))
-        matched = match_arguments(level.kind, names, f"`{kind}`", self.diagnostics)
-        arguments: list[tuple[str, Operand]] = []
-        for argument in _ARGUMENTS[kind]:
-            found = self._argument(level, name, argument, matched.pop(argument, None))
-            if found is None:
-                return None
-            arguments.append((argument, found))
-        options = bind(level.kind, specs, f"`{kind}`", self.constant, self.diagnostics, matched)
-        clauses = self._clauses(level)
-        if options is None or clauses is None:
-            return None
-        period, read = clauses
-        reduce = options.pop("reduce")
-        return GradientMemory(
-            name, kind, tuple(arguments), WEIGHT, period, read, str(reduce), tuple(options.items())
-        )
-
-    def _argument(
-        self, level: ast.Level, name: str, argument: str, given: ast.Argument | None
-    ) -> Operand | None:
-        if given is None:
-            if argument in _DEFAULTS:
-                return _DEFAULTS[argument]
-            kind = level.kind.function.text
-            self.diagnostics.report(
-                "N0103",
-                f"`{kind}` needs `{argument}`, a number",
-                level.kind.span,
-                f"write `{kind}(0.9)`",
-            )
-            return None
-        flow = self.flows.expression(given.value, f"{name}.{argument}")
-        if isinstance(flow, Unknown):
-            return None
-        if flow.shape not in (CONSTANT, NUMBER) or (argument == "decay" and flow.shape != CONSTANT):
-            self.diagnostics.report(
-                "N0201",
-                f"`{argument}` is one number",
-                given.span,
-                "write a number, a parameter or `norm(...)` of a flow",
-            )
-            return None
-        if not self._is_in_range(name, argument, flow, given.span):
-            return None
-        if argument == "decay" and flow.value == 0 and level.kind.function.text == "sum_of":
-            self._structural |= flow.parts
-            return 0
-        return flow.operand
-
-    def _is_in_range(self, name: str, argument: str, flow: Flow, span: Span) -> bool:
-        """Reports a decay, step or retention that its memory cannot take, at the argument that says it."""
-        most = 2.0 if argument == "step" else 1.0
-        is_average = argument == "decay" and self._levels[name.partition("[")[0]].kind.function.text == "ema"
-        if flow.value is None or (0 <= flow.value <= most and not (is_average and flow.value == 1)):
-            return True
-        said = next((one for one in sorted(flow.parts) if one in self._places), None)
-        what = f"the `{argument}` of the memory `{name}`"
-        self.diagnostics.report(
-            "N0203",
-            f"`{said}` is {what}" * bool(said) + what * (not said) + f", which cannot be {flow.value:g}",
-            self._places[said] if said else span,
-            "choose a value from 0 to below 1" if is_average else f"choose a value from 0 to {most:g}",
-        )
-        return False
-
-    def _clauses(self, level: ast.Level) -> tuple[int, str] | None:
-        """The period and the read of a memory."""
-        clauses = collect(level.clauses, self.diagnostics)
-        reader = ClauseReader(self.module, self.diagnostics, self.constant)
-        period, read = 1, "after"
-        is_whole = True
-        for word, clause in clauses.items():
-            match clause:
-                case ast.Learn() | ast.Broken():
-                    pass
-                case ast.Every():
-                    found = reader.period(clause, (Unit.STEP,))
-                    is_whole &= found is not None
-                    period = found[0] if found else 1
-                    if clause.chunk is not None:
-                        self.diagnostics.report(
-                            "N0405", "a memory of gradients has no chunk", clause.chunk.span, "leave it out"
-                        )
-                case ast.Read(name) if name.text == "anchor":
-                    self.diagnostics.report(
-                        "N0405",
-                        "an optimizer has no chunks, so no anchor",
-                        clause.span,
-                        f"write one of {listed(READS[:2])}",
-                    )
-                case ast.Read():
-                    read = reader.read(clause) or read
-                case _:
-                    self.diagnostics.report(
-                        "N0405",
-                        f"`{word}` has no meaning for a memory of gradients",
-                        clause.span,
-                        "it has `learn`, `every N steps` and `read`",
-                    )
-        if "learn" not in clauses and "broken" not in clauses:
-            self.diagnostics.report(
-                "N0405",
-                f"`{level.name.text}` says not what it learns",
-                level.span,
-                "write `{ learn grad }`: an optimizer's memories have no other source",
-            )
-            is_whole = False
-        return (period, read) if is_whole else None
 
     def _state(self, level: ast.Level, index: int | None, span: Span) -> Result:
         memory = self._memory(level, index)
@@ -549,69 +405,13 @@ class OptimizerBody:
             return self._results[key]
         memory = self._memories[name]
         base, _, rest = name.partition("[")
-        level = self._levels[base]
+        level = self.levels[base]
         outer, self._index = self._index, int(rest[:-1]) if rest else None
         self._open.append((name, level.span))
-        self._results[key] = self._learned(level, memory)
+        self._results[key] = learned(self, level, memory)
         self._open.pop()
         self._index = outer
         return self._results[key]
-
-    def _learned(self, level: ast.Level, memory: GradientMemory) -> Result:
-        learn = next((one for one in level.clauses if isinstance(one, ast.Learn)), None)
-        if learn is None:
-            return UNKNOWN
-        is_association = memory.kind in ("matrix", "associative")
-        if (learn.value is not None) != is_association:
-            how = "`learn key -> value`" if is_association else "`learn grad`"
-            self.diagnostics.report(
-                "N0104",
-                f"`{memory.kind}` learns {'a value for each key' if is_association else 'one flow'}",
-                learn.span,
-                f"write {how}",
-            )
-            return UNKNOWN
-        parts = (learn.key, learn.value) if learn.value is not None else (learn.key,)
-        found = [self.flows.expression(part, f"{memory.name}.learn") for part in parts]
-        flows = [flow for flow in found if isinstance(flow, Flow)]
-        if len(flows) < len(found) or not self._fits(memory, flows, learn):
-            return UNKNOWN
-        if memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1:
-            return replace(flows[0], memory=None)
-        self.flows.lines.append(
-            Line(memory.name, "learn", tuple(flow.operand for flow in flows), memory.shape, memory.period)
-        )
-        return Flow(memory.name, memory.shape, memory.period, None, memory)
-
-    def _fits(self, memory: GradientMemory, flows: list[Flow], learn: ast.Learn) -> bool:
-        """Whether what a memory learns has the shapes that it can learn."""
-        key = flows[0]
-        if key.shape != WEIGHT:
-            shape = "a number" if key.shape in (CONSTANT, NUMBER) else f"`{key.shape}`"
-            self.diagnostics.report(
-                "N0201",
-                f"`{memory.name}` has the shape of the weight, `out × in`; what it learns is {shape}",
-                learn.key.span,
-                "learn a flow of that shape, such as `grad`",
-            )
-            return False
-        if len(flows) == 1:
-            return True
-        value, rows = flows[1], extents(key.shape)[0]
-        fitting = {
-            "matrix": (CONSTANT, NUMBER, matrix("out", rows)),
-            "associative": (WEIGHT,),
-        }[memory.kind]
-        if value.shape not in fitting:
-            self.diagnostics.report(
-                "N0201",
-                f"the value for the keys of `{memory.name}` is no `{value.shape}`",
-                learn.value.span if learn.value else learn.span,
-                "`matrix` learns a value `out × out` (a number means so many times the identity), "
-                "`associative` one of the shape of the weight",
-            )
-            return False
-        return True
 
     # --- the update ------------------------------------------------------------------------
 
@@ -638,13 +438,13 @@ class OptimizerBody:
             )
             return None
         if result.memory is not None and result.memory.kind == "associative":
-            self.flows._is_network(result, flow.value.span)
+            self.flows.is_network(result, flow.value.span)
             return None
         assert isinstance(result.operand, str)
         return result.operand
 
     def _report_unused(self) -> None:
-        for name, statement in {**self._flows, **self._levels}.items():
+        for name, statement in {**self._flows, **self.levels}.items():
             if name in self._used or name == "update":
                 continue
             what = "flow" if name in self._flows else "level"

@@ -204,7 +204,7 @@ class OptimizerFlows:
         flows = [flow for flow in operands if isinstance(flow, Flow)]
         if len(flows) < len(operands):
             return UNKNOWN
-        if any(self._is_network(flow, span) for flow in flows):
+        if any(self.is_network(flow, span) for flow in flows):
             return UNKNOWN
         try:
             shape = shape_of(function, [flow.shape for flow in flows])
@@ -217,7 +217,7 @@ class OptimizerFlows:
             return UNKNOWN
         return self.line(function, flows, shape, place, options)
 
-    def _is_network(self, flow: Flow, span: Span) -> bool:
+    def is_network(self, flow: Flow, span: Span) -> bool:
         """Reports a memory that has no value but what it answers."""
         if flow.memory is None or flow.memory.kind != "associative":
             return False

@@ -18,6 +18,7 @@ from nestdsl.semantics.arguments import bind, check_argument, match_arguments
 from nestdsl.semantics.modules import Module, library_module
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.body import OptimizerBody, Otherwise
+from nestdsl.semantics.optimizers.memories import REDUCE
 from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, written
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown
@@ -28,7 +29,6 @@ Evaluate = Callable[[ast.Expression], object]
 ElaborateFlow = Callable[[str, ast.Expression], object]
 
 _NAME = "adamw"
-_REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 _NOT_NEGATIVE = ("lr", "eps", "decay")
 """Parameters that have a meaning by their name in every optimizer, and are never below zero."""
 
@@ -207,7 +207,7 @@ class OptimizerReader:
         reduce = (
             bind(
                 ast.Call(call.function, tuple(a for n, a in matched.items() if n == "reduce"), call.span),
-                (_REDUCE,),
+                (REDUCE,),
                 f"`{declaration.name.text}`",
                 self.evaluate,
                 self.diagnostics,

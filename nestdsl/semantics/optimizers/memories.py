@@ -1,0 +1,224 @@
+"""The memories of an optimizer's body: what each keeps, how often it moves, and what it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nestdsl.graph.nodes import Unit
+from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
+from nestdsl.library.signatures import READS, ArgumentSpec, Type
+from nestdsl.semantics.arguments import bind, match_arguments
+from nestdsl.semantics.clauses import ClauseReader, collect
+from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.optimizers.flows import Flow, Result
+from nestdsl.semantics.optimizers.shapes import extents, matrix
+from nestdsl.semantics.values import UNKNOWN, Unknown
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+if TYPE_CHECKING:
+    from nestdsl.semantics.optimizers.body import OptimizerBody
+
+REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
+"""How what gathered over a period is taken together."""
+_HIDDEN = ArgumentSpec("hidden", Type.WHOLE, 16, minimum=1)
+_ARGUMENTS = {
+    "ema": ("decay",),
+    "sum_of": ("decay",),
+    "matrix": ("step", "retain"),
+    "associative": ("step", "retain"),
+}
+"""What each memory of gradients takes: numbers, parameters or flows of numbers."""
+_DEFAULTS = {"step": 1.0, "retain": 1.0}
+_OPTIONS = {"associative": (_HIDDEN, REDUCE)}
+
+
+def read_memory(body: OptimizerBody, level: ast.Level, name: str) -> GradientMemory | None:
+    kind = level.kind.function.text
+    if kind not in _ARGUMENTS:
+        body.diagnostics.report(
+            "N0104",
+            f"`{kind}` is no memory of gradients",
+            level.kind.function.span,
+            did_you_mean(kind, _ARGUMENTS, f"in an optimizer the memories are {listed(_ARGUMENTS)}"),
+        )
+        return None
+    if level.repeat is not None:
+        body.diagnostics.report(
+            "N0405",
+            "`repeat` has no meaning in an optimizer",
+            level.repeat.span,
+            "write an array: `level m[3]`",
+        )
+    specs = _OPTIONS.get(kind, (REDUCE,))
+    names = (*_ARGUMENTS[kind], *(spec.name for spec in specs))
+    matched = match_arguments(level.kind, names, f"`{kind}`", body.diagnostics)
+    arguments: list[tuple[str, Operand]] = []
+    for argument in _ARGUMENTS[kind]:
+        found = _argument(body, level, name, argument, matched.pop(argument, None))
+        if found is None:
+            return None
+        arguments.append((argument, found))
+    options = bind(level.kind, specs, f"`{kind}`", body.constant, body.diagnostics, matched)
+    clauses = _clauses(body, level)
+    if options is None or clauses is None:
+        return None
+    period, read = clauses
+    reduce = options.pop("reduce")
+    return GradientMemory(
+        name, kind, tuple(arguments), WEIGHT, period, read, str(reduce), tuple(options.items())
+    )
+
+
+def _argument(
+    body: OptimizerBody, level: ast.Level, name: str, argument: str, given: ast.Argument | None
+) -> Operand | None:
+    if given is None:
+        if argument in _DEFAULTS:
+            return _DEFAULTS[argument]
+        kind = level.kind.function.text
+        body.diagnostics.report(
+            "N0103",
+            f"`{kind}` needs `{argument}`, a number",
+            level.kind.span,
+            f"write `{kind}(0.9)`",
+        )
+        return None
+    flow = body.flows.expression(given.value, f"{name}.{argument}")
+    if isinstance(flow, Unknown):
+        return None
+    if flow.shape not in (CONSTANT, NUMBER) or (argument == "decay" and flow.shape != CONSTANT):
+        body.diagnostics.report(
+            "N0201",
+            f"`{argument}` is one number",
+            given.span,
+            "write a number, a parameter or `norm(...)` of a flow",
+        )
+        return None
+    if not _is_in_range(body, name, argument, flow, given.span):
+        return None
+    if argument == "decay" and flow.value == 0 and level.kind.function.text == "sum_of":
+        body.structural |= flow.parts
+        return 0
+    return flow.operand
+
+
+def _is_in_range(body: OptimizerBody, name: str, argument: str, flow: Flow, span: Span) -> bool:
+    """Reports a decay, step or retention that its memory cannot take, at the argument that says it."""
+    most = 2.0 if argument == "step" else 1.0
+    is_average = argument == "decay" and body.levels[name.partition("[")[0]].kind.function.text == "ema"
+    if flow.value is None or (0 <= flow.value <= most and not (is_average and flow.value == 1)):
+        return True
+    said = next((one for one in sorted(flow.parts) if one in body.places), None)
+    what = f"the `{argument}` of the memory `{name}`"
+    body.diagnostics.report(
+        "N0203",
+        f"`{said}` is {what}" * bool(said) + what * (not said) + f", which cannot be {flow.value:g}",
+        body.places[said] if said else span,
+        "choose a value from 0 to below 1" if is_average else f"choose a value from 0 to {most:g}",
+    )
+    return False
+
+
+def _clauses(body: OptimizerBody, level: ast.Level) -> tuple[int, str] | None:
+    """The period and the read of a memory."""
+    clauses = collect(level.clauses, body.diagnostics)
+    reader = ClauseReader(body.module, body.diagnostics, body.constant)
+    period, read = 1, "after"
+    is_whole = True
+    for word, clause in clauses.items():
+        match clause:
+            case ast.Learn() | ast.Broken():
+                pass
+            case ast.Every():
+                found = reader.period(clause, (Unit.STEP,))
+                is_whole &= found is not None
+                period = found[0] if found else 1
+                if clause.chunk is not None:
+                    body.diagnostics.report(
+                        "N0405", "a memory of gradients has no chunk", clause.chunk.span, "leave it out"
+                    )
+            case ast.Read(name) if name.text == "anchor":
+                body.diagnostics.report(
+                    "N0405",
+                    "an optimizer has no chunks, so no anchor",
+                    clause.span,
+                    f"write one of {listed(READS[:2])}",
+                )
+            case ast.Read():
+                read = reader.read(clause) or read
+            case _:
+                body.diagnostics.report(
+                    "N0405",
+                    f"`{word}` has no meaning for a memory of gradients",
+                    clause.span,
+                    "it has `learn`, `every N steps` and `read`",
+                )
+    if "learn" not in clauses and "broken" not in clauses:
+        body.diagnostics.report(
+            "N0405",
+            f"`{level.name.text}` says not what it learns",
+            level.span,
+            "write `{ learn grad }`: an optimizer's memories have no other source",
+        )
+        is_whole = False
+    return (period, read) if is_whole else None
+
+
+def learned(body: OptimizerBody, level: ast.Level, memory: GradientMemory) -> Result:
+    learn = next((one for one in level.clauses if isinstance(one, ast.Learn)), None)
+    if learn is None:
+        return UNKNOWN
+    is_association = memory.kind in ("matrix", "associative")
+    if (learn.value is not None) != is_association:
+        how = "`learn key -> value`" if is_association else "`learn grad`"
+        body.diagnostics.report(
+            "N0104",
+            f"`{memory.kind}` learns {'a value for each key' if is_association else 'one flow'}",
+            learn.span,
+            f"write {how}",
+        )
+        return UNKNOWN
+    parts = (learn.key, learn.value) if learn.value is not None else (learn.key,)
+    found = [body.flows.expression(part, f"{memory.name}.learn") for part in parts]
+    flows = [flow for flow in found if isinstance(flow, Flow)]
+    if len(flows) < len(found) or not _fits(body, memory, flows, learn):
+        return UNKNOWN
+    if memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1:
+        return replace(flows[0], memory=None)
+    body.flows.lines.append(
+        Line(memory.name, "learn", tuple(flow.operand for flow in flows), memory.shape, memory.period)
+    )
+    return Flow(memory.name, memory.shape, memory.period, None, memory)
+
+
+def _fits(body: OptimizerBody, memory: GradientMemory, flows: list[Flow], learn: ast.Learn) -> bool:
+    """Whether what a memory learns has the shapes that it can learn."""
+    key = flows[0]
+    if key.shape != WEIGHT:
+        shape = "a number" if key.shape in (CONSTANT, NUMBER) else f"`{key.shape}`"
+        body.diagnostics.report(
+            "N0201",
+            f"`{memory.name}` has the shape of the weight, `out × in`; what it learns is {shape}",
+            learn.key.span,
+            "learn a flow of that shape, such as `grad`",
+        )
+        return False
+    if len(flows) == 1:
+        return True
+    value, rows = flows[1], extents(key.shape)[0]
+    fitting = {
+        "matrix": (CONSTANT, NUMBER, matrix("out", rows)),
+        "associative": (WEIGHT,),
+    }[memory.kind]
+    if value.shape not in fitting:
+        body.diagnostics.report(
+            "N0201",
+            f"the value for the keys of `{memory.name}` is no `{value.shape}`",
+            learn.value.span if learn.value else learn.span,
+            "`matrix` learns a value `out × out` (a number means so many times the identity), "
+            "`associative` one of the shape of the weight",
+        )
+        return False
+    return True

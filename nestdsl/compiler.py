@@ -49,13 +49,21 @@ class Analysis:
 
 
 def analyse(
-    source: Source, overrides: Mapping[str, Override] | None = None, model: str | None = None
+    source: Source,
+    overrides: Mapping[str, Override] | None = None,
+    model: str | None = None,
+    *,
+    weights: bool = True,
 ) -> Analysis:
-    """Elaborates a source and runs every check; mistakes are collected, never raised."""
+    """Elaborates a source and runs every check; mistakes are collected, never raised.
+
+    Without `weights`, the files that levels start from are not looked at: for a model whose weights come
+    from elsewhere.
+    """
     elaboration = elaborate(source, overrides, model)
     diagnostics = Diagnostics(elaboration.diagnostics)
     for graph in elaboration.graphs.values():
         found = Diagnostics(elaboration.diagnostics)
-        run_checks(graph, found)
+        run_checks(graph, found, weights=weights)
         diagnostics.extend(found)
     return Analysis(source, elaboration.graphs, diagnostics.in_order())

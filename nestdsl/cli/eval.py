@@ -31,6 +31,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="how many sequences to measure (default: as in training; of a task, all)",
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
     parser.set_defaults(run=run)
 
 
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         from nestdsl.training.data import TASK, read_data
         from nestdsl.training.evaluate import held_out_figures
         from nestdsl.training.figures import shown, words
+        from nestdsl.training.progress import measuring
         from nestdsl.training.restore import data_of, restore
         from nestdsl.training.settings import sequence_tokens
 
@@ -59,9 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     data.verify(tokens, model.plan)
     is_all = data.source.startswith(TASK) and arguments.sequences is None
-    figures = held_out_figures(
-        model, data, None if is_all else settings.held_out_sequences, settings.batch, tokens
-    )
+    sequences = None if is_all else settings.held_out_sequences
+    with measuring(arguments.quiet) as watch:
+        watch.note(str(data))
+        if spare := data.spare(model.plan):
+            watch.note(spare)
+        figures = held_out_figures(model, data, sequences, settings.batch, tokens, watch)
     step = checkpoint.progress.step
     of_run = ", the data of the run," if arguments.data is None else ","
     trained = f"{step} step{'s' * (step != 1)} of training"

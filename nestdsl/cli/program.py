@@ -34,10 +34,11 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_program(arguments: argparse.Namespace) -> Nest:
-    """The program that the arguments name; raises NestError."""
+def load_program(arguments: argparse.Namespace, *, weights: bool = True) -> Nest:
+    """The program that the arguments name; raises NestError. Without `weights`, it starts from no file."""
     source = read_source(arguments.file)
-    return Nest(analyse(source, overrides(arguments.settings), arguments.model), sharing=arguments.sharing)
+    analysis = analyse(source, overrides(arguments.settings), arguments.model, weights=weights)
+    return Nest(analysis, sharing=arguments.sharing)
 
 
 def overrides(settings: list[str]) -> dict[str, Override]:

@@ -37,7 +37,8 @@ def summary(plan: Plan, width: int) -> str:
     console = Console(width=width, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(table)
-    return captured.get() + _costs(plan)
+    lines = (line.rstrip() for line in captured.get().splitlines())  # as wide as they are, also in a pipe
+    return "\n".join([*lines, _costs(plan)])
 
 
 def _rows(plan: Plan) -> dict[tuple[object, ...], list[OrderedLevel]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +112,7 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
     settings = Settings(**given)
     settings.verify()
     device = usable_device(arguments.device)
-    program = load_program(arguments)
+    program = load_program(arguments, weights=not arguments.resume)
     report(program.diagnostics, "text", sys.stderr)
     shown = reporter(arguments.quiet)
     if not arguments.resume:
@@ -119,12 +121,26 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
         report(check_sequence(program.nest_graph, settings.tokens), "text", sys.stderr)
         model = _compile(program, device, not arguments.eager, settings.seed)
         donor = load(Path(arguments.donor)) if arguments.donor else None
-        return start(model, data, out, settings, shown, arguments.until, donor)
+        with _levels_placed(program):
+            return start(model, data, out, settings, shown, arguments.until, donor)
     saved = load(out)
     report(check_sequence(program.nest_graph, saved.settings.tokens), "text", sys.stderr)
     data = data_of(saved) if arguments.data is None else read_data(arguments.data)
     model = _compile(program, device, saved.progress.compiled and not arguments.eager, saved.settings.seed)
-    return proceed(model, data, saved, given, shown, arguments.until)
+    with _levels_placed(program):
+        return proceed(model, data, saved, given, shown, arguments.until)
+
+
+@contextmanager
+def _levels_placed(program: Nest) -> Iterator[None]:
+    """Says where a level stands that turns out to be untrained."""
+    from nestdsl.runtime.step_levels import UntrainedLevelError
+
+    try:
+        yield
+    except UntrainedLevelError as error:
+        places = (one.span for one in program.nest_graph.levels() if one.declared == error.level)
+        raise UntrainedLevelError(error.level, replace(error.diagnostic, span=next(places, None))) from error
 
 
 def _compile(program: Nest, device: torch.device, compile: bool, seed: int) -> NestModule:

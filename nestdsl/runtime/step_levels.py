@@ -33,6 +33,15 @@ class NonFiniteGradient(ArithmeticError):
         self.weight = weight
 
 
+class UntrainedLevelError(NestError):
+    """N0305: no gradient reaches the weights of `level`, a declared level."""
+
+    def __init__(self, level: str, diagnostic: Diagnostic) -> None:
+        super().__init__((diagnostic,))
+        self.level = level
+        self.diagnostic = diagnostic
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """The weights that one optimizer moves at one period in steps."""
@@ -63,6 +72,8 @@ class StepLevels:
             if level.learns != "nothing" and not level.frozen
         }
         _verify_each_weight_once(model, weights)
+        self._source = model.plan.source
+        self._level_of = {name: level.name for level, of_level in weights.items() for name in of_level}
         self.groups = tuple(_groups(model.plan, trained))
         # The start of a memory that is never reset has a gradient in the first sequence of a stream only.
         carried = (of_level for level, of_level in weights.items() if level.carried and "->" in level.learns)
@@ -138,11 +149,15 @@ class StepLevels:
         ]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            level = self._level_of[missing[0]]
             message = (
-                f"no gradient reaches the weights `{missing[0]}`{more}: the loss does not depend on them"
+                f"no gradient reaches `{level}` of {self._source} (its weights `{missing[0]}`{more}): "
+                "the loss does not depend on it"
             )
-            hint = "write `frozen` for their level, or read it without `stop`"
-            raise NestError((Diagnostic("N0305", message, None, hint, severity=Severity.ERROR),))
+            hint = "write `frozen` for this level, or read it without `stop`"
+            raise UntrainedLevelError(
+                level, Diagnostic("N0305", message, None, hint, severity=Severity.ERROR)
+            )
 
     def _verify_gradients_are_finite(self) -> None:
         gradients = [gradient for group in self.groups for gradient in _gradients(group)]

@@ -82,6 +82,10 @@ class Data(Protocol):
         """Raises NestError N0501 where this data cannot be read by the model or is too short for it."""
         ...
 
+    def spare(self, plan: Plan) -> str:
+        """What of the model's input and output this data never uses, in a sentence; "" if it uses all."""
+        ...
+
 
 def read_data(source: str) -> Data:
     """Reads a data source: `task:NAME`, or text (`sources.read_texts` says which there are, and the errors).
@@ -95,6 +99,16 @@ def read_data(source: str) -> Data:
     from nestdsl.training.text import read_text
 
     return read_text(source)
+
+
+def spare_ids(source: str, plan: Plan, inputs: int, outputs: int) -> str:
+    """What of a model of ids is more than `source` needs, which has so many `inputs` and `outputs`."""
+    spare = []
+    if plan.input.size > inputs:
+        spare.append(f"{inputs} of the {plan.input.size} ids that model `{plan.model}` reads")
+    if plan.output_size > outputs:
+        spare.append(f"{outputs} of the {plan.output_size} outputs that it gives")
+    return f"{source} uses {' and '.join(spare)}; the others never come up" if spare else ""
 
 
 def no_stream(source: str) -> NestError:

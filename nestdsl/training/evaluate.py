@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 
 from nestdsl.training.arguments import require_model
 from nestdsl.training.data import NO_TARGET, Batch, Data, HeldOut, read_data
-from nestdsl.training.figures import EXACT, Figures
+from nestdsl.training.figures import EXACT, Figures, words
 from nestdsl.training.settings import DATA, Settings, sequence_tokens
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
+
+
+Watch = Callable[[str, int, int], None]
+"""Told what is measured, and how many of how many batches of it are done."""
 
 
 def evaluate(
@@ -65,36 +70,43 @@ def measure(
 
 
 def held_out_figures(
-    model: NestModule, data: Data, sequences: int | None, batch: int, tokens: int
+    model: NestModule,
+    data: Data,
+    sequences: int | None,
+    batch: int,
+    tokens: int,
+    watch: Watch = lambda part, done, of: None,
 ) -> Figures:
     """The loss on each held-out part and, where the data counts them, its exact matches in percent.
 
     Each sequence starts from the initial state; but of a model that carries state along a stream
     (`reset never`) each row reads sequences that follow one another. Nothing is trained, and nothing
     is dropped out. Levels that learn from surprise in context learn on the way for the loss, but see no label
-    before they are asked for an exact match.
+    before they are asked for an exact match. `watch` is told of each batch.
     """
     was_training = model.training
     model.eval()
     figures: dict[str, float] = {}
     try:
         if model.carries_state():
-            return _stream_figures(model, data, sequences, batch, tokens)
+            return _stream_figures(model, data, sequences, batch, tokens, watch)
         # Not under no_grad: for that mode the model would be compiled a second time.
         for part in data.held_out(sequences, tokens):
-            figures[f"{part.name}_{data.unit.name}"] = _loss(model, part, batch) * data.unit.scale
+            figures[f"{part.name}_{data.unit.name}"] = _loss(model, part, batch, watch) * data.unit.scale
             if data.is_exact:
-                figures[f"{part.name}_{EXACT}"] = 100 * _exact_matches(model, part, batch)
+                figures[f"{part.name}_{EXACT}"] = 100 * _exact_matches(model, part, batch, watch)
     finally:
         model.train(was_training)
     return figures
 
 
-def _loss(model: NestModule, part: HeldOut, batch: int) -> float:
+def _loss(model: NestModule, part: HeldOut, batch: int, watch: Watch) -> float:
     """The mean of the model's loss over all targets."""
     device = next(model.parameters()).device
     total, count = 0.0, 0
-    for inputs, targets in _batches(part, batch):
+    batches = _batches(part, batch)
+    for number, (inputs, targets) in enumerate(batches):
+        watch(f"the loss on {words(part.name)}", number, len(batches))
         targets = targets.to(device)
         here = int((targets != NO_TARGET).sum())
         total += float(model.loss(inputs.to(device), targets).detach()) * here
@@ -102,7 +114,9 @@ def _loss(model: NestModule, part: HeldOut, batch: int) -> float:
     return total / count
 
 
-def _stream_figures(model: NestModule, data: Data, sequences: int | None, batch: int, tokens: int) -> Figures:
+def _stream_figures(
+    model: NestModule, data: Data, sequences: int | None, batch: int, tokens: int, watch: Watch
+) -> Figures:
     """The loss on about so many sequences, in rows that walk through text."""
     device = next(model.parameters()).device
     figures: dict[str, float] = {}
@@ -115,18 +129,22 @@ def _stream_figures(model: NestModule, data: Data, sequences: int | None, batch:
             parts = {part.name: part for part in data.held_out(rows, steps * tokens)}
         state, losses = None, []
         part = parts[few.name]
-        for inputs, targets in zip(part.inputs.split(tokens, 1), part.targets.split(tokens, 1), strict=True):
+        pairs = zip(part.inputs.split(tokens, 1), part.targets.split(tokens, 1), strict=True)
+        for number, (inputs, targets) in enumerate(pairs):
+            watch(f"the loss on {words(part.name)}", number, steps)
             loss, state = model.stream_loss(inputs.to(device), targets.to(device), state)
             losses.append(float(loss.detach()))
         figures[f"{few.name}_{data.unit.name}"] = sum(losses) / len(losses) * data.unit.scale
     return figures
 
 
-def _exact_matches(model: NestModule, part: HeldOut, batch: int) -> float:
+def _exact_matches(model: NestModule, part: HeldOut, batch: int, watch: Watch) -> float:
     """The share of sequences of which the likeliest label is right wherever there is one."""
     device = next(model.parameters()).device
     right = 0
-    for inputs, targets in _batches(part, batch):
+    batches = _batches(part, batch)
+    for number, (inputs, targets) in enumerate(batches):
+        watch(f"exact matches on {words(part.name)}", number, len(batches))
         outputs, _ = model(inputs.to(device))
         targets = targets.to(device)
         is_right = (outputs.detach().argmax(-1) == targets) | (targets == NO_TARGET)

@@ -155,7 +155,7 @@ def start(
     compiled = isinstance(model.run, CompiledRun)
     with shown, fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
-        shown.note(str(data))
+        _introduce(shown, data, model)
         if donor is not None:
             shown.note(f"starting from the weights of {donor.folder} after {donor.progress.step} steps")
         if compiled:
@@ -167,6 +167,12 @@ def start(
         with metrics.Metrics(out) as written:
             written.write(step=0, **before)
             return _run(model, levels, data, out, settings, progress, None, written, shown, until)
+
+
+def _introduce(shown: Reporter, data: Data, model: NestModule) -> None:
+    shown.note(str(data))
+    if spare := data.spare(model.plan):
+        shown.note(spare)
 
 
 def _require_memory(model: NestModule, settings: Settings) -> None:
@@ -198,12 +204,14 @@ def proceed(
     verify_same_data(data, saved)
     levels = StepLevels(model)
     saved.apply(model, levels)
+    if not model.plan.weights:  # the file from which they once came need not be there any more
+        model.plan = replace(model.plan, weights=saved.plan.weights)
     stream = saved.stream_of(model)
     compiled = isinstance(model.run, CompiledRun)
     progress = replace(saved.progress, data_source=data.source, compiled=compiled)
     with shown, fits_memory(settings), metrics.Metrics(out, progress.step) as written:
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
-        shown.note(str(data))
+        _introduce(shown, data, model)
         if progress.step >= settings.steps:
             shown.note(
                 f"nothing is left to do: the run in {out} is at step {progress.step} already, "

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.status import Status
 
 from nestdsl.training.figures import NO_UNIT, Figures, Unit, brief, sentence
 
@@ -185,6 +186,47 @@ class Bar(Quiet):
             speed=self._speed.tokens_per_second(),
             left=self._speed.time_left(self._steps - step),
         )
+
+
+class Measuring:
+    """Follows a measurement: one line that moves in a terminal, elsewhere a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+        self._what, self._tenth = "", 0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._status = self._console.status("measuring…")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        """`done` of `of` batches are measured."""
+        text = f"measuring {what}: {done}/{of} batches"
+        if self._status is not None:
+            self._status.update(text)
+            return
+        if what != self._what:
+            self._what, self._tenth = what, 0
+        if 10 * done // of > self._tenth:
+            self._tenth = 10 * done // of
+            self.note(text)
+
+
+def measuring(quiet: bool = False) -> Measuring:
+    """Shows on standard error how far a measurement is, or nothing."""
+    return Measuring(Console(stderr=True, quiet=quiet))
 
 
 def reporter(quiet: bool = False) -> Reporter:

@@ -14,7 +14,7 @@ from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.tasks.languages import LANGUAGES, Language, Strings, draw_strings
 from nestdsl.tasks.rotations import RULE, SIZE, draw_rotations
 from nestdsl.tasks.strings import String
-from nestdsl.training.data import NO_TARGET, TASK, Batch, Data, HeldOut, mixed_seed, no_stream
+from nestdsl.training.data import NO_TARGET, TASK, Batch, Data, HeldOut, mixed_seed, no_stream, spare_ids
 from nestdsl.training.figures import Unit
 
 BITS_PER_LABEL = Unit("bits_per_label", "bits per label", "bits/label", 1 / math.log(2))
@@ -122,6 +122,9 @@ class LanguageData:
                 hint="write `objective cross_entropy` in its `train` clause",
             )
 
+    def spare(self, plan: Plan) -> str:
+        return spare_ids(self.source, plan, len(self.language.symbols), len(self.language.labels))
+
 
 @dataclass(frozen=True)
 class RotationData:
@@ -183,6 +186,9 @@ class RotationData:
                 f"`objective {plan.train.objective}`",
                 hint="write `objective mse` in its `train` clause",
             )
+
+    def spare(self, plan: Plan) -> str:
+        return ""
 
 
 def _longest(strings: tuple[String, ...]) -> int:

@@ -11,7 +11,7 @@ import torch
 
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import Plan
-from nestdsl.training.data import Batch, HeldOut, mixed_seed
+from nestdsl.training.data import Batch, HeldOut, mixed_seed, spare_ids
 from nestdsl.training.figures import Unit
 from nestdsl.training.sources import Text, read_texts
 
@@ -123,6 +123,9 @@ class ByteData:
                     f"a sequence of {tokens:,} tokens needs {tokens + 1:,}",
                     hint="give more text, or shorter sequences with --tokens",
                 )
+
+    def spare(self, plan: Plan) -> str:
+        return spare_ids(self.source, plan, VOCABULARY, VOCABULARY)
 
 
 def read_text(source: str) -> ByteData:

@@ -141,7 +141,8 @@ def test_a_table_is_as_wide_as_the_terminal(run, monkeypatch):
 
     def widest() -> int:
         table, _, _ = run("compile", "wide.nest")[1].partition("parameters        ")
-        return max(len(line.rstrip()) for line in table.splitlines())
+        assert all(line == line.rstrip() for line in table.splitlines())
+        return max(map(len, table.splitlines()))
 
     assert 100 < widest() <= 140
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from nestdsl.api import Nest
 from nestdsl.cli.main import main
 from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.module import NestModule
 from nestdsl.training import checkpoint
 from tests.training.models import ADAMW, PROGRAM
 
@@ -222,3 +225,58 @@ def test_an_interrupt_ends_with_a_message_and_its_status(tmp_path) -> None:
 def _metrics() -> str:
     path = Path("run/metrics.jsonl")
     return path.read_text() if path.exists() else ""
+
+
+def test_a_level_that_turns_out_to_be_untrained_is_shown_in_the_program(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(NestModule, "loss", lambda model, inputs, targets: model.head.bias.square().sum())
+    status, _, err = train(capsys, "--steps", "1", "--out", "run", "--quiet")
+    assert status == 1
+    found = re.search(
+        r"error\[N0305\]: no gradient reaches `(\w+)` of tiny.nest .*\n *--> tiny.nest:(\d+):3\n", err
+    )
+    assert found
+    lines = Path("tiny.nest").read_text().splitlines()
+    assert f"level {found[1]} " in lines[int(found[2]) - 1]
+
+
+def test_a_run_goes_on_without_the_file_from_which_it_started(capsys) -> None:
+    first = Path("tiny.nest").read_text()
+    assert train(capsys, "--steps", "1", "--out", "donor", "--quiet")[0] == 0
+    shutil.copy("donor/checkpoint.safetensors", "start.safetensors")
+    level = re.search(r"level head += linear\(\d+\)", first)
+    assert level
+    text = first.replace(level[0], level[0] + ' { init from "start.safetensors:head" }')
+    Path("tiny.nest").write_text(text)
+    status, _, err = train(capsys, "--steps", "1", "--out", "run", "--quiet")
+    assert status == 0, err
+    whole = train(capsys, "--steps", "3", "--out", "whole", "--quiet")
+    stopped = train(capsys, "--steps", "3", "--until", "1", "--out", "part", "--quiet")
+    assert whole[0] == stopped[0] == 0
+    Path("start.safetensors").unlink()
+    status, _, err = call(capsys, "train", "tiny.nest", "--resume", "--out", "part", "--quiet")
+    assert status == 0, err
+    one, other = (checkpoint.load(Path(name)) for name in ("part", "whole"))
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in other.weights)
+    assert one.plan == other.plan  # which still says where the run started
+    status, _, err = train(capsys, "--steps", "1", "--out", "new")  # a new run does need it
+    assert status == 1
+    assert "N0003" in err
+
+
+def test_eval_of_a_task_shows_how_far_it_is_and_what_is_spare(capsys) -> None:
+    task = ("--data", "task:parity", *QUICK[:-4], "--eager", "--batch", "8", "--steps", "1", "--quiet")
+    status, _, err = call(capsys, "train", "tiny.nest", *task, "--out", "run")
+    assert status == 0, err
+    status, _, err = call(capsys, "eval", "run", "--sequences", "160")
+    assert status == 0
+    lines = err.splitlines()
+    assert lines[0].startswith("task:parity: ")
+    model = re.search(r"model (\w+)", Path("tiny.nest").read_text())
+    assert model
+    assert lines[1] == (
+        f"task:parity uses 2 of the 256 ids that model `{model[1]}` reads and 2 of the 256 outputs that it "
+        "gives; the others never come up"
+    )
+    assert lines[2] == "measuring the loss on bin0: 2/20 batches"
+    assert lines[-1] == "measuring exact matches on bin1: 18/20 batches"
+    assert call(capsys, "eval", "run", "--sequences", "8", "--quiet")[2] == ""

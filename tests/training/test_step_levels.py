@@ -166,6 +166,7 @@ def test_a_weight_without_a_gradient_is_named() -> None:
     (diagnostic,) = raised.value.diagnostics
     assert diagnostic.code == "N0305"
     assert diagnostic.is_error
+    assert "no gradient reaches `head` of " in diagnostic.message
     assert "`head.bias`" in diagnostic.message
 
 

@@ -14,15 +14,21 @@ def settled(state: Any) -> Any:
 
     Compiled code is bound to all of these; so it serves every pass, whatever the state came from.
     """
-    match state:
-        case dict():
-            return {key: settled(state[key]) for key in sorted(state)}
-        case list():
-            return [settled(part) for part in state]
-        case Tensor():
-            return state.contiguous().view_as(state)
-        case _:
-            return state
+    return _settled(state, set())
+
+
+def _settled(state: Any, seen: set[int]) -> Any:
+    if isinstance(state, dict):
+        return {key: _settled(state[key], seen) for key in sorted(state)}
+    if isinstance(state, list):
+        return [_settled(part, seen) for part in state]
+    if not isinstance(state, Tensor):
+        return state
+    # Where states go on from token to token they look so already, and many views would take their time.
+    if type(state) is Tensor and not state.requires_grad and state.is_contiguous() and id(state) not in seen:
+        seen.add(id(state))
+        return state
+    return state.contiguous().view_as(state)
 
 
 def cut(state: Any, *, differentiable: bool) -> Any:

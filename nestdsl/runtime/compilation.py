@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -30,7 +30,7 @@ def compiled_run(root: Block) -> CompiledRun:
     """
     return CompiledRun(
         {(unit, name): _compile(unit, name, Run()) for unit, name in _units([root])},
-        {unit: _compile(unit, "body", OneToken()) for unit in _steps([root])},
+        {unit: _compile(unit, "body", OneToken(), guards=_own_guards) for unit in _steps([root])},
     )
 
 
@@ -65,7 +65,9 @@ def _parts(block: Block) -> Iterable[Block]:
         yield from blocks_of(getattr(block, name))
 
 
-def _compile(unit: type[Block], name: str, eager: Run) -> Callable[..., Any]:
+def _compile(
+    unit: type[Block], name: str, eager: Run, guards: Callable[[Sequence[Any]], list[bool]] | None = None
+) -> Callable[..., Any]:
     method = getattr(unit, name)
 
     def run(block: Block, *flows: Any, **known: bool) -> Any:
@@ -74,7 +76,8 @@ def _compile(unit: type[Block], name: str, eager: Run) -> Callable[..., Any]:
     # What is compiled is found by its code: with one of its own, a unit looks at no other's graphs.
     own = FunctionType(run.__code__.replace(), run.__globals__, name, closure=run.__closure__)
     # Static shapes: with symbolic lengths inductor takes minutes where this takes seconds.
-    compiled = torch.compile(own, fullgraph=True, dynamic=False, backend=_inductor)
+    options: dict[str, Any] | None = None if guards is None else {"guard_filter_fn": guards}
+    compiled = torch.compile(own, fullgraph=True, dynamic=False, backend=_inductor, options=options)
 
     def call(block: Block, *flows: Any, **known: bool) -> Any:
         with torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT), warnings.catch_warnings():
@@ -86,6 +89,12 @@ def _compile(unit: type[Block], name: str, eager: Run) -> Callable[..., Any]:
             return compiled(block, *flows, **known)
 
     return call
+
+
+def _own_guards(guards: Sequence[Any]) -> list[bool]:
+    """All that looks at the block, its input, its state and torch's modes. Left out is what looks at the
+    functions of modules, which stay: for one token it takes as long as a tenth of the arithmetic."""
+    return [not guard.name.startswith(("G[", "dict(G[", "type(G[")) for guard in guards]
 
 
 def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:

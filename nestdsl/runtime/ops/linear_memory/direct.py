@@ -98,7 +98,8 @@ def _one_token(
     if pull is not None:
         errors = errors - to_blocks(pull.unsqueeze(-1), 1) * (keys @ state)
     errors = errors.detach() if stop else errors
-    following = torch.baddbmm(kept.transpose(1, 2) * state, keys.transpose(1, 2), errors)
+    # Not as a product of matrices: so it is one kernel, with what the caller does before and after.
+    following = kept.transpose(1, 2) * state + keys.transpose(1, 2) * errors
     first = kept.transpose(1, 2)
     track = Track(errors, state, torch.ones_like(first).unsqueeze(-1), first)
     return Running(keys, (track,)), following.view_as(matrix)

@@ -55,6 +55,9 @@ def read(running: Running, query: Tensor, *, after: bool) -> Tensor:
         asked = first.transpose(1, 2) * queries
         if track.errors is None:
             parts.append(asked @ track.starts)
+        elif queries.shape[1] == 1:  # one column by one row: no product of matrices, which fuses with nothing
+            inside = _weighed(decays, queries, running.keys, shared) * track.errors
+            parts.append(asked @ track.starts + inside)
         else:
             inside = _weighed(decays, queries, running.keys, shared) @ track.errors
             parts.append(torch.baddbmm(inside, asked, track.starts))

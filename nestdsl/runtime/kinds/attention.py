@@ -7,16 +7,16 @@ P pairs of each token, N persistent pairs, K and V the sizes of a head's keys an
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nestdsl.runtime.functions import at_least_float32, split_heads
 from nestdsl.runtime.kinds.weights import initialize, require_division
-from nestdsl.runtime.ops.attention import Pairs, Reach, attend
+from nestdsl.runtime.ops.attention import Pairs, Reach, Room, attend, attend_appended
 
-State = dict[str, Tensor]
+State = dict[str, Any]
 
 ROTARY_BASE = 10000.0
 PERSISTENT_STD = 0.02
@@ -29,6 +29,7 @@ class Context(NamedTuple):
     key: Tensor  # [B, S, P * H * K], already rotated
     value: Tensor  # [B, S, P * H * V]
     position: Tensor  # whole number, no dimensions: tokens of the sequence before the new ones
+    room: Room | None = None  # where the cache has one: then `key` and `value` are those of the new tokens
 
 
 def rotate(x_BTHK: Tensor, position: Tensor) -> Tensor:
@@ -61,7 +62,8 @@ class Attention(nn.Module):
     `[N, key_size]`, `persistent_value` `[N, value_size]` [T19]. They have no place: with `rotary` they meet
     the query as it is, not turned.
     State: `key` `[B, C, P * key_size]`, rotated; `value` `[B, C, P * value_size]`; `position`, a whole
-    number: the tokens read so far. Kept is only what a later token can reach.
+    number: the tokens read so far. Kept is only what a later token can reach. `in_room` gives a state that
+    goes on without copying what is cached.
 
     Raises ValueError if `heads` does not divide the sizes, or an argument has no meaning.
     """
@@ -112,6 +114,8 @@ class Attention(nn.Module):
         """Takes in keys `[B, T, P * key_size]` and values `[B, T, P * value_size]`; gives what queries of
         the same tokens read, and the next state."""
         position = state["position"]
+        if "room" in state:
+            return self._learn_in_room(key, value, state)
         keys = torch.cat((state["key"].to(key.dtype), self._rotated(key, position)), dim=1)
         values = torch.cat((state["value"].to(value.dtype), value), dim=1)
         tokens = keys.shape[1]
@@ -126,6 +130,8 @@ class Attention(nn.Module):
     def read(self, context: Context, query: Tensor) -> Tensor:
         """Queries `[B, T, key_size]` of the tokens just learned -> `[B, T, value_size]`."""
         size = self.key_size // self.heads
+        if context.room is not None:
+            return self._read_in_room(context, context.room, query)
         key, value = self._by_head(context.key), self._by_head(context.value)
         queries = self._by_head_of_one(self._rotated(query, context.position))
         persistent = None
@@ -143,6 +149,49 @@ class Attention(nn.Module):
             persistent = lasting[0], lasting[1]
         pairs = Pairs(key.flatten(-2), value.flatten(-2), self.pairs, persistent)
         return attend(queries, pairs, self.reach, size**-0.5).transpose(1, 2).flatten(2)
+
+    def in_room(self, state: State, tokens: int, kind: torch.dtype) -> State:
+        """A state with room for so many more tokens, from one without: what is cached then is a constant to
+        the outer levels, and only one sequence can go on from it. The same state where nothing is gained: for
+        short caches, persistent pairs, and numbers of less than 32 bits, whose scores kernels of their own
+        keep in float32.
+        """
+        is_plain = self.reach == Reach() and not self.persistent
+        if not is_plain or kind not in (torch.float32, torch.float64):
+            return state
+        key, value = (self._pairs_by_head(state[name].to(kind)) for name in ("key", "value"))
+        capacity = key.shape[2] + tokens * self.pairs
+        buffers = (x.new_empty(*x.shape[:2], capacity, x.shape[3]) for x in (key, value))
+        return {"position": state["position"], "room": Room(*buffers).append(key, value)}
+
+    def out_of_room(self, state: State) -> State:
+        """The same state as `init_state` lays it out."""
+        if "room" not in state:
+            return state
+        room: Room = state["room"]
+        flat = (
+            x[:, :, : room.pairs].unflatten(2, (-1, self.pairs)).permute(0, 2, 3, 1, 4).flatten(2)
+            for x in (room.key, room.value)
+        )
+        return {**dict(zip(("key", "value"), flat, strict=True)), "position": state["position"]}
+
+    def _learn_in_room(self, key: Tensor, value: Tensor, state: State) -> tuple[Context, State]:
+        position, room = state["position"], state["room"]
+        keys = self._pairs_by_head(self._rotated(key, position).to(room.key.dtype))
+        values = self._pairs_by_head(value.to(room.value.dtype))
+        room = room.append(keys, values)
+        following = {"position": position + key.shape[1], "room": room}
+        return Context(keys, values, position, room), following
+
+    def _read_in_room(self, context: Context, room: Room, query: Tensor) -> Tensor:
+        queries = self._by_head_of_one(self._rotated(query, context.position)).to(room.key.dtype)
+        scale = (self.key_size // self.heads) ** -0.5
+        read = attend_appended(queries, context.key, context.value, room, scale)
+        return read.transpose(1, 2).flatten(2).to(query.dtype)
+
+    def _pairs_by_head(self, x: Tensor) -> Tensor:
+        """`[B, S, P * H * D]` -> `[B, H, S * P, D]`."""
+        return self._by_head(x).flatten(2, 3)
 
     def _by_head(self, x: Tensor) -> Tensor:
         """`[B, S, P * H * D]` -> `[B, H, S, P, D]`."""

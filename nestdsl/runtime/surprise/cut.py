@@ -24,6 +24,7 @@ from nestdsl.runtime.surprise.levels import (
     segments,
     target_count,
 )
+from nestdsl.runtime.surprise.rooms import in_rooms, out_of_rooms
 from nestdsl.runtime.surprise.rows import Rows
 
 if TYPE_CHECKING:
@@ -53,12 +54,13 @@ def cut_loss(
     batch, tokens = inputs.shape[:2]
     lengths = segments(levels, state, tokens)
     learner = CutLearner(model, levels, state, batch, None if goes_on else tokens, outer)
-    state = learner.begin(state)
+    state = in_rooms(model, learner.begin(state), tokens)
     totals: list[Tensor] = []
     for x, labels in zip(inputs.split(lengths, 1), targets.split(lengths, 1), strict=True):
         state, total = learner.segment(x, labels, state)
         totals.append(total)
     learned = learner.states() if goes_on else []
+    state = out_of_rooms(model, state) if goes_on else state
     learner.end()
     for level, part in zip(levels, learned, strict=False):
         state = put(state, level.path, {**get(state, level.path), **part})

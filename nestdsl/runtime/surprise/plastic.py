@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from nestdsl.runtime.kinds.linear import Linear
 from nestdsl.runtime.surprise.optimizers import initial_memory, rule
+from nestdsl.runtime.surprise.product import row_product
 
 State = dict[str, Any]
 
@@ -107,13 +108,16 @@ class Plastic(nn.Module):
         With `taps` in the state, which stand in for the biases of `products` (by the product's name,
         [batch, tokens, out]), their gradients are those of the products' outputs, and the next state
         holds the products' `inputs` [batch, tokens, in]: a weight's gradient is the product of the two.
+        Beside them stand `shared`, the weights before any row has moved, and whether that `is_own`.
         """
+        if "taps" in state:
+            return self._tapped(x, state)
         weights, own = state.get("weights"), state.get("layer")
         if weights is not None:
             kind = x.dtype if x.is_floating_point() else next(self.layer.parameters()).dtype
             weights = {name: weight.to(kind) for name, weight in weights.items()}
         if weights is not None and self.products:
-            return self._multiplied(x, weights, state)
+            return self._multiplied(x, weights), state
         if weights is None and own is None:
             return self.layer(x), state
         if weights is None:
@@ -125,20 +129,26 @@ class Plastic(nn.Module):
         y, following = torch.vmap(self._row_with_state)(weights, x, rows)
         return y.squeeze(1), {**state, "layer": tree_map(lambda part: part.squeeze(1), following)}
 
-    def _multiplied(self, x: Tensor, weights: dict[str, Tensor], state: State) -> tuple[Tensor, State]:
-        taps = state.get("taps")
+    def _multiplied(self, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+        def product(name: str, x: Tensor) -> Tensor:
+            matrix, bias = weights[weight_name(name)].mT, weights.get(bias_name(name))
+            return torch.bmm(x, matrix) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, matrix)
+
+        return self.layer.through(x, product)  # type: ignore[operator]
+
+    def _tapped(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         inputs: dict[str, Tensor] = {}
+        device = x.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
         def product(name: str, x: Tensor) -> Tensor:
             inputs[name] = x
-            matrix = weights[weight_name(name)].mT
-            if taps is not None:
-                return torch.baddbmm(taps[name].to(x.dtype), x, matrix.to(x.dtype))
-            bias = weights.get(bias_name(name))
-            return torch.bmm(x, matrix) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, matrix)
+            x = x if kind is None else x.to(kind)
+            rows, shared = (state[part][weight_name(name)].mT for part in ("weights", "shared"))
+            return row_product(x, rows, shared, state["is_own"]) + state["taps"][name].to(x.dtype)
 
         y = self.layer.through(x, product)  # type: ignore[operator]
-        return y, state if taps is None else {"inputs": inputs}
+        return y, {"inputs": inputs}
 
     def _row(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(self.layer, weights, (x[None],))[0]

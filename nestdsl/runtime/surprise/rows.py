@@ -53,6 +53,7 @@ class Rows:
         }
         self.memories: dict[str, Memory] = dict(part["memories"]) if begun else self._memories(starts)
         self.read: int = part["read"] if begun else 0
+        self.has_moved: bool = begun or (parent is not None and parent.has_moved)
         self.gathered: dict[str, Tensor] = (
             {name: sums.clone() for name, sums in part["gathered"].items()} if begun and self.read else {}
         )
@@ -86,8 +87,12 @@ class Rows:
             leaves = {name: weight.detach().requires_grad_() for name, weight in self.weights.items()}
             return {**reading, "weights": leaves}, leaves
         leaves = {name: self._tap(name, x.shape[1]) for name in self.layer.products}
-        matrices = {weight_name(name): self.weights[weight_name(name)] for name in leaves}
-        return {**reading, "weights": matrices, "taps": leaves}, leaves
+        rows, shared = (
+            {weight_name(name): part[weight_name(name)] for name in leaves}
+            for part in (self.weights, self.shared)
+        )
+        is_own = torch.tensor(self.has_moved)
+        return {**reading, "weights": rows, "shared": shared, "is_own": is_own, "taps": leaves}, leaves
 
     def _tap(self, product: str, tokens: int) -> Tensor:
         """The bias of a product as a tensor of its own for each token [batch, tokens, out]."""
@@ -164,6 +169,7 @@ class Rows:
         self.read = 0
         if self.tokens == 0:
             return
+        self.has_moved = True
         if self.layer.reset == "parent" and self.parent is not None and self.parent.read == 0:
             self._restart()
             return

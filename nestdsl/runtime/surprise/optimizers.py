@@ -81,6 +81,11 @@ def move(
     return memory
 
 
+def is_plain_descent(name: str, arguments: Mapping[str, float | str]) -> bool:
+    """Whether an update is -step times the gradient and no more."""
+    return name == "gd" and float(arguments["retain"]) == 1
+
+
 def _gd(step: float, retain: float, is_toward_start: bool) -> Rule:
     """W = retain W - step gradient; what is let go may return to the start: + (1 - retain) start."""
 

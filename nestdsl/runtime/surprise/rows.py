@@ -8,18 +8,23 @@ rows together, since then the shared start alone learns.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.surprise.optimizers import Memory, initial_memory, move
+from nestdsl.runtime.surprise.optimizers import Memory, initial_memory, is_plain_descent, move
 from nestdsl.runtime.surprise.plastic import Plastic, bias_name, spread, weight_name
 
 State = dict[str, Any]
 
 GATHERED_TOKENS = 256
 """How many tokens wait at most for their products."""
+
+DIRECT_TOKENS = 64
+"""Up to which period weights that gradient descent moves are added to directly: the gradient of each row is
+then never written down, and what the shared start has of it is one more product of few tokens."""
 
 
 class Rows:
@@ -63,6 +68,11 @@ class Rows:
         self.buffers: dict[str, Tensor] = {}
         self.pending: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layer.products}
         self.waiting = 0
+        self.is_direct = layer.period <= min(DIRECT_TOKENS, GATHERED_TOKENS) and is_plain_descent(
+            layer.optimizer, layer.arguments
+        )
+        self.given: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layer.products}
+        self.given_tokens = 0
 
     def _starts(self, batch: int) -> dict[str, Tensor]:
         """The weights [batch, *shape] at which rows start; a parent moves in place, so not its own."""
@@ -116,6 +126,9 @@ class Rows:
             else:
                 self._add(name, gradient)
         at_end = self.read == self.layer.period
+        if at_end and self._moves_directly():
+            self._move_directly()
+            return
         if at_end or self.waiting >= GATHERED_TOKENS:
             self.multiply()
         if at_end:
@@ -123,16 +136,44 @@ class Rows:
 
     def multiply(self) -> None:
         """The gradients that the waiting tokens give."""
-        for name, waiting in self.pending.items():
-            if not waiting:
-                continue
-            x, gradient = (
-                parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-                for parts in zip(*waiting, strict=True)
-            )
-            waiting.clear()
+        for name, x, gradient in _taken(self.pending):
             self._add_product(name, x, gradient)
         self.waiting = 0
+
+    def _moves_directly(self) -> bool:
+        """Whether all of the period's gradient still waits, and nothing but it decides where to go."""
+        is_reset = self.layer.reset == "parent" and self.parent is not None and self.parent.read == 0
+        return self.is_direct and not self.gathered and self.tokens != 0 and not is_reset
+
+    def _move_directly(self) -> None:
+        """W ← W - step / divisor Σ_t g_t x_tᵀ, at once; the shared start has its part later."""
+        self.read = 0
+        self.has_moved = True
+        rate = -float(self.layer.arguments["step"]) / self.layer.divisor
+        if self.outer:
+            self.given_tokens += self.waiting
+            for name, waiting in self.pending.items():
+                self.given[name] += waiting
+        for name, x, gradient in _taken(self.pending):
+            self.weights[weight_name(name)].baddbmm_(gradient.mT, x, alpha=rate)
+            if bias_name(name) in self.weights:
+                self.weights[bias_name(name)].add_(gradient.sum(1), alpha=rate)
+        self.waiting = 0
+        if self.given_tokens >= GATHERED_TOKENS:
+            self._give_products()
+
+    def _give_products(self) -> None:
+        """Adds to the shared start what the rows have moved by."""
+        for name, x, gradient in _taken(self.given):
+            self._give_product(name, x, gradient)
+        self.given_tokens = 0
+
+    def _give_product(self, name: str, x: Tensor, gradient: Tensor) -> None:
+        weight, bias = weight_name(name), bias_name(name)
+        if weight in self.outer:
+            self.outer[weight].addmm_(gradient.flatten(0, 1).mT, x.flatten(0, 1))
+        if bias in self.outer:
+            self.outer[bias].add_(gradient.sum((0, 1)))
 
     def _will_move(self) -> bool:
         """Whether the tokens to come are read with weights that have moved by this period's gradient."""
@@ -142,10 +183,7 @@ class Rows:
         """x [batch, tokens, in] and the gradient [batch, tokens, out] of what the product made."""
         weight, bias = weight_name(name), bias_name(name)
         if not self._will_move():
-            if weight in self.outer:
-                self.outer[weight].addmm_(gradient.flatten(0, 1).mT, x.flatten(0, 1))
-            if bias in self.outer:
-                self.outer[bias].add_(gradient.sum((0, 1)))
+            self._give_product(name, x, gradient)
             return
         if bias in self.weights:
             self._add(bias, gradient.sum(1))
@@ -200,6 +238,7 @@ class Rows:
     def end(self) -> None:
         """What waits when a sequence has ended goes to the shared start."""
         self.multiply()
+        self._give_products()
         self._give()
 
     def _give(self) -> None:
@@ -221,3 +260,18 @@ class Rows:
             "gathered": gathered,
             "read": self.read,
         }
+
+
+def _taken(
+    pending: dict[str, list[tuple[Tensor, Tensor]]],
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """By their product's name, the inputs and gradients [batch, tokens, ...] that wait, which then do so no
+    more."""
+    for name, waiting in pending.items():
+        if waiting:
+            x, gradient = (
+                parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+                for parts in zip(*waiting, strict=True)
+            )
+            waiting.clear()
+            yield name, x, gradient

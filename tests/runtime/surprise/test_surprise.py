@@ -8,7 +8,7 @@ from torch import Tensor
 
 import nestdsl
 from nestdsl.runtime.module import NestModule
-from nestdsl.runtime.surprise import rows
+from nestdsl.runtime.surprise import cut, rows
 from nestdsl.runtime.surprise.learn import Graph
 from nestdsl.runtime.surprise.naive import naive_loss
 
@@ -120,6 +120,14 @@ def test_gradients_that_do_not_wait_are_the_same(monkeypatch: pytest.MonkeyPatch
     assert_equal_to_the_plain_loop(model_of(mixer="linear"), tokens=46)
 
 
+def test_small_and_large_periods_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to so many tokens weights are added to directly, and their start has its part later."""
+    monkeypatch.setattr(rows, "GATHERED_TOKENS", 12)
+    monkeypatch.setattr(rows, "DIRECT_TOKENS", 4)
+    for kind in ("mlp(expand = 2)", "mlp(hidden = 6, bias = false)"):
+        assert_equal_to_the_plain_loop(model_of(mixer="linear", kind=kind), tokens=46)
+
+
 def test_cut_at_boundaries_the_rows_learn_the_same_and_the_first_segment_is_exact() -> None:
     cut, whole = model_of(mixer="gated truncated(1)"), model_of(mixer="gated through")
     assert cut.graph_kept() is Graph.CUT
@@ -129,6 +137,27 @@ def test_cut_at_boundaries_the_rows_learn_the_same_and_the_first_segment_is_exac
         torch.autograd.grad(model.loss(inputs, targets), list(model.parameters())) for model in (cut, whole)
     ]
     for one, other in zip(*gradients, strict=True):
+        close(one, other)
+
+
+def test_attention_cut_at_boundaries_equals_the_loop_that_cuts_it() -> None:
+    """What reads the same from a cache with room, and from one that grows."""
+    text = CHAIN.replace("-> {mixer}", "-> attend").replace(
+        "block layer(optimizer_step = 0.5) {{",
+        "block layer(optimizer_step = 0.5) {{\n  level attend = attention(2) {{ gradient truncated(1) }}",
+    )
+    text = text.format(optimizer="gd(step = 0.5)", gradient="stop", kind="mlp(expand = 2)")
+    model = nestdsl.parse(text).compile(compile=False).double()
+    assert model.graph_kept() is Graph.CUT
+    inputs, targets = stream()
+    weights = list(model.parameters())
+    loss = model.loss(inputs, targets)
+    found = torch.autograd.grad(loss, weights)
+    close(loss, naive_loss(model, inputs, targets))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cut, "in_rooms", lambda model, state, tokens: state)
+        wanted = torch.autograd.grad(model.loss(inputs, targets), weights)
+    for one, other in zip(found, wanted, strict=True):
         close(one, other)
 
 

@@ -161,8 +161,8 @@ class Attention(nn.Module):
             return state
         key, value = (self._pairs_by_head(state[name].to(kind)) for name in ("key", "value"))
         capacity = key.shape[2] + tokens * self.pairs
-        buffers = (x.new_empty(*x.shape[:2], capacity, x.shape[3]) for x in (key, value))
-        return {"position": state["position"], "room": Room(*buffers).append(key, value)}
+        keys, values = (x.new_empty(*x.shape[:2], capacity, x.shape[3]) for x in (key, value))
+        return {"position": state["position"], "room": Room(keys, values).append(key, value)}
 
     def out_of_room(self, state: State) -> State:
         """The same state as `init_state` lays it out."""

@@ -1,4 +1,4 @@
-"""Softmax attention of the tokens in reach: `naive` reads like the equation, `fast` and `appended` equal it."""
+"""Softmax attention of the tokens in reach: `naive` reads like the equation; `fast`, `appended` equal it."""
 
 from nestdsl.runtime.ops.attention.appended import Room, attend_appended
 from nestdsl.runtime.ops.attention.fast import Pairs, attend

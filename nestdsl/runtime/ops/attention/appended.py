@@ -78,7 +78,7 @@ class _Appended(torch.autograd.Function):
             own, new = upstream[:, start:stop], end - before
             to_value[:, :new].baddbmm_(shares[..., before:].mT, own)
             to_scores = own @ values[:, :end].mT
-            to_scores = torch._softmax_backward_data(to_scores, shares, -1, shares.dtype)
+            to_scores = torch.ops.aten._softmax_backward_data(to_scores, shares, -1, shares.dtype)
             to_query[:, start:stop] = to_scores @ keys[:, :end]
             to_key[:, :new].baddbmm_(to_scores[..., before:].mT, queries[:, start:stop])
         to_query, to_key = (x.mul_(ctx.scale) for x in (to_query, to_key))

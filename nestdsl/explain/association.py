@@ -126,7 +126,8 @@ class Association:
             return retain, toward
         key, moment = self.key.at(self.moment), self.moment
         decay = self.gathered(times(self.effective_step(moment), key, Transpose(key)))
-        return minus(times(retain, IDENTITY), decay), toward
+        kept = retain if self.retain_per_channel else times(retain, IDENTITY)
+        return minus(kept, decay), toward
 
     def _exact_step(self) -> Symbol:
         name = self.step.name if isinstance(self.step, Symbol) else "step"

@@ -14,6 +14,7 @@ from nestdsl.explain.words import in_brackets, parameters, state, value
 from nestdsl.graph.nodes import EdgeType, Level, Read
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY
+from nestdsl.plan.cost import memory_states
 from nestdsl.plan.plan import OrderedLevel
 
 _OBJECTIVES = {
@@ -56,7 +57,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         row("frequency", _frequency(level)),
         row("optimizer", named.optimizer()),
         row("gradient", _gradient(level.gradient)),
-        *_sizes(ordered),
+        *_sizes(ordered, memory_states(level, memory.peeked is not None)),
         row("start", start(level, residual, names.graph.train.optimizer.name)),
         *([NEVER_RESET] if level.reset == "never" else []),
     ]
@@ -103,13 +104,13 @@ def _attention(named: _Named, ordered: OrderedLevel) -> Section:
         row("objective", "softmax: the kernel regression of the values, solved anew"),
         row("frequency", describe_frequency(level)),
         row("optimizer", "none: the solution is in closed form"),
-        *_sizes(ordered),
+        *_sizes(ordered, ("keys", "values")),
     ]
     return _section(ordered, rows, (), tuple(dict.fromkeys(read)), tuple(named.definitions))
 
 
-def _sizes(ordered: OrderedLevel) -> tuple[Row, Row]:
-    return row("state", state(ordered)), row("parameters", parameters(ordered))
+def _sizes(ordered: OrderedLevel, parts: tuple[str, ...]) -> tuple[Row, Row]:
+    return row("state", state(ordered, parts)), row("parameters", parameters(ordered))
 
 
 def _anchors(equations: tuple[tuple[Equation, ...], ...], own_tokens: int) -> tuple[Equation, ...]:
@@ -159,8 +160,6 @@ class _Named:
 
     def association(self) -> Association:
         level = self.level
-        retain = self._parts.get("retain")
-        heads = int(dict(level.arguments)["heads"] or 1)
         used = taken_names([*symbols(self.definitions), *(part.symbol for part in self._parts.values())])
         return Association(
             key=self.key,
@@ -177,7 +176,7 @@ class _Named:
             read=level.read,
             queries=self.queries,
             peeked=Symbol(level.name) if self.is_peeked else None,
-            retain_per_channel=retain is not None and self.names.graph.sizes[retain.id] not in (1, heads),
+            retain_per_channel=self._is_per_channel(),
             used=used | {result.name for _, result in self.queries},
         )
 
@@ -194,9 +193,16 @@ class _Named:
             return "gd(step = 1, retain = 1)"
         numbers = {name: value(one) for name, one in use.arguments if one is not None}
         flows = {name: f"flow {self._parts[name].symbol.name}" for name, _ in use.flows}
+        if self._is_per_channel():
+            flows["retain"] += " for each channel of the key"
         order = [spec.name for spec in LIBRARY.optimizers[use.name].arguments]
         given = numbers | flows
         return f"{use.name}({', '.join(f'{name} = {given[name]}' for name in order if name in given)})"
+
+    def _is_per_channel(self) -> bool:
+        retain = self._parts.get("retain")
+        heads = int(dict(self.level.arguments)["heads"] or 1)
+        return retain is not None and self.names.graph.sizes[retain.id] not in (1, heads)
 
     def _add(self, fallback: str, id: str) -> Symbol:
         taken = {part.symbol.name for part in self._parts.values() if part.id != id}

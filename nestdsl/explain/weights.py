@@ -16,6 +16,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level, Operation, OptimizerUse, Read
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY, Arguments, Shapes
+from nestdsl.plan.cost import optimizer_numbers
 from nestdsl.plan.plan import OrderedLevel
 
 _INPUT_DEPTH = 4
@@ -41,7 +42,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
         row("input x", _inputs(names, level)),
         row("context flow", ("x → the gradient of ", Symbol(loss), " at y")),
         *_learning(names, level, ordered, use, segment_tokens),
-        row("state", state(ordered)),
+        row("state", state(ordered, _kept(graph, level, use))),
         row("parameters", parameters(ordered)),
         row("start", _start(names, level, residual)),
         *_reset(graph, level),
@@ -55,6 +56,14 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
         tuple(rows),
         tuple((label, group) for label, group in equations if group),
     )
+
+
+def _kept(graph: NestGraph, level: Level, use: OptimizerUse) -> tuple[str, ...]:
+    """Of what the state of a level with weights consists."""
+    if level.learns_surprise_in_context:
+        memories = (f"what {use.name} keeps",) if optimizer_numbers(graph, level, use) else ()
+        return ("its weights", "the gradient that gathers", *memories)
+    return ("the last inputs",) if level.kind == "conv" else ()
 
 
 def optimizer_section(names: Names, level: Level, ordered: OrderedLevel) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from nestdsl.explain.terms import Line
 from nestdsl.graph.nodes import OptimizerUse
@@ -52,14 +52,22 @@ def by_name(members: Iterable[tuple[str, Line]]) -> tuple[Line, ...]:
     return tuple((*description, f": {', '.join(fitting)}") for description, fitting in names.items())
 
 
-def state(level: OrderedLevel) -> str:
-    """How much a level keeps for each sequence."""
+def state(level: OrderedLevel, parts: Sequence[str] = ()) -> str:
+    """How much a level keeps for each sequence, and of which parts that consists."""
+    amount = _state(level)
+    return f"{amount}: {', '.join(parts)}" if parts and amount != _NO_STATE else amount
+
+
+_NO_STATE = "none"
+
+
+def _state(level: OrderedLevel) -> str:
     copies = " in each copy" if level.copies > 1 else ""
     if level.state_bytes_per_token:
         return f"{size(level.state_bytes_per_token)} for each token read{copies}, in float32"
     if level.state_bytes_per_sequence:
         return f"{size(level.state_bytes_per_sequence)} for each sequence{copies}, in float32"
-    return "none"
+    return _NO_STATE
 
 
 def parameters(level: OrderedLevel) -> str:

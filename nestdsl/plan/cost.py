@@ -54,28 +54,29 @@ def level_state(
         # Each sequence has its weights, the gradient that gathers, and what the optimizer keeps.
         weights = 2 * _weights(graph, level) + optimizer_numbers(graph, level)
         return (weights + count(kind.state(arguments, *sizes))) * BYTES, 0
-    states = _states(level, is_self_referential) if kind.is_memory and not kind.is_nonparametric else 1
+    is_memory = kind.is_memory and not kind.is_nonparametric
+    states = len(memory_states(level, is_self_referential)) if is_memory else 1
     return (
         states * count(kind.state(arguments, *sizes)) * BYTES,
         kind.grows(arguments, *sizes)[0] * BYTES,
     )
 
 
-def _states(level: Level, is_self_referential: bool) -> int:
-    """How many copies of its weights a memory keeps for each sequence: what it knows now, and more."""
+def memory_states(level: Level, is_self_referential: bool) -> tuple[str, ...]:
+    """What a memory keeps for each sequence, each as large as its weights: what it knows now, and more."""
     rule = level.rule_in_context
     optimizer = dict(level.optimizer.arguments) if level.optimizer else {}
     linear = level.kind == "matrix" and level.objective == "dot"
     is_stale = (rule != "gd" or level.objective == "lp" or level.kind == "associative") and not linear
     keeps_anchor = level.chunk > 1 and (level.read == "anchor" or is_stale or is_self_referential)
-    more = (
-        "momentum" in rule,
-        optimizer.get("toward") == "init",
-        level.period > 1,
-        level.period > 1 and rule in ("dgd", "dgd_momentum"),
-        level.period == 1 and keeps_anchor,
-    )
-    return 1 + sum(more)
+    more = {
+        "its momentum": "momentum" in rule,
+        "its start": optimizer.get("toward") == "init",
+        "what gathers over the period": level.period > 1,
+        "the decay that gathers": level.period > 1 and rule in ("dgd", "dgd_momentum"),
+        "what it knew at the start of the chunk": level.period == 1 and keeps_anchor,
+    }
+    return ("what it knows now", *(name for name, is_kept in more.items() if is_kept))
 
 
 def level_flops(graph: NestGraph, level: Level) -> tuple[int, int]:

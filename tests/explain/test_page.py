@@ -152,3 +152,18 @@ model m {
     assert "SS_t = SS_{t−1} + S_t (v_t − SS_{t−1}ᵀ S_t)ᵀ" in page
     assert "pair[0]_t + pair[1]_t" in page
     assert "y_t = SS_tᵀ S_t" in page and "y2_t = SS_tᵀ in_t" in page
+
+
+def test_a_decay_of_each_channel_is_a_vector_and_the_state_says_what_it_holds() -> None:
+    nest = nestdsl.parse(
+        "model m { input vectors(8)\n level fast = linear { every 4 tokens  optimizer gd(step = 0.1) }\n"
+        " level memory = matrix(2) { learn k -> in  every 1 token, chunk 1"
+        "  optimizer dgd(step = 0.5, retain = keep, toward = init) }\n"
+        " flow keep = in -> linear -> sigmoid\n flow k = in -> l2_normalize(2)\n"
+        " flow out = memory(k) -> fast\n}"
+    )
+    text = as_text(nest.nest_graph, nest.plan)
+    assert "(diag(keep_t) − step′_t k_t k_tᵀ) S_{t−1} + (I − diag(keep_t)) S_0" in text
+    assert "retain = flow keep for each channel of the key" in text
+    assert "in float32: what it knows now, its start\n" in text
+    assert "in float32: its weights, the gradient that gathers\n" in text

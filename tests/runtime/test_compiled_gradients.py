@@ -22,7 +22,7 @@ model small {{
     ("module", "block"),
     [
         ("gated_delta", "gated_delta"),
-        ("linear_attention", "retention"),
+        ("retention", "retention"),
         ("titans", "self_referential"),
     ],
 )

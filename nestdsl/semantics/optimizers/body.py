@@ -215,7 +215,6 @@ class OptimizerBody:
         if text in self.values:
             return self._parameter(name)
         if text in self.levels:
-            self._used.add(text)
             return self.state(name)
         if text in self._flows:
             return self._flow(name)
@@ -347,6 +346,7 @@ class OptimizerBody:
                 f"name one of them, such as `{name.text}[0]`",
             )
             return UNKNOWN
+        self._used.add(name.text)
         return self._state(level, None, name.span)
 
     # --- memories --------------------------------------------------------------------------

@@ -30,7 +30,15 @@ def _check(graph: NestGraph, level: Level, parent: Level, diagnostics: Diagnosti
     def refuse(clause: str, why: str, hint: str, code: str = "N0405", notes: tuple[Note, ...] = ()) -> None:
         diagnostics.report(code, why, level.clause(clause), hint, notes)
 
-    if not level.learns_surprise_in_context:
+    if level.learning is Learning.ASSOCIATION:
+        refuse(
+            "init",
+            f"`{level.name}` cannot start from `{parent.name}`: a memory that learns `key -> value` starts "
+            "with its sequence, where no other level of the sequence has learned anything yet",
+            "say `init learned`; only a level that learns from surprise starts anew, with `reset parent`, "
+            "when a slower one moves",
+        )
+    elif not level.learns_surprise_in_context:
         refuse(
             "init",
             f"`{level.name}` cannot start from `{parent.name}`: only a level that learns from surprise in "

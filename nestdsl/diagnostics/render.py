@@ -33,7 +33,8 @@ def render_text(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
 def render_json(diagnostics: Iterable[Diagnostic]) -> str:
     """One JSON object a line, with the keys of LANGUAGE.md section 8.
 
-    Lines and columns count characters from 1, the end is exclusive; null where there is no place.
+    Lines and columns count characters from 1, the end is exclusive; null where there is no place. A
+    diagnostic with notes has them in `related`, each a message with its place.
     """
     return "\n".join(json.dumps(_as_object(diagnostic)) for diagnostic in diagnostics)
 
@@ -102,13 +103,23 @@ def _paint(text: str, style: str, color: bool) -> str:
 # --- JSON and GitHub -----------------------------------------------------------------------
 
 
-def _as_object(diagnostic: Diagnostic) -> dict[str, str | int | None]:
-    span = diagnostic.span
-    return {
+def _as_object(diagnostic: Diagnostic) -> dict[str, object]:
+    shown: dict[str, object] = {
         "code": diagnostic.code,
         "severity": _severity(diagnostic),
         "message": diagnostic.message,
         "hint": diagnostic.hint,
+        **_place_as_object(diagnostic.span),
+    }
+    if diagnostic.notes:
+        shown["related"] = [
+            {"message": note.message, **_place_as_object(note.span)} for note in diagnostic.notes
+        ]
+    return shown
+
+
+def _place_as_object(span: Span | None) -> dict[str, object]:
+    return {
         "file": span.source.name if span else None,
         "line": span.line if span else None,
         "column": span.column if span else None,

@@ -1,7 +1,9 @@
 """The two formats that programs read."""
 
 import json
+from dataclasses import replace
 
+from nestdsl.compiler import analyse
 from nestdsl.diagnostics import Diagnostic, Note
 from nestdsl.diagnostics.render import render_github, render_json
 from nestdsl.source import Source
@@ -58,3 +60,13 @@ def test_github_escapes_what_would_end_a_command() -> None:
 def test_nothing_found_is_no_text() -> None:
     assert render_json([]) == ""
     assert render_github([]) == ""
+
+
+def test_json_has_the_notes_of_a_diagnostic_and_only_then() -> None:
+    text = "model m {\n  input ids(4)\n  input ids(5)\n  flow out = in -> embedding(4)\n}\n"
+    (only,) = analyse(Source(text, "twice.nest")).diagnostics
+    shown = json.loads(render_json((only,)))
+    assert [(note["message"], note["file"], note["line"], note["column"]) for note in shown["related"]] == [
+        ("it was said here first", "twice.nest", 2, 3)
+    ]
+    assert "related" not in json.loads(render_json((replace(only, notes=()),)))

@@ -53,11 +53,14 @@ class Nest:
         """Every declared level, the fastest first, with its kind, period, unit, optimizer and sizes."""
         return self.plan.levels
 
-    def render(self, view: str = "nesting") -> Picture:
-        """A picture, `nesting` or `flow`: it shows itself in a notebook, and `.save("x.svg")` writes it."""
+    def render(self, view: str = "nesting", *, optimizers: bool = False) -> Picture:
+        """A picture, `nesting` or `flow`: it shows itself in a notebook, and `.save("x.svg")` writes it.
+
+        `optimizers` draws the levels of optimizers too: memories of gradients, faster than what they drive.
+        """
         from nestdsl.render.notebook import picture
 
-        return picture(self.nest_graph, view)
+        return picture(self.nest_graph, view, optimizers=optimizers)
 
     def compile(
         self,

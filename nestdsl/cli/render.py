@@ -27,6 +27,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "flow: the data flow (default: %(default)s)",
     )
     parser.add_argument(
+        "--optimizers",
+        action="store_true",
+        help="draw the levels of optimizers too: memories of gradients, faster than the weights they drive",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         metavar="OUT",
@@ -41,6 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
     format_of(output)
     nest = load_program(arguments)
     report(nest.diagnostics, "text", sys.stderr)
-    nest.render(arguments.view).save(output)
+    nest.render(arguments.view, optimizers=arguments.optimizers).save(output)
     print(output)
     return 0

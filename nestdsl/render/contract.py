@@ -21,7 +21,8 @@ def contract(folded: Folded, passed: frozenset[str] = frozenset()) -> tuple[Edge
     levels = folded.levels()
     found: dict[Edge, None] = {}
     for edge in folded.edges:
-        if edge.type not in _DATA:
+        if edge.type not in _DATA or (edge.source in levels and edge.target in levels):
+            # Levels of an optimizer read one another's states without a flow between them.
             found[edge] = None
         elif edge.target in levels:
             for source in frontiers.sources(edge.source):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nestdsl.graph.nodes import Learning, Level
 from nestdsl.graph.order import Rank
+from nestdsl.render.drivers import driver_label, together
 from nestdsl.render.fold import Folded
 from nestdsl.render.style import FAINT, label, text
 from nestdsl.render.words import SMALL, how_it_learns, level_label, parameters, shown, times
@@ -33,17 +34,24 @@ def gather(folded: Folded, rank: Rank) -> tuple[Box, ...]:
 
     A picture is to show what the author named. So the levels that flows make in passing share
     boxes that list them: the norms of the whole rank one, the others of each block another.
+    The levels of one optimizer share one too.
     """
     levels, train = folded.levels(), folded.graph.train
-    together: dict[tuple[str, str], list[str]] = defaultdict(list)
+    driving = [
+        Box(group[0], driver_label([levels[id] for id in group]), group)
+        for group in together(folded, rank.levels)
+    ]
+    gathered: dict[tuple[str, str], list[str]] = defaultdict(list)
     for id in rank.levels:
+        if levels[id].owner:
+            continue
         place = f"alone: {id}"
         if is_norm(levels[id]):
             place = "norms"
         elif _is_anonymous(levels[id]):
             place = f"of block: {folded.scope_of(id)}"
-        together[place, how_it_learns(levels[id], train)].append(id)
-    return tuple(_box(folded, levels, ids) for ids in together.values())
+        gathered[place, how_it_learns(levels[id], train)].append(id)
+    return (*driving, *(_box(folded, levels, ids) for ids in gathered.values()))
 
 
 def is_norm(level: Level) -> bool:
@@ -52,7 +60,7 @@ def is_norm(level: Level) -> bool:
 
 
 def _is_anonymous(level: Level) -> bool:
-    return "." in level.name and level.learning is Learning.SURPRISE and not level.owner
+    return "." in level.name and level.learning is Learning.SURPRISE
 
 
 def _box(folded: Folded, levels: dict[str, Level], ids: list[str]) -> Box:

@@ -11,6 +11,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Input
 from nestdsl.graph.order import Frequency, Rank, describe_frequency
 from nestdsl.render.contract import contract
+from nestdsl.render.drivers import last_of_chains
 from nestdsl.render.fold import Edge, Folded, fold
 from nestdsl.render.gather import Box, gather, is_norm
 from nestdsl.render.style import (
@@ -52,7 +53,7 @@ def nesting(graph: NestGraph, optimizers: bool = False) -> graphviz.Digraph:
     folded = fold(graph, optimizers)
     frames = _frames(folded)
     passed = frozenset(id for id, level in folded.levels().items() if is_norm(level))
-    edges = _merged(contract(folded, passed), frames)
+    edges = _merged(last_of_chains(contract(folded, passed)), frames)
     drawing = picture(graph.name, legend(edge.line for edge in edges), "LR", "0.32")
     colors = fills(frame.frequency for frame in frames)
     with cluster(drawing, "model") as model:

@@ -53,11 +53,15 @@ class Picture:
         return draw(self.dot, format)
 
 
-def picture(graph: NestGraph, view: str = "nesting") -> Picture:
-    """A view of a checked graph; raises NestError N0103 for a view that does not exist."""
+def picture(graph: NestGraph, view: str = "nesting", *, optimizers: bool = False) -> Picture:
+    """A view of a checked graph; raises NestError N0103 for a view that does not exist.
+
+    `optimizers` draws the levels of optimizers too, their memories of gradients.
+    """
     if view not in VIEWS:
         raise fail("N0103", f"there is no view `{view}`", f"choose one of {', '.join(VIEWS)}")
-    return Picture(f"{graph.name}: {view}", VIEWS[view](graph).source)
+    title = f"{graph.name}: {view}{', with optimizers' if optimizers else ''}"
+    return Picture(title, VIEWS[view](graph, optimizers).source)
 
 
 def format_of(path: Path) -> str:

@@ -10,4 +10,5 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.render.flow import flow
 from nestdsl.render.nesting import nesting
 
-VIEWS: dict[str, Callable[[NestGraph], graphviz.Digraph]] = {"nesting": nesting, "flow": flow}
+VIEWS: dict[str, Callable[[NestGraph, bool], graphviz.Digraph]] = {"nesting": nesting, "flow": flow}
+"""Each draws a checked graph, and with True the levels of its optimizers too."""

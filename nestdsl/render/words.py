@@ -15,7 +15,7 @@ UNSAID = "every step"
 
 def shown(id: str) -> str:
     """The name of a folded id: `stack[*].memory` is shown as `stack.memory`, its count stands beside."""
-    return id.replace("[*]", "")
+    return id.replace("[*]", "").removeprefix("@")
 
 
 def times(copies: int) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nestdsl.api import parse
 from tests.semantics.programs import model, ranks
 
 LAYER = "level w = linear\nflow out = in -> w\ntrain {{ objective mse  {} }}"
@@ -22,7 +23,7 @@ def test_the_moments_of_adam_are_one_level():
 def test_muon_iterates_faster_than_its_momentum_which_is_faster_than_the_weights():
     text = model("level w = linear(8)\nflow out = in -> w -> linear\ntrain { objective mse  optimizer muon }")
     found = ranks(text)
-    assert found[0] == {"@train.muon.update.2.newton_schulz"}
+    assert found[0] == {"@train.muon.update.newton_schulz"}
     assert {"@train.muon.m", "@train.adamw.m", "@train.adamw.v"} == found[1]
     assert "w" in found[2]
 
@@ -44,6 +45,73 @@ def test_linear_attention():
 def test_linear_attention_with_momentum():
     text = model(LINEAR_ATTENTION + "train { optimizer sgd(momentum = 0.9) }")
     assert ranks(text) == [{"memory"}, {"@train.sgd.m"}, PROJECTIONS]
+
+
+def test_linear_attention_with_momentum_and_a_decay_of_its_own_optimizer():
+    """An optimizer of the program's own is like one of the library."""
+    own = "optimizer heavy(a = 0.9) { level m = sum_of(a) { learn grad }\n flow update = -0.1 * m }"
+    text = model(LINEAR_ATTENTION + "train { optimizer heavy }", own)
+    assert ranks(text) == [{"memory"}, {"@train.heavy.m"}, PROJECTIONS]
+
+
+M3 = """
+optimizer m3(lr = 3e-4, fast = 0.95, slow = 0.9, second = 0.999, mix = 0.5, period = 16) {
+  level near = ema(fast)   { learn grad }
+  level far  = ema(slow)   { learn grad  every period steps }
+  level var  = ema(second) { learn grad * grad }
+  flow update = -lr * (near + mix * far) / sqrt(debias(var))
+}
+"""
+
+
+def test_a_slow_memory_of_an_optimizer_is_outside_of_its_fast_ones_and_of_the_weights():
+    text = model(LAYER.format("optimizer m3"), M3)
+    assert ranks(text) == [{"@train.m3.near", "@train.m3.var"}, {"w"}, {"@train.m3.far"}]
+
+
+def test_the_period_of_a_memory_counts_updates_of_what_it_drives():
+    body = "level w = linear {{ every 4 steps }}\nflow out = in -> w\ntrain {{ objective mse  {} }}"
+    text = model(body.format("optimizer m3"), M3)
+    assert ranks(text) == [{"@train.m3[4].near", "@train.m3[4].var"}, {"w"}, {"@train.m3[4].far"}]
+    (far,) = (level for level in parse(text).levels if level.name.endswith("far"))
+    assert (far.kind, far.period, far.unit, far.owner, far.frequency) == (
+        "ema", 64, "step", "@train", "every 64 steps",
+    )  # fmt: skip
+
+
+def test_a_memory_that_learns_from_another_waits_for_it():
+    chain = """
+    optimizer chain() {
+      level first = ema(0.9) { learn grad }
+      level second = ema(0.9) { learn first - grad%s }
+      flow update = -0.1 * second
+    }
+    """
+    body = LAYER.format("optimizer chain")
+    assert ranks(model(body, chain % "")) == [{"@train.chain.first"}, {"@train.chain.second"}, {"w"}]
+    earlier = chain.replace("{ learn grad }", "{ learn grad  read before }")
+    assert ranks(model(body, earlier % "")) == [{"@train.chain.first", "@train.chain.second"}, {"w"}]
+
+
+def test_deep_momentum_is_one_level_faster_than_the_weights():
+    """A network as momentum (B7): its keys are gradients, so nothing stands between it and them."""
+    deep = """
+    optimizer deep(lr = 0.1) {
+      only matrices else sgd(lr = lr)
+      level m = associative(step = 0.1, retain = 0.9) { learn normalize(grad) -> -grad }
+      flow update = lr * m(normalize(grad))
+    }
+    """
+    text = model("level w = linear(8)\nflow out = in -> w -> linear\ntrain { optimizer deep }", deep)
+    assert ranks(text) == [{"@train.deep.m"}, {"w", "out.linear"}]
+
+
+def test_a_level_with_its_own_optimizer_has_memories_of_its_own():
+    text = model(
+        "level w = linear\nlevel h = linear { optimizer adamw }\nflow out = in -> w -> h\n"
+        "train { optimizer sgd(momentum = 0.9) }"
+    )
+    assert ranks(text) == [{"@train.sgd.m", "h.adamw.m", "h.adamw.v"}, {"w", "h"}]
 
 
 def test_transformer_block():

@@ -41,6 +41,24 @@ model residual() {
 }
 """
 
+OPTIMIZERS = """
+optimizer two_speeds(lr = 3e-4, fast = 0.95, slow = 0.9, second = 0.999, mix = 0.5, period = 16) {
+  only matrices else adamw(lr = lr)
+  level near = ema(fast)   { learn grad }
+  level far  = ema(slow)   { learn grad        every period steps }
+  level var  = ema(second) { learn grad * grad }
+  flow  way    = newton_schulz(near) + mix * newton_schulz(far)
+  flow  update = -lr * way / (sqrt(debias(var)) + 1e-8)
+}
+model optimizers() {
+  input vectors(8)
+  level slow = mlp { every 4 steps }
+  level head = linear { optimizer sgd(lr = 0.1, momentum = 0.9) }
+  flow out = in -> linear -> slow -> head
+  train { objective mse  every 1 step  optimizer two_speeds }
+}
+"""
+
 
 def graph_of(text: str) -> NestGraph:
     """The checked graph of a program with one model."""

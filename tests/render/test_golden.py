@@ -13,7 +13,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.render.views import VIEWS
 from nestdsl.source import Source
 from nestdsl.syntax.files import read_source
-from tests.render.programs import SELF_REFERENCE
+from tests.render.programs import OPTIMIZERS, SELF_REFERENCE
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "dot"
@@ -23,13 +23,15 @@ PROGRAMS = ("hope", "transformer", "self_reference")
 def graph_of(name: str) -> NestGraph:
     if name == "self_reference":
         return analyse(Source(SELF_REFERENCE)).graph()
+    if name == "optimizers":
+        return analyse(Source(OPTIMIZERS)).graph()
     return analyse(read_source(str(ROOT / "examples" / f"{name}.nest"))).graph()
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, "optimizers"])
 def test_dot_text_is_as_it_was(name: str, view: str) -> None:
-    drawn = VIEWS[view](graph_of(name)).source
+    drawn = VIEWS[view](graph_of(name), name == "optimizers").source
     golden = GOLDEN / f"{name}.{view}.dot"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(drawn, encoding="utf-8")

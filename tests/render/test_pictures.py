@@ -148,6 +148,14 @@ def test_the_command_takes_view_and_output(folder: Path) -> None:
     assert (folder / "flow.dot").read_text(encoding="utf-8") == parse(RESIDUAL).render("flow").dot
 
 
+@pytest.mark.parametrize("view", ["nesting", "flow"])
+def test_the_command_draws_optimizers(folder: Path, view: str) -> None:
+    assert main(["render", "residual.nest", "--view", view, "--optimizers", "-o", "all.dot"]) == 0
+    drawn = (folder / "all.dot").read_text(encoding="utf-8")
+    assert drawn == parse(RESIDUAL).render(view, optimizers=True).dot
+    assert "sum_of" in drawn
+
+
 def test_the_command_sets_parameters(folder: Path) -> None:
     (folder / "wide.nest").write_text(
         RESIDUAL.replace("residual()", "wide(n = 8)").replace("vectors(8)", "vectors(n)")

@@ -16,7 +16,7 @@ from nestdsl.render.fold import fold
 from nestdsl.render.nesting import nesting
 from nestdsl.render.style import Line, fills, line_attributes, number
 from nestdsl.render.views import VIEWS
-from tests.render.programs import RESIDUAL, SELF_REFERENCE, graph_of
+from tests.render.programs import OPTIMIZERS, RESIDUAL, SELF_REFERENCE, graph_of
 
 
 def frames_around(dot: str, node: str) -> list[str]:
@@ -120,6 +120,26 @@ def test_memories_of_optimizers_are_drawn_on_request(view) -> None:
     assert Line.OPTIMIZE.value in drawn
 
 
+def test_memories_stand_inside_of_what_they_drive_and_slow_ones_outside() -> None:
+    dot = nesting(graph_of(OPTIMIZERS), optimizers=True).source
+    depth = {
+        name: len(frames_around(dot, name))
+        for name in ("@train.two_speeds.near", "@train.two_speeds.far", "head.sgd.m", "head", "slow")
+    }
+    assert depth["@train.two_speeds.near"] > depth["slow"] > depth["@train.two_speeds.far"]
+    assert depth["head.sgd.m"] > depth["head"]
+    assert "ema m, v" in words(dot) and "every 64 steps" in words(dot)
+
+
+@pytest.mark.parametrize("view", [nesting, flow])
+def test_what_a_level_inside_of_an_optimizer_reads_reaches_the_weights_by_it_alone(view) -> None:
+    dot = view(graph_of(OPTIMIZERS), optimizers=True).source
+    place = "@train.two_speeds"
+    assert f'"{place}.near" -> "{place}.way.newton_schulz" [' in dot
+    assert not re.search(rf'"{place}.near" -> "?(out|slow)', dot)
+    assert re.search(rf'"{place}.way.newton_schulz_2" -> "?out', dot)
+
+
 def test_hidden_memories_order_nothing() -> None:
     """Without its memories, an optimizer with momentum leaves levels of one frequency in one frame."""
     graph = graph_of(RESIDUAL)
@@ -142,7 +162,7 @@ def test_operations_whose_order_matters_say_which_operand_is_second() -> None:
 
 def test_names_are_escaped_and_one_font_is_used() -> None:
     for view in VIEWS.values():
-        dot = view(graph_of(SELF_REFERENCE)).source
+        dot = view(graph_of(SELF_REFERENCE), False).source
         assert set(re.findall(r"fontname=(\S+?)[\s\]]", dot)) == {"Helvetica"}
 
 
@@ -175,7 +195,7 @@ def test_two_thousand_levels_give_their_text_in_time() -> None:
     graph = graph_of(program)
     for view in VIEWS.values():
         start = time.process_time()
-        dot = view(graph).source
+        dot = view(graph, False).source
         assert time.process_time() - start < 8
         assert f"<B>l{count - 1}</B>" in dot
 

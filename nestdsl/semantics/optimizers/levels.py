@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-from nestdsl.graph.matrices import weights_of
+from nestdsl.graph.driving import driving, levels_of, optimizer_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Learning, Level, OptimizerUse, Unit
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
@@ -34,61 +33,45 @@ def connect_training(graph: NestGraph) -> None:
         if level.frozen:
             continue
         graph.connect(train.id, level.id, EdgeType.SURPRISE)
-        optimizer = level.optimizer or train.optimizer
+        optimizer = optimizer_of(graph, level)
         owner = level.declared if level.optimizer else train.id
         is_own = level.optimizer is not None or (level.period, level.unit) == (train.period, Unit.STEP)
         tokens = " tokens" if level.unit is Unit.TOKEN else ""
         suffix = "" if is_own else f"[{level.period}{tokens}]"
-        for program in _driving(graph, level, optimizer):
+        for program in driving(graph, level):
             _connect(graph, level, program, owner, f"{owner}.{program.name}{suffix}", optimizer)
-
-
-def _driving(graph: NestGraph, level: Level, optimizer: OptimizerUse) -> Iterator[OptimizerProgram]:
-    """The programs that move the weights of a level: its optimizer, and what that leaves its rest to."""
-    program, weights = optimizer.program, weights_of(graph, level)
-    while program is not None:
-        if program.otherwise is None:
-            yield program
-            return
-        if weights.matrices:
-            yield program
-        program = program.otherwise if weights.others else None
 
 
 def _connect(
     graph: NestGraph, level: Level, program: OptimizerProgram, owner: str, prefix: str, use: OptimizerUse
 ) -> None:
     """Adds the levels of an optimizer, its memories and what it iterates, and lets them drive a level."""
-    for inner in (*program.memories, *_iterations(program)):
-        name = inner.name if isinstance(inner, GradientMemory) else "newton_schulz"
-        id = f"{prefix}.{name if isinstance(inner, GradientMemory) else inner.result + '.newton_schulz'}"
-        if id not in graph:
-            iterations = 1 if isinstance(inner, GradientMemory) else _steps(inner)
-            arguments = inner.arguments if isinstance(inner, GradientMemory) else ()
-            graph.add(
-                Level(
-                    id=id,
-                    declared=id,
-                    scope="",
-                    name=name,
-                    kind=inner.kind if isinstance(inner, GradientMemory) else "newton_schulz",
-                    arguments=tuple((key, value) for key, value in arguments),
-                    span=use.span,
-                    learning=Learning.CONTENT,
-                    period=level.period * max(1, inner.period),
-                    unit=level.unit,
-                    iterations=iterations,
-                    owner=owner,
-                )
+    inside = levels_of(program)
+    new = [name for name in inside if f"{prefix}.{name}" not in graph]
+    for name in new:
+        inner = inside[name]
+        is_memory = isinstance(inner, GradientMemory)
+        graph.add(
+            Level(
+                id=f"{prefix}.{name}",
+                declared=f"{prefix}.{name}",
+                scope="",
+                name=name,
+                kind=inner.kind if is_memory else inner.function,
+                arguments=tuple(inner.arguments if is_memory else inner.options),
+                span=use.span,
+                learning=Learning.CONTENT,
+                period=level.period * max(1, inner.period),
+                unit=level.unit,
+                iterations=1 if is_memory else _steps(inner),
+                owner=owner,
             )
-            for source in _read_by(program, inner):
-                graph.connect(f"{prefix}.{source}", id, EdgeType.READ)
-        graph.connect(id, level.id, EdgeType.OPTIMIZE)
-
-
-def _iterations(program: OptimizerProgram) -> tuple[Line, ...]:
-    """Lines that solve a problem of their own in several iterations [E43]."""
-    return tuple(line for line in program.lines if line.function == "newton_schulz")
+        )
+    for name in new:
+        for source in _read_by(program, inside[name]):
+            graph.connect(f"{prefix}.{source}", f"{prefix}.{name}", EdgeType.READ)
+    for name in inside:
+        graph.connect(f"{prefix}.{name}", level.id, EdgeType.OPTIMIZE)
 
 
 def _steps(line: Line) -> int:

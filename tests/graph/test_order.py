@@ -97,13 +97,27 @@ def test_deep_momentum_is_one_level_faster_than_the_weights():
     """A network as momentum (B7): its keys are gradients, so nothing stands between it and them."""
     deep = """
     optimizer deep(lr = 0.1) {
-      only matrices else sgd(lr = lr)
       level m = associative(step = 0.1, retain = 0.9) { learn normalize(grad) -> -grad }
       flow update = lr * m(normalize(grad))
     }
     """
-    text = model("level w = linear(8)\nflow out = in -> w -> linear\ntrain { optimizer deep }", deep)
-    assert ranks(text) == [{"@train.deep.m"}, {"w", "out.linear"}]
+    assert ranks(model(LAYER.format("optimizer deep"), deep)) == [{"@train.deep.m"}, {"w"}]
+    found = ranks(model(LAYER.format("optimizer dmgd")))
+    assert found == [{"@train.dmgd.v"}, {"@train.dmgd.m"}, {"w"}]
+
+
+def test_the_levels_of_m3():
+    """Its slow memory, and what it iterates of it, are outside of the weights that they drive."""
+    text = model("level w = linear(8)\nflow out = in -> w -> linear\ntrain { optimizer m3(period = 16) }")
+    place = "@train.m3"
+    assert ranks(text) == [
+        {f"{place}.direction.newton_schulz"},
+        {f"{place}.v", "@train.adamw.m", "@train.adamw.v"},
+        {f"{place}.near", "out.linear"},
+        {"w"},
+        {f"{place}.direction.newton_schulz_2"},
+        {f"{place}.far"},
+    ]  # fmt: skip
 
 
 def test_a_level_with_its_own_optimizer_has_memories_of_its_own():

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.blocks import block_size, to_blocks
+from nestdsl.runtime.ops.linear_memory.cached import delta_blocks
 from nestdsl.runtime.ops.linear_memory.decay import decay_matrix, first_before, rows_before
 from nestdsl.runtime.ops.linear_memory.inverse import BLOCK
 from nestdsl.runtime.ops.linear_memory.running import Running, Track
 from nestdsl.runtime.ops.linear_memory.scan import decay_scan, delta_scan
-from nestdsl.runtime.ops.linear_memory.solved import gram, solved_scan
 
 
 def learn(
@@ -53,7 +53,6 @@ def learn(
 
     decays = decay_matrix(retains)
     first = decays[..., 0] * retains[..., :1]
-    carried = keys * decays[..., -1, :].transpose(1, 2)
     start = matrix.reshape(batch * heads, key_size, value_size)
 
     def stacked(blocks: Tensor) -> Tensor:
@@ -61,6 +60,7 @@ def learn(
 
     ends = stacked(first[..., -1:])
     if pull is None:
+        carried = keys * decays[..., -1, :].transpose(1, 2)
         states = decay_scan(stacked(carried.transpose(-1, -2) @ writes), ends, start)
         errors, (states, end) = writes, _last_apart(states)
     elif size == 1:
@@ -70,9 +70,15 @@ def learn(
     else:
         pulls = to_blocks(pull.unsqueeze(-1), size)
         before, before_first = rows_before(decays.squeeze(1)), first_before(first, 1.0).transpose(1, 2)
-        system, asked = pulls * before * gram(keys), pulls * before_first * keys
-        errors, states, end, _ = solved_scan(
-            stacked(system), stacked(writes), stacked(asked), stacked(carried), ends, start
+        kept = decays[..., -1, :].transpose(1, 2)
+        errors, states, end, _ = delta_blocks(
+            stacked(keys),
+            stacked(writes),
+            stacked(pulls * before),
+            stacked(pulls * before_first),
+            stacked(kept),
+            ends,
+            start,
         )
         errors = errors.flatten(0, 1)
     if stop:

@@ -12,11 +12,10 @@ BLOCK = 16
 def unit_lower_inverse(strict: Tensor) -> Tensor:
     """(I + L)⁻¹ [M, C, C] for L = `strict` [M, C, C], which must be zero on and above the diagonal.
 
-    C is at most 16 or a multiple of 16. By 16 × 16 blocks: forward substitution inside, which keeps
-    float32 at 1e-7 where a Neumann series loses digits, and matrix products outside. An operator of our
-    own, because the substitution's dozens of small steps would only swell a compiled graph.
+    C is at most 16 or a multiple of 16. An operator of our own, because the dozens of small steps of
+    `substitute` would only swell a compiled graph.
     """
-    return substitute(strict)
+    return inverse(strict)
 
 
 @unit_lower_inverse.register_fake
@@ -38,7 +37,22 @@ def _backward(ctx, grad: Tensor) -> Tensor:
 unit_lower_inverse.register_autograd(_backward, setup_context=_save)
 
 
+def inverse(strict: Tensor) -> Tensor:
+    """What `unit_lower_inverse` computes, without derivatives.
+
+    By forward substitution, which keeps float32 at 1e-7 where a Neumann series loses digits. On a CPU, BLAS's
+    takes a fifth to a third of the time of `substitute`, for blocks of 16 to 64 tokens on one thread.
+    """
+    if strict.device.type != "cpu":
+        return substitute(strict)
+    # The solution comes by columns: for the transposed system they are the inverse's rows.
+    unit = torch.eye(strict.shape[-1], dtype=strict.dtype).expand_as(strict)
+    solved = torch.linalg.solve_triangular(strict.mT, unit, upper=True, unitriangular=True)
+    return solved.mT.contiguous()
+
+
 def substitute(strict: Tensor) -> Tensor:
+    """By 16 × 16 blocks: forward substitution inside, matrix products outside."""
     size = strict.shape[-1]
     if size == 1:
         return torch.ones_like(strict)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.inverse import substitute
+from nestdsl.runtime.ops.linear_memory.inverse import inverse as inverse_of
 
 
 @torch.library.custom_op("nestdsl::gram", mutates_args=())
@@ -49,7 +49,7 @@ def solved_scan(
     [N, P, C, K]; ends c [N, P, 1, 1]; start [P, K, V]. Returns the errors E [N, P, C, V], the states S_n that
     the blocks begin with [N, P, K, V], the last state [P, K, V] and (I + L)⁻¹ [N, P, C, C].
     """
-    inverse = substitute(system.flatten(0, 1)).view(system.shape)
+    inverse = inverse_of(system.flatten(0, 1)).view(system.shape)
     errors = torch.empty_like(known, memory_format=torch.contiguous_format)
     states = start.new_empty(ends.shape[0], *start.shape)
     end, wanted = start.new_empty(start.shape), known.new_empty(known.shape[1:])

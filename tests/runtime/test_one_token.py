@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from nestdsl.runtime.block import Block, CompiledRun, OneToken
+from nestdsl.runtime import compilation
+from nestdsl.runtime.block import Block, CompiledRun, OneToken, Run
 from nestdsl.runtime.compilation import compiled_run
 from nestdsl.runtime.module import NestModule
 from tests.invariants.programs import nest, texts
@@ -75,3 +76,27 @@ def test_a_pass_with_a_gradient_runs_in_pieces() -> None:
     model.run = traced(model, seen)
     model(sample(model, batch=2, tokens=1))
     assert not seen
+
+
+def test_a_graph_serves_every_place_of_a_chunk_but_no_other_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(compilation, "_inductor", keep)
+    model = nest("linear_self_reference").compile(compile=True).eval()
+    x, counts = sample(model, batch=1, tokens=20), []
+    with torch.no_grad():
+        for kind in (torch.float32, torch.float64):
+            model.to(kind)
+            state = None
+            for token in x.split(1, dim=1):
+                y, state = model(token, state)
+            counts.append(len(graphs))
+        model.run = Run()
+        close(y[:, -1], model(x)[0][:, -1])
+    assert counts == [2, 4]

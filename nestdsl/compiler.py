@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nestdsl.checks import run_checks
+from nestdsl.checks.used import told_at_use
 from nestdsl.diagnostics import Diagnostic, Diagnostics, NestError, fail
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.verify import verify
@@ -66,4 +67,5 @@ def analyse(
         found = Diagnostics(elaboration.diagnostics)
         run_checks(graph, found, weights=weights)
         diagnostics.extend(found)
-    return Analysis(source, elaboration.graphs, diagnostics.in_order())
+    told = told_at_use(diagnostics, elaboration.graphs.values(), source)
+    return Analysis(source, elaboration.graphs, told.in_order())

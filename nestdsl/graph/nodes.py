@@ -55,6 +55,8 @@ class Scope:
     span: Span
     copy: int = 0
     copies: int = 1
+    body: Span | None = None
+    """Where the block is declared; None for the model itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,6 +293,7 @@ class Body(Lookup):
             self.scope.id,
             span,
             *copy,
+            body=block.span,
         )
         graph = self.shared.graph
         graph.scopes[scope.id] = scope

@@ -87,7 +87,7 @@ def test_a_block_that_nothing_uses_is_read_too():
         ("level m = matrix { learn in -> in  every 1.5 tokens }\nflow out = in -> m", "N0202"),
         ("level m = matrix { learn in -> in  every 1 tokn }\nflow out = in -> m", "N0401"),
         ("flow out = x", "N0101"),
-        ("flow out = in\ntrain { optimizer adam }", "N0101"),
+        ("flow out = in\ntrain { optimizer adamv }", "N0101"),
         ("level a = b(1 / 0)\nflow out = in -> a", "N0203"),
         ("level m = matrix { learn in -> in  every 1 token  frozen }\nflow out = in -> m", "N0407"),
         ("level m = matrix(3) { learn in -> (in -> linear(7))  every 1 token }\nflow out = in -> m", "N0204"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from nestdsl.explain import latex, memories, unicode, weights
+from nestdsl.explain import drivers, latex, memories, unicode, weights
 from nestdsl.explain.flows import Names
 from nestdsl.explain.section import Row, Section
 from nestdsl.explain.words import by_name
@@ -27,7 +27,7 @@ def sections(graph: NestGraph, plan: Plan) -> tuple[Section, ...]:
     for ordered in plan.levels:
         level = first[ordered.name]
         if level.owner:
-            found = weights.optimizer_section(names, level, ordered)
+            found = drivers.section(names, level, ordered)
         elif level.learning is Learning.ASSOCIATION:
             found = memories.section(names, level, ordered)
         else:

@@ -1,19 +1,19 @@
-"""The section of a level that learns from surprise, across sequences or in context, and of optimizers."""
+"""The section of a level that learns from surprise, across sequences or in context."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nestdsl.explain import descent, layers
+from nestdsl.explain import descent, drivers, layers
 from nestdsl.explain.association import anchor_definition
 from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
-from nestdsl.explain.terms import Equation, Line, Symbol, T, Term, symbols
-from nestdsl.explain.words import in_brackets, optimizer, parameters, shapes, state, value
+from nestdsl.explain.terms import Equation, Line, Symbol, Term, symbols
+from nestdsl.explain.words import in_brackets, optimizer, parameters, shapes, state
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Level, Operation, OptimizerUse, Read
+from nestdsl.graph.nodes import Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY, Arguments, Shapes
 from nestdsl.plan.cost import optimizer_numbers
@@ -66,40 +66,6 @@ def _kept(graph: NestGraph, level: Level, use: OptimizerUse) -> tuple[str, ...]:
     return ("the last inputs",) if level.kind == "conv" else ()
 
 
-def optimizer_section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
-    """A memory of gradients: one number for each weight that its optimizer drives."""
-    graph = names.graph
-    driven = [graph.level(id) for id in graph.targets(level.id, EdgeType.OPTIMIZE)]
-    first = driven[0]
-    use = first.optimizer or graph.train.optimizer
-    clock = _clock(first)
-    declared = list(dict.fromkeys(one.declared for one in driven))
-    each = ", each sequence's own" if first.learns_surprise_in_context else ""
-    what = declared[0].replace("[*]", "") if len(declared) == 1 else f"{len(declared)} levels"
-    arguments = dict(use.arguments)
-    ways = sorted({way for one in driven for way in _ways(names, one, use)}, reverse=True)
-    labels = ("update", "of vectors")
-    equations = [
-        (label, descent.memories(use.name, arguments, clock, way))
-        for label, way in zip(labels, ways, strict=False)
-    ]
-    rows = (
-        row("memory", f"one number for each weight of {what}{each}"),
-        row("context flow", ("G, the gradient that ", Symbol(graph.train.objective), " gives the weights")),
-        row("frequency", describe_frequency(first)),
-        row("optimizer", f"a memory of {optimizer(use)}"),
-        row("start", "zeros"),
-    )
-    members = (Member(ordered.name, 1),)
-    return Section(
-        ordered.rank,
-        ordered.kind,
-        members,
-        rows,
-        tuple((label, group) for label, group in equations if group),
-    )
-
-
 def _start(names: Names, level: Level, residual: bool) -> str:
     by = names.graph.train.optimizer.name
     if (parent := names.graph.parent(level)) is not None:
@@ -129,10 +95,6 @@ def _reset(graph: NestGraph, level: Level) -> tuple[Row, ...]:
     )
 
 
-def _clock(level: Level) -> Clock:
-    return Clock(T if level.learns_surprise_in_context else descent.STEP, level.period)
-
-
 def _learning(
     names: Names, level: Level, ordered: OrderedLevel, use: OptimizerUse, segment_tokens: int
 ) -> tuple[Row, ...]:
@@ -143,7 +105,7 @@ def _learning(
         return row("frequency", reason), row("optimizer", "none")
     every = describe_frequency(level)
     if not level.learns_surprise_in_context:
-        return row("frequency", every), _optimizer(names, level, use)
+        return row("frequency", every), row("optimizer", optimizer(use), *drivers.rest(names.graph, level))
     lines: list[str | Line] = [
         f"{every}, each sequence its own weights, in training and with learn=True [E71]",
         "the loss at token t moves only weights that read token t + 1 and later",
@@ -152,7 +114,7 @@ def _learning(
         lines.append(f"a gradient looks back no further than its segment of {segment_tokens} tokens")
     return (
         row("frequency", *lines),
-        _optimizer(names, level, use),
+        row("optimizer", optimizer(use), *drivers.rest(names.graph, level)),
         row("gradient", _gradient(level.gradient)),
     )
 
@@ -160,15 +122,6 @@ def _learning(
 def _gradient(gradient: str) -> str:
     last = f"the outer levels differentiate through the last {in_brackets(gradient)} updates"
     return f"{gradient}: {_CONTEXT_GRADIENTS.get(gradient, last)}"
-
-
-def _optimizer(names: Names, level: Level, use: OptimizerUse) -> Row:
-    """An optimizer with its numbers, those too that Muon's AdamW takes from nowhere."""
-    if False not in _ways(names, level, use) or use.name != "muon":
-        return row("optimizer", optimizer(use))
-    numbers = ", ".join(f"{name} = {value(one)}" for name, one in descent.ADAMW_OF_MUON.items())
-    what = "vectors" if True in _ways(names, level, use) else "these weights"
-    return row("optimizer", optimizer(use), f"which moves {what} by AdamW with {numbers}")
 
 
 def _memory(own: Shapes, arguments: Arguments) -> str:
@@ -192,55 +145,15 @@ def _inputs(names: Names, level: Level) -> Line:
 def _updates(
     names: Names, level: Level, ordered: OrderedLevel, use: OptimizerUse
 ) -> Iterator[tuple[str, tuple[Equation, ...]]]:
-    """How each weight W of a level moves; where Muon leaves some of them to AdamW, both ways."""
+    """How each weight W of a level moves."""
     if _is_still(level, ordered):
         clock = Clock(descent.STEP, 1)
         yield "update", (Equation(descent.W.at(descent.STEP), descent.W.at(clock.last)),)
         return
-    clock, arguments = _clock(level), dict(use.arguments)
-    takes_mean = level.learns_surprise_in_context or arguments.get("reduce", "mean") == "mean"
-    gathered = descent.gradient(clock, names.graph.train.objective, takes_mean)
-    ways = _ways(names, level, use)
-    yield "update", (gathered, *descent.update(use.name, arguments, clock, ways[0]))
-    if len(ways) > 1:
-        yield "of vectors", descent.update(use.name, arguments, clock, ways[1])
+    takes_mean = level.learns_surprise_in_context or dict(use.arguments).get("reduce", "mean") == "mean"
+    yield from drivers.updates(names.graph, level, takes_mean)
 
 
 def _is_still(level: Level, ordered: OrderedLevel) -> bool:
     """Whether nothing ever moves a level; weights in context decay even where no gradient reaches them."""
     return level.frozen or (ordered.learns == "nothing" and not level.learns_surprise_in_context)
-
-
-def _ways(names: Names, level: Level, use: OptimizerUse) -> list[bool]:
-    """Whether matrices, others or both of a level are there for Muon to tell apart."""
-    return sorted(set(_matrices(names, level)), reverse=True) if use.name == "muon" else [False]
-
-
-def _matrices(names: Names, level: Level) -> list[bool]:
-    """For each weight, whether an optimizer for matrices drives it.
-
-    In context these are all weights of two dimensions; across sequences not those of an embedding,
-    of a convolution and of the level that makes the model's output.
-    """
-    kind = LIBRARY.kinds[level.kind]
-    shapes = kind.parameters(dict(level.arguments), *names.graph.level_sizes[level.id])
-    is_excluded = level.kind in ("embedding", "conv") or level.id == _output_level(names)
-    if level.learns_surprise_in_context:
-        is_excluded = False
-    return [len(shape) == 2 and not is_excluded for _, shape in shapes]
-
-
-def _output_level(names: Names) -> str | None:
-    """The level of the model whose read is its output, directly or through functions of one flow."""
-    graph = names.graph
-    id = graph.source("out", EdgeType.READ)
-    while id is not None:
-        node = graph[id]
-        if isinstance(node, Read):
-            return node.level if not graph.level(node.level).scope else None
-        if isinstance(node, Operation):
-            flows = [one for one in node.operands if isinstance(one, str)]
-            id = flows[0] if len(flows) == 1 else None
-        else:
-            id = graph.source(id, EdgeType.READ)
-    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from nestdsl.explain import terms
 from nestdsl.explain.terms import Equation, Symbol, Term
-from nestdsl.runtime.surprise.optimizers import newton_schulz
 
 Value = Any
 
@@ -24,25 +23,40 @@ def _slope_of_gelu(x: Tensor) -> Tensor:
     return torch.func.vmap(torch.func.grad(torch.nn.functional.gelu))(x.flatten()).view_as(x)
 
 
+def _slope_of_silu(x: Tensor) -> Tensor:
+    share = torch.sigmoid(x)
+    return share * (1 + x * (1 - share))
+
+
+def _larger(x: Value, y: Value) -> Value:
+    return max(x, y) if not isinstance(x, Tensor) else x.clamp(min=y)
+
+
 FUNCTIONS: dict[tuple[str, str], Callable[..., Value]] = {
     ("gelu", ""): torch.nn.functional.gelu,
     ("gelu", "prime"): _slope_of_gelu,
     ("diag", ""): _diag,
     ("sign", ""): torch.sign,
     ("exp", ""): torch.exp,
-    ("max", ""): max,
-    ("newton_schulz", ""): newton_schulz,
+    ("silu", "prime"): _slope_of_silu,
+    ("max", ""): _larger,
+    ("rows", ""): lambda x: x.shape[0],
+    ("columns", ""): lambda x: x.shape[1],
 }
 
 
 class Recurrence:
-    """Equations, and what is given: values of symbols by (name, mark) and index."""
+    """Equations, and what is given: values of symbols by (name, mark) and index; functions by name."""
 
     def __init__(
-        self, equations: Iterable[Equation], given: dict[tuple[str, str], dict[tuple, Value]]
+        self,
+        equations: Iterable[Equation],
+        given: dict[tuple[str, str], dict[tuple, Value]],
+        functions: Mapping[str, Callable[..., Value]] | None = None,
     ) -> None:
         self.equations = tuple(equations)
         self.given = given
+        self.functions = FUNCTIONS | {(name, ""): function for name, function in (functions or {}).items()}
         self.known: dict[tuple, Value] = {}
 
     def value(self, term: Term, where: dict[str, Value]) -> Value:
@@ -94,13 +108,16 @@ class Recurrence:
         raise AssertionError(f"no value for {term}")
 
     def apply(self, function: Symbol, arguments: list[Value], where: dict[str, Value]) -> Value:
+        found = tuple(self.value(one, where) for one in function.index)
         for equation in self.equations:
             match equation.left:
-                case terms.Apply(Symbol(name, index), (Symbol(argument),)) if (
-                    name == function.name and index == function.index
-                ):
-                    return self.value(equation.right, where | {argument: arguments[0]})
-        return FUNCTIONS[function.name, function.mark](*arguments)
+                case terms.Apply(Symbol(name, index), (Symbol(argument, ()),)) if name == function.name:
+                    bound = where | {
+                        one.name: at for one, at in zip(index, found, strict=True) if isinstance(one, Symbol)
+                    }
+                    if tuple(self.value(one, bound) for one in index) == found:
+                        return self.value(equation.right, bound | {argument: arguments[0]})
+        return self.functions[function.name, function.mark](*arguments)
 
     def symbol(self, symbol: Symbol, where: dict[str, Value]) -> Value:
         if not symbol.index and symbol.name in where:

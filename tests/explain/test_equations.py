@@ -7,14 +7,10 @@ import torch
 from torch import Tensor
 
 import nestdsl
-from nestdsl.explain import attention, descent, sections
-from nestdsl.explain.descent import Clock
+from nestdsl.explain import attention, sections
 from nestdsl.explain.section import Section
 from nestdsl.explain.terms import Equation, Symbol, T
-from nestdsl.plan.plan import OptimizerPlan
 from nestdsl.runtime.kinds.attention import Attention, rotate
-from nestdsl.runtime.optimizers import drivers
-from nestdsl.runtime.surprise.optimizers import initial_memory, rule
 from tests.explain.evaluate import Recurrence
 
 MEMORY = """
@@ -211,69 +207,3 @@ def test_attention(arguments: dict, rotary: bool) -> None:
     for t in range(1, TOKENS + 1):
         found = recurrence.value(Symbol("y").at(T), {"t": t})[:, 0]
         torch.testing.assert_close(found, wanted[t - 1], rtol=1e-9, atol=1e-10)
-
-
-OPTIMIZERS = {
-    "sgd": {"lr": 0.1, "momentum": 0.9, "decay": 0.1},
-    "plain": {"lr": 0.1, "momentum": 0.0, "decay": 0.1},
-    "adamw": {"lr": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 1e-3, "decay": 0.1},
-    "muon": {"lr": 0.1, "momentum": 0.9, "decay": 0.1, "adamw_lr": 0.2},
-    "gd": {"step": 0.1, "retain": 0.9},
-}
-
-
-def descended(
-    name: str, arguments: dict, clock: Clock, is_matrix: bool, weight: Tensor, gradients: dict
-) -> Recurrence:
-    """The equations of an optimizer, with all that they need."""
-    equations = [
-        *descent.memories(name, arguments, clock, is_matrix),
-        *descent.update(name, arguments, clock, is_matrix),
-    ]
-    zero = torch.zeros_like(weight)
-    numbers = arguments | (descent.ADAMW_OF_MUON if name == "muon" else {})
-    numbers |= {"rows": weight.shape[0], "columns": weight.shape[-1]}
-    found: dict = {(number, ""): {(): value} for number, value in numbers.items()}
-    found |= {("W", ""): {(0,): weight}, ("m", ""): {(0,): zero}, ("v", ""): {(0,): zero}}
-    found["G", ""] = {(index,): gradient for index, gradient in gradients.items()}
-    return Recurrence(equations, found)
-
-
-@pytest.mark.parametrize("name", ["sgd", "plain", "adamw", "muon"])
-@pytest.mark.parametrize("is_matrix", [True, False])
-def test_optimizers_of_steps(name: str, is_matrix: bool) -> None:
-    kind = "sgd" if name == "plain" else name
-    arguments = OPTIMIZERS[name]
-    start = drawn(3, 2)
-    weight = torch.nn.Parameter(start.clone())
-    plan = OptimizerPlan(kind, tuple(arguments.items()))
-    movers = drivers(plan, {"w": weight}, {"w"} if is_matrix else set())
-    gradients = {i: drawn(3, 2, i)[..., 0] for i in range(1, 4)}
-    clock = Clock(descent.STEP, 1)
-    recurrence = descended(kind, arguments, clock, is_matrix, start, gradients)
-    for i, gradient in gradients.items():
-        weight.grad = gradient
-        for mover in movers:
-            mover.step(1.0)
-        found = recurrence.value(Symbol("W").at(descent.STEP), {"i": i})
-        # torch.optim.Muon orthogonalises in bfloat16.
-        tolerance = 2e-2 if name == "muon" and is_matrix else 1e-9
-        torch.testing.assert_close(found, weight.detach(), rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("name", list(OPTIMIZERS))
-def test_optimizers_in_context(name: str) -> None:
-    """Once in 4 tokens, against the rules for weights of each sequence's own."""
-    kind = "sgd" if name == "plain" else name
-    arguments = OPTIMIZERS[name]
-    weight = drawn(3, 2)
-    gradients = {t: drawn(3, 2, t)[..., 0] for t in (4, 8, 12)}
-    recurrence = descended(kind, arguments, Clock(T, 4), True, weight, gradients)
-    rows, memory = weight[None], initial_memory(kind, arguments, weight[None])
-    for t in range(1, 13):
-        if t in gradients:
-            change, memory = rule(kind, arguments)(gradients[t][None], memory, rows)
-            rows = rows + change
-        found = recurrence.value(Symbol("W").at(T), {"t": t})
-        # The runtime takes the bias corrections in float32.
-        torch.testing.assert_close(found, rows[0], rtol=1e-6, atol=1e-6)

@@ -59,6 +59,7 @@ class Body(Lookup):
         self._declare_names(statements)
         if any(isinstance(one, ast.Broken) for one in statements):
             self.shared.graph.lacks_flows = True
+        self._report_out_of_place(statements, what)
         for statement in statements:
             if isinstance(statement, ast.Level):
                 self._level(statement)
@@ -77,6 +78,26 @@ class Body(Lookup):
                 owner.span,
                 "say what it gives: `flow out = ...`",
             )
+
+    def _report_out_of_place(self, statements: tuple[ast.Statement, ...], what: str) -> None:
+        """N0405 for statements that mean something in another sort of body."""
+        for statement in statements:
+            match statement:
+                case ast.Only():
+                    self.diagnostics.report(
+                        "N0405",
+                        f"`only` has no meaning in a {what}: it says which weights an optimizer drives",
+                        statement.span,
+                        "write it in an `optimizer`, and name that at a level or in `train`",
+                    )
+                case ast.Input() | ast.Train() if what == "block":
+                    word = "input" if isinstance(statement, ast.Input) else "train"
+                    self.diagnostics.report(
+                        "N0405",
+                        f"`{word}` has no meaning in a block",
+                        statement.span,
+                        "a block is given the flow `in`" if word == "input" else "write it in the model",
+                    )
 
     # --- flows -----------------------------------------------------------------------------
 

@@ -101,6 +101,9 @@ def explain(
             return _unfinished(source, line, accepts if mistake.start == line.end else ())
     if after_blanks(source.text, start) == mistake.start:
         return _first_word(source, mistake, place)
+    first = _WORD.match(source.text, after_blanks(source.text, start))
+    if first and first.group() == "only" and line.enclosing is None and {"ELSE", "NAME"} & {*accepts}:
+        return _only(source, mistake, line, accepts)
     if mistake.kind in ("_NL", END) or (mistake.kind == "RBRACE" and line.end <= mistake.start):
         return _ends_early(source, mistake, line, accepts)
     if line.enclosing is not None:
@@ -121,6 +124,19 @@ def _unexpected(
         return _syntax(f"`{mistake.text}` is a value and cannot be a name", here, "choose another name")
     message = f"expected {expected(accepts)} after {quote(line.before)}, found {quote(mistake.text)}"
     return _syntax(message, here, _hint(source.text, mistake, line, start, accepts))
+
+
+def _only(source: Source, mistake: Mistake, line: Line, accepts: Collection[str]) -> Diagnostic:
+    """`only` is one phrase, which is said as a whole."""
+    is_nameless = line.before == "else" and "ELSE" in accepts  # `else` was read as what is driven
+    wanted = "`matrices` after `only`" if is_nameless or line.before == "only" else None
+    wanted = wanted or ("`else`" if "ELSE" in accepts else "an optimizer") + f" after {quote(line.before)}"
+    is_at_end = mistake.kind in ("_NL", END) or mistake.start >= line.end
+    found = "" if is_at_end or is_nameless else f", found {quote(mistake.text)}"
+    here = source.span(mistake.start, mistake.end)
+    if is_at_end:
+        here = source.span(line.end - len(line.last), line.end)
+    return _syntax(f"expected {wanted}{found}", here, "write `only matrices else adamw(lr = lr)`")
 
 
 def _hint(text: str, mistake: Mistake, line: Line, start: int, accepts: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from nestdsl.graph.optimizer import (
 from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.modules import Module, report_twice
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.names import did_you_mean, listed, nearest
 from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, number
 from nestdsl.semantics.optimizers.memories import learned, read_memory
 from nestdsl.semantics.parameters import FileParameters
@@ -27,6 +27,8 @@ from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
+_SHAPED = "compute it from flows of that shape, such as `grad`"
+_TRANSPOSED = "write `transpose(...)` around it"
 IN_SCOPE = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
 
 
@@ -48,6 +50,7 @@ class OptimizerBody:
         values: Mapping[str, Constant | Unknown],
         schedules: tuple[Schedule, ...],
         parameters: FileParameters,
+        diagnostics: Diagnostics,
         places: Mapping[str, Span],
         elaborate_otherwise: Callable[[OptimizerBody, ast.Call], Otherwise | None],
     ) -> None:
@@ -56,7 +59,7 @@ class OptimizerBody:
         self.values = values
         self.schedules = {schedule.parameter: schedule for schedule in schedules}
         self.parameters = parameters
-        self.diagnostics: Diagnostics = parameters.diagnostics
+        self.diagnostics = diagnostics
         self.flows = OptimizerFlows(self)
         self.places = places
         self._elaborate_otherwise = elaborate_otherwise
@@ -73,7 +76,7 @@ class OptimizerBody:
 
     def run(self) -> OptimizerProgram | None:
         """The program; None after a mistake, all of which are reported."""
-        before = len(self.diagnostics)
+        before = len(self.parameters.diagnostics)
         self._declare()
         for name in [*self._flows, *self.levels]:
             if name in self.levels and self.levels[name].count is not None:
@@ -82,12 +85,12 @@ class OptimizerBody:
             elif name in self.levels:
                 self._memory(self.levels[name], None)
             else:
-                self.named(self._flows[name].name)
+                self._flow(self._flows[name].name)
         update = self._update()
         for name in list(self._memories):
             self._learn(name)
         otherwise = self._otherwise()
-        if update is None or len(self.diagnostics) > before:
+        if update is None or len(self.diagnostics) or len(self.parameters.diagnostics) > before:
             return None
         self._report_unused()
         lines = self._needed(update, otherwise)
@@ -164,14 +167,15 @@ class OptimizerBody:
 
     def is_for_matrices(self, span: Span) -> bool:
         """Whether the body says `only matrices`; reports a function that needs it where it does not."""
-        if self._only is None:
+        is_said = any(isinstance(one, ast.Only | ast.Broken) for one in self.declaration.body)
+        if not is_said:
             self.diagnostics.report(
                 "N0404",
                 "only a matrix can be made orthogonal, and a model has vectors too, such as biases",
                 span,
                 "say what drives those: write `only matrices else adamw(lr = lr)` in this optimizer",
             )
-        return self._only is not None
+        return is_said
 
     # --- names -----------------------------------------------------------------------------
 
@@ -217,6 +221,7 @@ class OptimizerBody:
         if text in self.levels:
             return self.state(name)
         if text in self._flows:
+            self._used.add(text)
             return self._flow(name)
         if text == "index" and self._index is not None:
             return number(self._index)
@@ -269,8 +274,6 @@ class OptimizerBody:
 
     def _flow(self, name: ast.Name) -> Result:
         text = name.text
-        if text != "update":
-            self._used.add(text)
         if text not in self._results:
             if self._is_open(name):
                 return UNKNOWN
@@ -285,6 +288,7 @@ class OptimizerBody:
         if name.text not in names:
             return False
         circle = [*names[names.index(name.text) :], name.text]
+        needs = f"`{circle[0]}` needs {', which needs '.join(f'`{one}`' for one in circle[1:])}"
         memory = next((one.partition("[")[0] for one in circle if one.partition("[")[0] in self.levels), None)
         hint = (
             f"say `read before` at `{memory}`: it is then read as it was before this step"
@@ -293,7 +297,7 @@ class OptimizerBody:
         )
         self.diagnostics.report(
             "N0301",
-            f"`{name.text}` needs itself: {' needs '.join(f'`{one}`' for one in circle)}",
+            f"`{name.text}` needs itself" + (f": {needs}" if len(circle) > 2 else " at the same update"),
             name.span,
             hint,
         )
@@ -310,7 +314,7 @@ class OptimizerBody:
                 "N0104",
                 f"`{name}` is not an array of levels",
                 index.span,
-                f"declare it as `level {name}[n] = ...`, or leave the index out",
+                f"declare it as `level {name}[3] = ...`, or leave the index out",
             )
             return UNKNOWN
         self._used.add(name)
@@ -361,7 +365,7 @@ class OptimizerBody:
                 "N0202",
                 "the number of levels of an array is a positive whole number",
                 level.count.span,
-                "write one",
+                "write one, such as 3",
             )
             return None
         return value
@@ -420,10 +424,15 @@ class OptimizerBody:
         flow = self._flows.get("update")
         if flow is None:
             if not self._broken:
-                near = did_you_mean(
-                    "update", self._flows, "say what is added to the weight: `flow update = -lr * grad`"
+                near = nearest("update", self._flows)
+                self.diagnostics.report(
+                    "N0303",
+                    f"optimizer `{name.text}` has no `update`",
+                    name.span,
+                    f"is it `{near}`? what is added to the weight is called `update`"
+                    if near
+                    else "say what is added to the weight: `flow update = -lr * grad`",
                 )
-                self.diagnostics.report("N0303", f"optimizer `{name.text}` has no `update`", name.span, near)
             return None
         result = self.named(flow.name)
         if isinstance(result, Unknown):
@@ -434,7 +443,7 @@ class OptimizerBody:
                 "N0201",
                 f"the update is added to the weight and has its shape, `out × in`; this is {shape}",
                 flow.span,
-                "compute it from flows of that shape, such as `grad`",
+                _TRANSPOSED if result.shape == "in × out" else _SHAPED,
             )
             return None
         if result.memory is not None and result.memory.kind == "associative":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.arguments import bind
-from nestdsl.semantics.names import listed
+from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Unknown, is_number
 from nestdsl.source import Span
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nestdsl.semantics.optimizers.body import OptimizerBody
 
 _ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
+_SIGNS = {name: sign for sign, name in _ARITHMETIC.items()}
 _PAIRED = ("max", "min", "clip")
 
 
@@ -112,20 +113,30 @@ class OptimizerFlows:
         if function is None or function.is_custom or function.place is Place.MODEL:
             self._no_function(call, function)
             return UNKNOWN
+        if not self._is_given_its_flows(function, call, len(piped)):
+            return UNKNOWN
         flows, rest = self._flows_of(function, call, piped, place)
         options = bind(rest, function.arguments, f"`{name}`", self.body.constant, self.diagnostics)
         if options is None or any(isinstance(flow, Unknown) for flow in flows):
             return UNKNOWN
-        wanted = (
-            f"{function.flows} flow{'s' * (function.flows != 1)}" if function.flows else "one or two flows"
-        )
-        if not 1 <= len(flows) <= 2 or (function.flows and len(flows) != function.flows):
-            example = f"{name}({', '.join(['grad', 'weight'][: function.flows or 2])})"
-            self.diagnostics.report("N0103", f"`{name}` takes {wanted}", call.span, f"write `{example}`")
-            return UNKNOWN
         if name == "debias":
             return self._debias(flows[0], call.span, place)
         return self._operation(name, flows, call.span, place, tuple(options.items()))
+
+    def _is_given_its_flows(self, function: Function, call: ast.Call, piped: int) -> bool:
+        """Whether a call has as many flows as its function takes; what follows them are options."""
+        given = piped + sum(argument.name is None for argument in call.arguments)
+        most = function.flows + len(function.arguments) if function.flows else 2
+        if (function.flows or 1) <= given <= most:
+            return True
+        wanted = (
+            f"{function.flows} flow{'s' * (function.flows != 1)}" if function.flows else "one or two flows"
+        )
+        example = f"{function.name}({', '.join(['grad', 'weight'][: function.flows or 2])})"
+        self.diagnostics.report(
+            "N0103", f"`{function.name}` takes {wanted}; this is {given}", call.span, f"write `{example}`"
+        )
+        return False
 
     def _flows_of(
         self, function: Function, call: ast.Call, piped: tuple[Result, ...], place: str
@@ -150,7 +161,7 @@ class OptimizerFlows:
                 "N0104",
                 f"`{name}` is a function of a model's flows, which have tokens; gradients have none",
                 span,
-                f"the functions of optimizers are {listed(known)}",
+                did_you_mean(name, known, f"the functions of optimizers are {listed(known)}"),
             )
         elif name in LIBRARY.kinds:
             self.diagnostics.report(
@@ -209,7 +220,8 @@ class OptimizerFlows:
         try:
             shape = shape_of(function, [flow.shape for flow in flows])
         except ShapeError as error:
-            self.diagnostics.report("N0201", f"`{function}` {error}", span, "shapes must fit one another")
+            sign = _SIGNS.get(function, function)
+            self.diagnostics.report("N0201", f"`{sign}` {error}", span, error.hint)
             return UNKNOWN
         if all(isinstance(flow.operand, int | float) for flow in flows) and shape == CONSTANT:
             return self._folded(function, flows, span)

@@ -54,6 +54,8 @@ def read_memory(body: OptimizerBody, level: ast.Level, name: str) -> GradientMem
     specs = _OPTIONS.get(kind, (REDUCE,))
     names = (*_ARGUMENTS[kind], *(spec.name for spec in specs))
     matched = match_arguments(level.kind, names, f"`{kind}`", body.diagnostics)
+    if len(matched) < len(level.kind.arguments):
+        return None
     arguments: list[tuple[str, Operand]] = []
     for argument in _ARGUMENTS[kind]:
         found = _argument(body, level, name, argument, matched.pop(argument, None))
@@ -108,14 +110,19 @@ def _is_in_range(body: OptimizerBody, name: str, argument: str, flow: Flow, span
     """Reports a decay, step or retention that its memory cannot take, at the argument that says it."""
     most = 2.0 if argument == "step" else 1.0
     is_average = argument == "decay" and body.levels[name.partition("[")[0]].kind.function.text == "ema"
-    if flow.value is None or (0 <= flow.value <= most and not (is_average and flow.value == 1)):
+    value = flow.value
+    if value is None and flow.operand in body.schedules:
+        value = body.schedules[str(flow.operand)].peak
+    if value is None or (0 <= value <= most and not (is_average and value == 1)):
         return True
+    places = {one.name.text: one.span for one in body.declaration.parameters} | dict(body.places)
     said = next((one for one in sorted(flow.parts) if one in body.places), None)
+    said = said or next((one for one in sorted(flow.parts) if one in places), None)
     what = f"the `{argument}` of the memory `{name}`"
     body.diagnostics.report(
         "N0203",
-        f"`{said}` is {what}" * bool(said) + what * (not said) + f", which cannot be {flow.value:g}",
-        body.places[said] if said else span,
+        f"`{said}` is {what}, which cannot be {value:g}" if said else f"{what} cannot be {value:g}",
+        places[said] if said else span,
         "choose a value from 0 to below 1" if is_average else f"choose a value from 0 to {most:g}",
     )
     return False
@@ -157,10 +164,10 @@ def _clauses(body: OptimizerBody, level: ast.Level) -> tuple[int, str] | None:
                 )
     if "learn" not in clauses and "broken" not in clauses:
         body.diagnostics.report(
-            "N0405",
-            f"`{level.name.text}` says not what it learns",
-            level.span,
-            "write `{ learn grad }`: an optimizer's memories have no other source",
+            "N0103",
+            f"`{level.name.text}` needs `learn`: it does not say what it learns",
+            level.name.span,
+            "write `{ learn grad }`: a memory of an optimizer learns a flow of its body",
         )
         is_whole = False
     return (period, read) if is_whole else None

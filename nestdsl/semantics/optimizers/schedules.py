@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import Schedule
-from nestdsl.library.signatures import ArgumentSpec, Type
+from nestdsl.library.signatures import LIBRARY, ArgumentSpec, Type
 from nestdsl.semantics.arguments import bind
+from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.values import describe
 from nestdsl.syntax import ast
 
@@ -23,6 +24,38 @@ _ARGUMENTS = (
 def is_schedule(expression: ast.Expression) -> bool:
     """Whether an expression calls a schedule."""
     return isinstance(expression, ast.Call) and expression.function.text in SCHEDULES
+
+
+def report_no_schedule(value: ast.Expression, diagnostics: Diagnostics) -> bool:
+    """Reports a value that is meant to be a schedule and is none: an unknown one, or arithmetic on one."""
+    match value:
+        case ast.Call(ast.Name(name, span)) if name not in LIBRARY.functions:
+            otherwise = f"the schedules are {listed(SCHEDULES)}; other values are numbers and arithmetic"
+            diagnostics.report(
+                "N0101", f"there is no schedule `{name}`", span, did_you_mean(name, SCHEDULES, otherwise)
+            )
+            return True
+        case ast.Unary() | ast.Binary() if (found := _schedule_in(value)) is not None:
+            name = found.function.text
+            diagnostics.report(
+                "N0104",
+                "a schedule is the whole value of a parameter, and no part of a computation",
+                value.span,
+                f"compute its peak: `{name}(2 * 0.1)`",
+            )
+            return True
+    return False
+
+
+def _schedule_in(value: ast.Expression) -> ast.Call | None:
+    match value:
+        case ast.Call() if is_schedule(value):
+            return value
+        case ast.Unary(_, operand):
+            return _schedule_in(operand)
+        case ast.Binary(_, left, right):
+            return _schedule_in(left) or _schedule_in(right)
+    return None
 
 
 def read_schedule(

@@ -16,6 +16,10 @@ _REDUCTIONS = frozenset({"norm", "rms", "mean", "trace", "rows", "columns"})
 class ShapeError(Exception):
     """Shapes that do not fit one another; its text goes on from the name of the function."""
 
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
 
 def matrix(rows: str, columns: str) -> str:
     """The shape of a matrix of so many rows and columns."""
@@ -34,7 +38,10 @@ def elementwise(shapes: Sequence[str]) -> str:
     """The shape of what is computed element by element; numbers go with everything."""
     others = sorted({shape for shape in shapes if shape not in _NUMBERS})
     if len(others) > 1:
-        raise ShapeError(f"computes element by element, and {_both(others)} differ")
+        raise ShapeError(
+            f"computes element by element, and {_both(others)} differ",
+            "`out` are a weight's rows, `in` its columns: `outer`, `transpose` and `matmul` change the shape",
+        )
     if others:
         return others[0]
     return NUMBER if NUMBER in shapes else CONSTANT
@@ -59,7 +66,11 @@ def shape_of(function: str, shapes: Sequence[str]) -> str:
                 _rows(operand, function)
             (rows, inner), (other, columns) = extents(left), extents(right)
             if inner != other:
-                raise ShapeError(f"multiplies matrices, and {_both((left, right))} do not fit one another")
+                raise ShapeError(
+                    f"multiplies matrices, and {_both((left, right))} do not fit one another",
+                    "the columns of the first are the rows of the second: `outer(a, b)` is a bᵀ, "
+                    "`matmul(transpose(a), b)` is aᵀ b",
+                )
             return matrix(rows, columns)
         case (("newton_schulz" | "normalize" | "rms_match"), (one,)):
             _rows(one, function)
@@ -70,14 +81,17 @@ def shape_of(function: str, shapes: Sequence[str]) -> str:
 
 def _rows(shape: str, function: str) -> str:
     if shape in _NUMBERS:
-        raise ShapeError("takes a matrix, and this is a number")
+        raise ShapeError("takes a matrix, and this is a number", "give it a flow such as `grad`")
     return extents(shape)[0]
 
 
 def _same_columns(left: str, right: str) -> str:
     _rows(right, "outer")
     if extents(left)[1] != extents(right)[1]:
-        raise ShapeError(f"multiplies rows with rows, and those of {_both((left, right))} differ in length")
+        raise ShapeError(
+            f"multiplies rows with rows, and those of {_both((left, right))} differ in length",
+            "`outer(a, b)` is a bᵀ: both have as many columns",
+        )
     return extents(right)[0]
 
 

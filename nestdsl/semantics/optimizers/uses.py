@@ -7,10 +7,11 @@ program itself, or else of `std.optim`, which needs no `use`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nodes import OptimizerUse
 from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedule
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
@@ -19,15 +20,18 @@ from nestdsl.semantics.modules import Module, library_module
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.body import OptimizerBody, Otherwise
 from nestdsl.semantics.optimizers.memories import REDUCE
-from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, written
+from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, report_no_schedule, written
 from nestdsl.semantics.parameters import FileParameters
-from nestdsl.semantics.values import UNKNOWN, Constant, Unknown
+from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
 Evaluate = Callable[[ast.Expression], object]
 ElaborateFlow = Callable[[str, ast.Expression], object]
 
+_OF_VALUES = ("N0104", "N0202", "N0203", "N0405")
+"""Diagnostics that a given value can lead to, inside of an optimizer that is right with its defaults."""
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _NAME = "adamw"
 _NOT_NEGATIVE = ("lr", "eps", "decay")
 """Parameters that have a meaning by their name in every optimizer, and are never below zero."""
@@ -64,7 +68,7 @@ def try_optimizer(
     """Elaborates an optimizer that nothing uses, with its defaults, to find its mistakes."""
     reader = OptimizerReader(module, parameters, lambda expression: UNKNOWN)
     given: dict[str, Constant | Unknown] = {}
-    schedules = reader.default_schedules(declaration, given)
+    schedules = reader.default_schedules(module, declaration, given)
     values = parameters.of_declaration(module, declaration.parameters, given, is_trial=True)
     return reader.program(module, declaration, values, schedules)
 
@@ -153,7 +157,7 @@ class OptimizerReader:
                 self._unknown(call.function, optimizer_names(self.module))
             return None
         module, declaration = found
-        bound = self._bind(call, declaration)
+        bound = self._bind(call, module, declaration)
         if bound is None:
             return None
         given, schedules, reduce, matched = bound
@@ -178,27 +182,37 @@ class OptimizerReader:
         """The program of a declaration with the values of its parameters, and where those are said."""
         self.used.add(id(declaration))
         inner = OptimizerReader(module, self.parameters, self.evaluate, (*self.open, declaration), self.used)
-        return OptimizerBody(
-            module, declaration, values, schedules, self.parameters, places or {}, inner._otherwise
-        ).run()
+        found, places = Diagnostics(), places or {}
+        body = OptimizerBody(
+            module, declaration, values, schedules, self.parameters, found, places, inner._otherwise
+        )
+        program = body.run()
+        self.diagnostics.extend(_at_its_argument(diagnostic, places) for diagnostic in found)
+        return program
 
     def default_schedules(
-        self, declaration: ast.Optimizer, given: dict[str, Constant | Unknown]
+        self, module: Module, declaration: ast.Optimizer, given: dict[str, Constant | Unknown]
     ) -> tuple[Schedule, ...]:
         """The schedules among the defaults of parameters that are not `given`; their peaks become given."""
         found: list[Schedule] = []
+
+        def evaluate(expression: ast.Expression) -> object:
+            return fold(expression, lambda name: self.parameters.lookup(module, name), self.diagnostics)
+
         for parameter in declaration.parameters:
             name, default = parameter.name.text, parameter.default
             if name in given or default is None or not is_schedule(default):
                 continue
             assert isinstance(default, ast.Call)
-            schedule = read_schedule(name, default, self.evaluate, self.diagnostics)
+            schedule = read_schedule(name, default, evaluate, self.diagnostics)
+            if schedule is not None and not self._fits(parameter, schedule.peak, default.span):
+                schedule = None
             given[name] = UNKNOWN if schedule is None else schedule.peak
             found += [schedule] if schedule else []
         return tuple(found)
 
     def _bind(
-        self, call: ast.Call, declaration: ast.Optimizer
+        self, call: ast.Call, module: Module, declaration: ast.Optimizer
     ) -> tuple[dict[str, Constant | Unknown], tuple[Schedule, ...], str, dict[str, ast.Argument]] | None:
         """The values and schedules given in a call, and how gradients of several steps are taken together."""
         matched = self._match(call, declaration)
@@ -226,10 +240,14 @@ class OptimizerReader:
             if is_schedule(argument.value):
                 assert isinstance(argument.value, ast.Call)
                 schedule = read_schedule(name, argument.value, self.evaluate, self.diagnostics)
-                is_whole &= schedule is not None
-                if schedule is not None:
+                if schedule is not None and self._fits(parameter, schedule.peak, argument.span):
                     schedules.append(schedule)
                     given[name] = schedule.peak
+                else:
+                    is_whole = False
+                continue
+            if report_no_schedule(argument.value, self.diagnostics):
+                is_whole = False
                 continue
             value = self.evaluate(argument.value)
             if isinstance(value, Unknown) or not self._fits(parameter, value, argument.span):
@@ -239,13 +257,15 @@ class OptimizerReader:
                 given[name] = value
         if not is_whole or reduce is None:
             return None
-        schedules += self.default_schedules(declaration, given)
+        schedules += self.default_schedules(module, declaration, given)
         return given, tuple(schedules), str(reduce["reduce"]), matched
 
     def _match(self, call: ast.Call, declaration: ast.Optimizer) -> dict[str, ast.Argument] | None:
         names = [*_parameters(declaration)]
         names += [] if "reduce" in names else ["reduce"]
         what = f"`{declaration.name.text}`"
+        if self._is_meant_for_the_library(call, names):
+            return None
         matched = match_arguments(call, names, what, self.diagnostics)
         if len(matched) < len(call.arguments):
             return None
@@ -259,6 +279,27 @@ class OptimizerReader:
                 )
                 return None
         return matched
+
+    def _is_meant_for_the_library(self, call: ast.Call, names: list[str]) -> bool:
+        """Reports an argument that the library's optimizer has, and one of the program hides."""
+        name = call.function.text
+        own, hidden = _declared(self.module, name), library_module("optim").names.get(name)
+        if own is None or not isinstance(hidden, ast.Optimizer) or own[1] is hidden:
+            return False
+        for argument in call.arguments:
+            if argument.name is None or argument.name.text in names:
+                continue
+            if argument.name.text in _parameters(hidden):
+                self.diagnostics.report(
+                    "N0103",
+                    f"the `{name}` of this program has no argument `{argument.name.text}`; "
+                    "it hides that of `std.optim`, which has one",
+                    argument.span,
+                    "give your own another name, and both are there",
+                    (Note(f"`{name}` is declared here", own[1].name.span),),
+                )
+                return True
+        return False
 
     def _fits(self, parameter: ast.Parameter, value: object, span: Span) -> bool:
         """Whether a value is of the type of a parameter's default, and not below what its name means."""
@@ -283,16 +324,7 @@ class OptimizerReader:
             return None
         module, declaration = found
         if any(declaration is other for other in self.open):
-            names = [other.name.text for other in self.open]
-            circle = [*names[names.index(declaration.name.text) :], declaration.name.text]
-            self.diagnostics.report(
-                "N0104",
-                f"what `{circle[0]}` leaves to others comes back to it: "
-                + " leaves the rest to ".join(f"`{one}`" for one in circle),
-                call.span,
-                "name an optimizer that drives every weight, such as `adamw(lr = lr)`",
-                (Note("one that leaves its rest to another", self.open[-1].name.span),),
-            )
+            self._report_circle(declaration)
             return None
         matched = self._match(call, declaration)
         if matched is None:
@@ -310,10 +342,28 @@ class OptimizerReader:
                 return None
             given[name] = UNKNOWN if flow.value is None else flow.value
             arguments.append((name, flow.operand))
-        schedules = self.default_schedules(declaration, given)
+        schedules = self.default_schedules(module, declaration, given)
         values = self.parameters.of_declaration(module, declaration.parameters, given)
-        program = self.program(module, declaration, values, schedules)
+        places = {name: body.places.get(one.value.span.text, one.span) for name, one in matched.items()}
+        program = self.program(module, declaration, values, schedules, places)
         return None if program is None else Otherwise(program, tuple(arguments))
+
+    def _report_circle(self, declaration: ast.Optimizer) -> None:
+        """Optimizers that leave their rest to one another: told once, where the first of them does."""
+        place = next(place for place, one in enumerate(self.open) if one is declaration)
+        circle = list(self.open[place:])
+        start = min(range(len(circle)), key=lambda one: circle[one].span.start)
+        circle = [*circle[start:], *circle[:start]]
+        only = next(one for one in circle[0].body if isinstance(one, ast.Only))
+        names = [f"`{one.name.text}`" for one in (*circle[1:], circle[0])]
+        self.diagnostics.report(
+            "N0104",
+            f"`{circle[0].name.text}` leaves its rest to "
+            + ", which leaves its rest to ".join(names)
+            + ": nothing drives it",
+            only.otherwise.span,
+            "name an optimizer that drives every weight, such as `adamw(lr = lr)`",
+        )
 
     def _unknown(self, name: ast.Name, known: list[str]) -> None:
         if self.module.may_have(name.text):
@@ -324,6 +374,18 @@ class OptimizerReader:
             name.span,
             did_you_mean(name.text, known, f"the optimizers are {listed(known)}"),
         )
+
+
+def _at_its_argument(diagnostic: Diagnostic, places: Mapping[str, Span]) -> Diagnostic:
+    """A mistake in the value of a parameter, told at the argument that gives it."""
+    span = diagnostic.span
+    if span is None or diagnostic.code not in _OF_VALUES:
+        return diagnostic
+    said = next((name for name in _WORD.findall(span.text) if name in places), None)
+    if said is None or places[said] == span:
+        return diagnostic
+    notes = (Note(f"`{said}` is used here", span), *diagnostic.notes)
+    return replace(diagnostic, span=places[said], notes=notes)
 
 
 def _parameters(declaration: ast.Optimizer) -> tuple[str, ...]:

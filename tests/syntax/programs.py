@@ -53,6 +53,12 @@ optimizer adamw(lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, decay = 0.01)
   flow update = -lr * (debias(m) / (sqrt(debias(v)) + eps) + decay * weight)
 }
 
+optimizer turned(lr = 2e-2, momentum = 0.95) {
+  only matrices else adamw(lr = lr / 20)
+  level m = ema(momentum) { learn grad   read before }
+  flow update = -lr * newton_schulz(momentum * m + (1 - momentum) * grad)
+}
+
 optimizer m3(lr = 3e-4, fast = 0.95, slow = 0.9, second = 0.999, mix = 0.5, period = 16, eps = 1e-8) {
   level near = ema(fast)   { learn grad }
   level far  = ema(slow)   { learn grad        every period steps }     # a continuum memory of gradients [E75]
@@ -234,7 +240,7 @@ def _clauses(draw) -> str:
 @st.composite
 def _statements(draw) -> str:
     name, value = draw(_NAMES), draw(_expressions())
-    match draw(st.integers(0, 4)):
+    match draw(st.integers(0, 5)):
         case 0 | 1:
             stages = draw(st.lists(_expressions(depth=1), max_size=3))
             return f"flow{draw(_SPACE)}{name}{draw(_GAP)}={draw(_SOFT)}" + "->".join([value, *stages])
@@ -246,6 +252,9 @@ def _statements(draw) -> str:
             return f"level {name}{count}{draw(_GAP)}={draw(_SOFT)}{kind}{repeat}{braces}"
         case 3:
             return draw(st.sampled_from(["default", "train"])) + draw(_GAP) + draw(_clauses())
+        case 4:
+            rest = draw(_PLAIN) + draw(st.one_of(st.just(""), _arguments(_expressions(depth=1))))
+            return f"only{draw(_SPACE)}{draw(_PLAIN)}{draw(_SPACE)}else{draw(_SPACE)}{rest}"
         case _:
             return "input " + draw(_PLAIN) + draw(_arguments(_expressions(depth=1)))
 

@@ -65,6 +65,8 @@ def test_programs_of_the_design(name):
         ("flow x = a # why  ", "flow x = a  # why"),
         ("flow x = a\n\n\n\n# b\nflow y = c", "flow x = a\n\n# b\nflow y = c"),
         ("\n\nflow x = a\n\n", "flow x = a"),
+        ("only  matrices\telse  sgd(lr=x,)", "only matrices else sgd(lr = x)"),
+        ("only matrices else sgd # why", "only matrices else sgd  # why"),
         ("level a = b { # c\n learn d }", "level a = b {  # c\n  learn d\n}"),
         ("level a = b {\n learn d\n\n # e\n}", "level a = b {\n  learn d\n\n  # e\n}"),
     ],

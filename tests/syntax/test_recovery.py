@@ -203,6 +203,28 @@ def test_a_body_closed_too_early_is_one_mistake():
     assert outline(read(text)[0]) == ["block b", "  flow x", "broken -", "block c"]
 
 
+@pytest.mark.parametrize(
+    ("written", "report"),
+    [
+        ("only", "2:3 N0001 expected `matrices` after `only`"),
+        ("only matrices", "2:8 N0001 expected `else` after `matrices`"),
+        ("only matrices else", "2:17 N0001 expected an optimizer after `else`"),
+        ("only else sgd", "2:13 N0001 expected `matrices` after `only`"),
+        ("only(matrices) else sgd", "2:7 N0001 expected `matrices` after `only`, found `(`"),
+        ("only matrices, else sgd", "2:16 N0001 expected `else` after `matrices`, found `,`"),
+        ("only matrices sgd", "2:17 N0001 expected `else` after `matrices`, found `sgd`"),
+        ("only matrices else sgd adam", "2:26 N0001 expected the end of the line after `sgd`, found `adam`"),
+        ("only matrices else sgd(lr = )", "2:31 N0001 expected an expression after `=`, found `)`"),
+    ],
+)
+def test_what_an_optimizer_drives_is_one_phrase(written, report):
+    text = f"optimizer o {{\n  {written}\n  flow update = grad\n}}\nblock c {{ }}"
+    assert reports(text) == [report]
+    first, broken, *rest = outline(read(text)[0])
+    assert (first, rest) == ("optimizer o", ["  flow update", "block c"])
+    assert broken.startswith("  broken")
+
+
 def test_a_header_without_its_brace():
     text = "model m(a = 1)\n  flow x = in\n  flow y = x\n}\nblock c { }"
     assert reports(text) == [

@@ -98,7 +98,7 @@ def bind(
     return bound if is_whole else None
 
 
-def check_argument(spec: ArgumentSpec, value: object, span: Span, diagnostics: Diagnostics) -> bool:
+def check_argument(spec: ArgumentSpec, value: object, span: Span | None, diagnostics: Diagnostics) -> bool:
     """Reports a value of the wrong type or out of its range; True if it fits."""
     wanted = f"`{spec.name}` is {spec.type.value}"
     match spec.type:
@@ -175,7 +175,7 @@ def _choice_hint(spec: ArgumentSpec) -> str:
     return "write one of " + ", ".join(f'"{choice}"' for choice in spec.choices)
 
 
-def _in_range(spec: ArgumentSpec, value: int | float, span: Span, diagnostics: Diagnostics) -> bool:
+def _in_range(spec: ArgumentSpec, value: int | float, span: Span | None, diagnostics: Diagnostics) -> bool:
     too_small = spec.minimum is not None and (
         value <= spec.minimum if spec.exclusive else value < spec.minimum
     )

@@ -205,7 +205,7 @@ class OptimizerReader:
                 continue
             assert isinstance(default, ast.Call)
             schedule = read_schedule(name, default, evaluate, self.diagnostics)
-            if schedule is not None and not self._fits(parameter, schedule.peak, default.span):
+            if schedule is not None and not self.fits(parameter, schedule.peak, default.span):
                 schedule = None
             given[name] = UNKNOWN if schedule is None else schedule.peak
             found += [schedule] if schedule else []
@@ -240,7 +240,7 @@ class OptimizerReader:
             if is_schedule(argument.value):
                 assert isinstance(argument.value, ast.Call)
                 schedule = read_schedule(name, argument.value, self.evaluate, self.diagnostics)
-                if schedule is not None and self._fits(parameter, schedule.peak, argument.span):
+                if schedule is not None and self.fits(parameter, schedule.peak, argument.span):
                     schedules.append(schedule)
                     given[name] = schedule.peak
                 else:
@@ -250,7 +250,7 @@ class OptimizerReader:
                 is_whole = False
                 continue
             value = self.evaluate(argument.value)
-            if isinstance(value, Unknown) or not self._fits(parameter, value, argument.span):
+            if isinstance(value, Unknown) or not self.fits(parameter, value, argument.span):
                 is_whole = False
             else:
                 assert isinstance(value, int | float | bool | str)
@@ -301,7 +301,7 @@ class OptimizerReader:
                 return True
         return False
 
-    def _fits(self, parameter: ast.Parameter, value: object, span: Span) -> bool:
+    def fits(self, parameter: ast.Parameter, value: object, span: Span | None) -> bool:
         """Whether a value is of the type of a parameter's default, and not below what its name means."""
         name = parameter.name.text
         match parameter.default:

@@ -1,0 +1,179 @@
+"""What an optimizer knows before a step: numbers from its parameters, counts and a weight's shape.
+
+All of it is computed in double precision, as torch.optim does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+from nestdsl.graph.optimizer import (
+    CONSTANT,
+    NUMBER,
+    WEIGHT,
+    Line,
+    Operand,
+    OptimizerProgram,
+    Schedule,
+)
+from nestdsl.graph.optimizer_timing import timing
+
+Numbers = dict[str, float]
+
+
+def chain(program: OptimizerProgram, *, is_matrix: bool) -> tuple[OptimizerProgram, ...]:
+    """The programs from an optimizer to the one that drives a weight: the last; those before have left it."""
+    programs = [program]
+    while programs[-1].otherwise is not None and not is_matrix:
+        programs.append(programs[-1].otherwise)
+    return tuple(programs)
+
+
+def parameters_at(
+    programs: tuple[OptimizerProgram, ...],
+    given: Mapping[str, float],
+    step_count: int,
+    run_steps: int | None = None,
+) -> Numbers:
+    """The parameters of the last program of a chain at an update of the weight.
+
+    `given` replaces parameters of the first one, and their schedules. run_steps: how many updates the
+    whole run has. Raises ValueError if a schedule needs that and it is None.
+    """
+    numbers = _parameters(programs[0], given, step_count, run_steps)
+    for outer, inner in pairwise(programs):
+        known = known_numbers(outer, numbers, step_count, (1, 1))
+        arguments = {name: _value(operand, known) for name, operand in outer.otherwise_arguments}
+        numbers = _parameters(inner, arguments, step_count, run_steps)
+    return numbers
+
+
+def _parameters(
+    program: OptimizerProgram, given: Mapping[str, float], step_count: int, run_steps: int | None
+) -> Numbers:
+    numbers = {
+        name: float(value)
+        for name, value in program.parameters
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    for schedule in program.schedules:
+        if schedule.parameter not in given:
+            numbers[schedule.parameter] = scheduled(schedule, step_count, run_steps)
+    return numbers | dict(given)
+
+
+def needs_run_steps(program: OptimizerProgram) -> str | None:
+    """The first parameter whose schedule ends with the run, if there is one."""
+    for schedule in program.schedules:
+        if schedule.shape != "constant" and not schedule.steps:
+            return schedule.parameter
+    return None if program.otherwise is None else needs_run_steps(program.otherwise)
+
+
+def scheduled(schedule: Schedule, step_count: int, run_steps: int | None = None) -> float:
+    """The value of a scheduled parameter at update number `step_count`, from 1 on.
+
+    >>> falling = Schedule("lr", "linear", peak=1.0, warmup=2, steps=4)
+    >>> [scheduled(falling, step) for step in range(1, 7)]
+    [0.5, 1.0, 0.5, 0.0, 0.0, 0.0]
+    """
+    if step_count < schedule.warmup:
+        return schedule.peak * step_count / schedule.warmup
+    if schedule.shape == "constant":
+        return schedule.peak
+    steps = schedule.steps or run_steps
+    if steps is None:
+        raise ValueError(f"the schedule of `{schedule.parameter}` ends with the run, whose steps nobody said")
+    progress = min(1.0, (step_count - schedule.warmup) / max(1, steps - schedule.warmup))
+    left = 1 - progress if schedule.shape == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    return schedule.peak * (schedule.floor + (1 - schedule.floor) * left)
+
+
+def known_numbers(
+    program: OptimizerProgram, parameters: Numbers, step_count: int, extents: tuple[int, int]
+) -> Numbers:
+    """All that is known before update number `step_count` of a weight of `extents` rows and columns."""
+    known = timing(program).known
+    shapes = {line.result: line.shape for line in program.lines}
+    memories = {memory.name: memory for memory in program.memories}
+    numbers = {**parameters, "step_count": float(step_count)}
+    for line in program.lines:
+        if line.result not in known or line.function == "learn":
+            continue
+        match line.function:
+            case "bias":
+                memory = memories[str(dict(line.options)["memory"])]
+                updates = (step_count - (memory.read == "before")) // memory.period
+                decay = _value(line.operands[0], numbers)
+                numbers[line.result] = 1 - decay**updates if updates else 1.0
+            case "rows" | "columns":
+                numbers[line.result] = _extent(line, shapes, extents)
+            case _:
+                operands = [_value(operand, numbers) for operand in line.operands]
+                numbers[line.result] = computed(line.function, *operands)
+    return numbers
+
+
+def _value(operand: Operand, numbers: Numbers) -> float:
+    return numbers[operand] if isinstance(operand, str) else float(operand)
+
+
+def _extent(line: Line, shapes: Mapping[str, str], extents: tuple[int, int]) -> float:
+    """The rows or columns of a line's operand."""
+    operand = line.operands[0]
+    shape = shapes.get(operand, WEIGHT) if isinstance(operand, str) else CONSTANT
+    if shape in (CONSTANT, NUMBER):
+        return 1.0
+    rows, _, columns = ("out × in" if shape == WEIGHT else shape).partition(" × ")
+    sizes = {"out": extents[0], "in": extents[1], "1": 1}
+    return float(sizes[rows if line.function == "rows" else columns])
+
+
+def computed(function: str, *operands: float) -> float:
+    """A function of numbers; where it has no value it is not finite, as for tensors."""
+    try:
+        return float(_NUMBERS[function](*operands))
+    except OverflowError:
+        return math.inf
+    except ZeroDivisionError:
+        return math.nan if not operands[0] else math.copysign(math.inf, operands[0])
+    except (ValueError, TypeError):  # √-1; -1 ** 0.5 is complex
+        return math.nan
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def _same(x: float) -> float:
+    return x
+
+
+_NUMBERS: dict[str, Callable[..., float]] = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y,
+    "debias": lambda x, y: x / y,
+    "power": lambda x, y: x**y,
+    "negate": lambda x: -x,
+    "sqrt": math.sqrt,
+    "sign": lambda x: (x > 0) - (x < 0),
+    "abs": math.fabs,
+    "exp": math.exp,
+    "tanh": math.tanh,
+    "sigmoid": _sigmoid,
+    "softplus": lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
+    "silu": lambda x: x * _sigmoid(x),
+    "gelu": lambda x: x * (1 + math.erf(x * 0.5**0.5)) / 2,
+    "relu": lambda x: max(x, 0),
+    "stop": _same,
+    "max": max,
+    "min": min,
+    "clip": lambda x, limit: min(max(x, -limit), limit),
+    "norm": math.fabs,
+    "rms": math.fabs,
+    "mean": _same,
+}

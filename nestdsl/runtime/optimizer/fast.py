@@ -1,0 +1,202 @@
+"""Moves all weights of a program at once and in place, as `naive.py` says of each one.
+
+One graph does all that is done at one kind of update, for all sizes of weights, without a second
+copy of large ones; small ones move in packs. At updates at which slow memories move, another
+graph does that too. What happens for the first time runs operation by operation; what comes again
+is compiled.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import torch
+import torch.fx
+from torch import Tensor
+from torch._dynamo import lookup_backend
+
+from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.runtime.optimizer.constants import Numbers, known_numbers
+from nestdsl.runtime.optimizer.functions import as_matrices
+from nestdsl.runtime.optimizer.lines import SCALE, Steps, due_lines, is_elementwise, numbers, steps_of
+from nestdsl.runtime.optimizer.packs import Driven, packed
+
+_RECOMPILE_LIMIT = 64
+_COMPILED_UPDATES = 8
+"""How many kinds of updates are compiled at most: more come only of periods that fit badly."""
+_CHUNK = 1 << 17
+"""How many elements move at a time where nothing is compiled: what is computed on the way stays small."""
+
+Parameters = Callable[[int], Numbers]
+"""The parameters at an update, by its number."""
+
+
+class FastOptimizer:
+    """Carries out one program on `weights`; `compile` says whether as compiled graphs."""
+
+    def __init__(self, program: OptimizerProgram, weights: Sequence[Tensor], *, compile: bool = True) -> None:
+        self.program = program
+        self.compile = compile
+        self._is_elementwise = is_elementwise(program)
+        self.driven, self._packs = packed(program, weights, is_elementwise=self._is_elementwise)
+        in_packs = {id(one) for pack in self._packs for one in pack.members}
+        self._single = [one for one in self.driven if id(one) not in in_packs]
+        # The first size that is compiled says whether several threads are worth it.
+        self._single.sort(key=lambda one: -one.weight.numel())
+        self._updates: dict[frozenset[str], _Update] = {}
+
+    @torch.no_grad()
+    def step(self, parameters: Parameters, scale: float = 1.0) -> None:
+        """One update of every weight that has a `.grad`, by it, times `scale`.
+
+        parameters: of the update of a weight with that number (`constants.parameters_at`).
+        """
+        step = _Moment(self, parameters, scale)
+        single = list(self._single)
+        for pack in self._packs:
+            if pack.is_whole():
+                weights, gradients = pack.gathered()
+                first = pack.members[0]
+                step.move(first, weights, gradients, pack.state)
+                pack.scatter(weights)
+                for one in pack.members:
+                    one.step_count += 1
+            else:
+                single += pack.members
+        for one in single:
+            if one.weight.grad is not None:
+                state = one.state
+                weight, gradient = one.weight.detach(), one.weight.grad
+                if not self._is_elementwise:
+                    weight, gradient = as_matrices(weight), as_matrices(gradient)
+                    state = {name: as_matrices(part) for name, part in state.items()}
+                elif weight.is_contiguous() and gradient.is_contiguous():
+                    weight, gradient = weight.view(-1), gradient.view(-1)
+                    state = {name: part.view(-1) for name, part in state.items()}
+                step.move(one, weight, gradient, state)
+                one.step_count += 1
+
+    def update_at(self, step_count: int) -> _Update:
+        """What is done at an update."""
+        due = due_lines(self.program, step_count)
+        if due not in self._updates:
+            may_compile = self.compile and len(self._updates) < _COMPILED_UPDATES
+            self._updates[due] = _Update(steps_of(self.program, due), may_compile)
+        return self._updates[due]
+
+    @property
+    def is_elementwise(self) -> bool:
+        return self._is_elementwise
+
+
+class _Update:
+    """One kind of update: operation by operation at first, compiled when it comes again."""
+
+    def __init__(self, steps: Steps, may_compile: bool) -> None:
+        self.steps = steps
+        self._run = _runner(steps)
+        self._compiled: Callable[..., None] | None = None
+        self._may_compile = may_compile
+        self._first = 0
+
+    def at(self, step_count: int) -> tuple[Callable[..., None], bool]:
+        """How this runs at an update, and whether that is compiled."""
+        self._first = self._first or step_count
+        if not self._may_compile or self._first == step_count:
+            return self._run, False
+        self._compiled = self._compiled or _compiled(self._run)
+        return self._compiled, True
+
+
+class _Moment:
+    """One call of `step`: what is known is computed once for all weights of like shape."""
+
+    def __init__(self, optimizer: FastOptimizer, parameters: Parameters, scale: float) -> None:
+        self._optimizer, self._parameters, self._scale = optimizer, parameters, scale
+        self._given: dict[tuple[object, ...], Tensor] = {}
+
+    def move(self, one: Driven, weight: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
+        """Moves what is side by side in `weight`, which has moved as often as `one` has."""
+        optimizer, step_count = self._optimizer, one.step_count + 1
+        update = optimizer.update_at(step_count)
+        run, is_compiled = update.at(step_count)
+        extents = (1, 1) if optimizer.is_elementwise else (weight.shape[-2], weight.shape[-1])
+        kind = torch.promote_types(weight.dtype, torch.float32)
+        key = (step_count, extents, kind)
+        if key not in self._given:
+            known = known_numbers(optimizer.program, self._parameters(step_count), step_count, extents)
+            known[SCALE[0]] = self._scale
+            self._given[key] = torch.tensor(numbers(update.steps.given, known), dtype=kind)
+        given = self._given[key]
+        if optimizer.is_elementwise and not is_compiled and weight.ndim == 1:
+            parts = {name: part.split(_CHUNK) for name, part in state.items()}
+            for index, (piece, its) in enumerate(
+                zip(weight.split(_CHUNK), gradient.split(_CHUNK), strict=True)
+            ):
+                run(piece, its, {name: part[index] for name, part in parts.items()}, given, kind)
+        else:
+            run(weight, gradient, state, given, kind)
+
+
+def _runner(steps: Steps) -> Callable[..., None]:
+    """The update of a weight, or of several side by side, in place."""
+    places = {given: position for position, given in enumerate(steps.given)}
+    lines = tuple(
+        (step.function, tuple(_source(operand, places) for operand in step.operands), step.results)
+        for step in steps.steps
+    )
+    reads, writes, update = steps.reads, steps.writes, steps.update
+
+    def run(
+        weight: Tensor, gradient: Tensor, state: dict[str, Tensor], given: Tensor, kind: torch.dtype
+    ) -> None:
+        values: dict[str, Any] = {"grad": gradient.to(kind), "weight": weight.to(kind)}
+        for name in reads:
+            values["@" + name] = state[name]
+        for function, operands, results in lines:
+            found = function(*[_value(operand, values, given) for operand in operands])
+            if len(results) == 1:
+                values[results[0]] = found
+            else:
+                for name, part in zip(results, found, strict=True):
+                    values[name] = part
+        change = values[update] * given[-1]
+        for name, result in writes:
+            state[name].copy_(values[result])
+        weight.add_(change)
+
+    return run
+
+
+def _source(operand: Any, places: dict[Any, int]) -> tuple[str, Any]:
+    match operand:
+        case tuple():
+            return "given", places[operand]
+        case str():
+            return "result", operand
+        case _:
+            return "number", operand
+
+
+def _value(operand: tuple[str, Any], values: dict[str, Any], given: Tensor) -> Any:
+    what, name = operand
+    return given[name] if what == "given" else values[name] if what == "result" else name
+
+
+def _compiled(run: Callable[..., None]) -> Callable[..., None]:
+    assert isinstance(run, FunctionType)
+    # What is compiled is found by its code: with one of its own, an update looks at no other's graphs.
+    own = FunctionType(run.__code__.replace(), run.__globals__, run.__name__, closure=run.__closure__)
+    return torch.compile(  # type: ignore[reportCallIssue]
+        own, fullgraph=True, dynamic=True, backend=_inductor, recompile_limit=_RECOMPILE_LIMIT
+    )
+
+
+def _inductor(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+    with warnings.catch_warnings():
+        # It looks at retired modules of torch.
+        warnings.filterwarnings("ignore", ".*torch.jit.*", DeprecationWarning)
+        return lookup_backend("inductor")(graph, inputs)

@@ -1,0 +1,127 @@
+"""An optimizer as its equations say it: the truth for tests, and what drives levels that learn in context.
+
+A pure function, line by line, through which gradients pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
+from nestdsl.graph.optimizer_timing import is_due, timing
+from nestdsl.runtime.optimizer import memories as rules
+from nestdsl.runtime.optimizer.constants import known_numbers
+from nestdsl.runtime.optimizer.functions import FUNCTIONS, as_matrices
+from nestdsl.runtime.optimizer.memories import STEP_COUNT, gathered_names, initial_state, state_names
+
+Memory = dict[str, Any]
+"""Tensors by the names of `slots`, and under `step_count` how often the weight has moved."""
+
+
+def initial_memory(program: OptimizerProgram, weight: Tensor, batch: int = 0) -> Memory:
+    """What a program remembers of a weight [*batch, *shape] before its first update."""
+    return {**initial_state(program, weight, batch), STEP_COUNT: 0}
+
+
+def apply(
+    program: OptimizerProgram,
+    parameters: Mapping[str, float],
+    gradient: Tensor,
+    memory: Memory,
+    weight: Tensor,
+    batch: int = 0,
+) -> tuple[Tensor, Memory]:
+    """One update of a weight [*batch, *shape]: what is added to it, and the next memory.
+
+    parameters: as `constants.parameters_at` gives them for this update. It computes in at least float32.
+    """
+    step_count = memory[STEP_COUNT] + 1
+    kind = torch.promote_types(weight.dtype, torch.float32)
+    grad, matrices = as_matrices(gradient.to(kind), batch), as_matrices(weight.to(kind), batch)
+    known = known_numbers(program, dict(parameters), step_count, (matrices.shape[-2], matrices.shape[-1]))
+    when = timing(program)
+    levels = {level.name: level for level in program.memories}
+    values: dict[str, Any] = {**known, "grad": grad, "weight": matrices}
+    values |= {level.name: _state(level, memory, batch) for level in program.memories}
+    kept = {line.result for line in when.kept}
+    following: Memory = {**memory, STEP_COUNT: step_count}
+    for line in program.lines:
+        if line.function == "learn":
+            state = _moved(levels[line.result], line, values, memory, following, step_count, batch)
+            if levels[line.result].read == "after":
+                values[line.result] = state
+        elif line.result in when.known:
+            continue
+        elif is_due(when.changes[line.result], step_count):
+            values[line.result] = _result(line, values)
+            if line.result in kept:
+                following[line.result] = values[line.result].reshape(memory[line.result].shape)
+        elif line.result in kept:
+            values[line.result] = as_matrices(memory[line.result], batch)
+    return values[program.update].expand(matrices.shape).reshape(weight.shape), following
+
+
+def _state(level: GradientMemory, memory: Memory, batch: int) -> Any:
+    parts = tuple(as_matrices(memory[name], batch) for name in state_names(level))
+    return parts if level.kind == "associative" else parts[0]
+
+
+def _result(line: Line, values: Mapping[str, Any]) -> Tensor:
+    operands = [_operand(operand, values) for operand in line.operands]
+    if line.function == "answer":
+        state, key = operands
+        return rules.network(state, key) if isinstance(state, tuple) else state @ key.mT
+    return FUNCTIONS[line.function](*operands, **dict(line.options))
+
+
+def _operand(operand: str | int | float, values: Mapping[str, Any]) -> Any:
+    return values[operand] if isinstance(operand, str) else operand
+
+
+def _moved(
+    level: GradientMemory,
+    line: Line,
+    values: Mapping[str, Any],
+    memory: Memory,
+    following: Memory,
+    step_count: int,
+    batch: int,
+) -> Any:
+    """A memory's next state, which `following` takes up; its old one between its moves."""
+    inputs = [_operand(operand, values) for operand in line.operands]
+    names = gathered_names(level)
+    for position, name in enumerate(names):
+        inputs[position] = as_matrices(memory[name], batch) + inputs[position]
+        following[name] = inputs[position].reshape(memory[name].shape)
+    if step_count % level.period:
+        return values[level.name]
+    for position, name in enumerate(names):
+        if level.reduce == "mean":
+            inputs[position] = inputs[position] / level.period
+        following[name] = torch.zeros_like(memory[name])
+    arguments = {name: _operand(operand, values) for name, operand in level.arguments}
+    state = next_state(level, _state(level, memory, batch), inputs, arguments)
+    parts = state if isinstance(state, tuple) else (state,)
+    for name, part in zip(state_names(level), parts, strict=True):
+        following[name] = part.reshape(memory[name].shape)
+    return state
+
+
+def next_state(level: GradientMemory, state: Any, inputs: list[Any], arguments: Mapping[str, Any]) -> Any:
+    """The state of a memory after one move, by what it learns."""
+    match level.kind, inputs:
+        case "ema", (x,):
+            decay = arguments["decay"]
+            return rules.ema(state, x, decay, 1 - decay)
+        case "sum_of", (x,):
+            return rules.sum_of(state, x, arguments["decay"])
+        case "matrix", (key, value):
+            return rules.matrix(state, key, value, arguments["step"], arguments["retain"])
+        case "associative", (key, value):
+            return rules.learned(state, key, value, arguments["step"], arguments["retain"])
+        case _:
+            raise ValueError(f"`{level.kind}` is no memory of gradients that learns {len(inputs)} flows")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nestdsl.api import Nest, load, parse
     from nestdsl.diagnostics import Diagnostic, NestError
     from nestdsl.library.extension import function, kind
+    from nestdsl.runtime.optimizer.torch_face import optimizer
     from nestdsl.training.evaluate import evaluate, measure
     from nestdsl.training.generate import generate
     from nestdsl.training.loop import resume, train
@@ -37,6 +38,7 @@ __all__ = [
     "kind",
     "load",
     "measure",
+    "optimizer",
     "parse",
     "resume",
     "train",
@@ -52,6 +54,7 @@ _MODULES = {
     "kind": "nestdsl.library.extension",
     "load": "nestdsl.api",
     "measure": "nestdsl.training.evaluate",
+    "optimizer": "nestdsl.runtime.optimizer.torch_face",
     "parse": "nestdsl.api",
     "resume": "nestdsl.training.loop",
     "train": "nestdsl.training.loop",

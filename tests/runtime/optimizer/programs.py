@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.optimizer import naive
 from nestdsl.runtime.optimizer.constants import chain, parameters_at
 from nestdsl.runtime.optimizer.fast import FastOptimizer
-from nestdsl.semantics.optimizers.alone import elaborate_optimizer
+from nestdsl.semantics.optimizers.named import NamedOptimizer
 from nestdsl.source import Source
 
 PROGRAMS = {
@@ -73,12 +72,9 @@ TEXT = "\n".join(PROGRAMS.values())
 SHAPES = [(3,), (7, 5), (4, 6), (1,), (2, 3, 4), (), (5, 5), (7, 5), (2, 3, 4)]
 
 
-def program(name: str, text: str = TEXT, **arguments: float) -> OptimizerProgram:
-    """An optimizer of a text."""
-    diagnostics = Diagnostics()
-    found = elaborate_optimizer(Source(text, "test.nest"), name, arguments, diagnostics)
-    assert found is not None and not diagnostics.has_errors, [one.message for one in diagnostics]
-    return found
+def program(name: str, text: str | None = None, **arguments: float) -> OptimizerProgram:
+    """The program of an optimizer of this file, or of a text."""
+    return NamedOptimizer(Source(text or PROGRAMS[name], "test.nest"), name).program(arguments)
 
 
 def is_matrix(weight: Tensor) -> bool:

@@ -1,0 +1,244 @@
+"""An optimizer of a `.nest` file as a `torch.optim.Optimizer`, for any PyTorch project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nestdsl.diagnostics import fail
+from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.runtime.optimizer.constants import chain, needs_run_steps, parameters_at
+from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
+from nestdsl.runtime.optimizer.fast import FastOptimizer
+from nestdsl.runtime.optimizer.memories import STEP_COUNT
+from nestdsl.runtime.optimizer.packs import Driven
+from nestdsl.semantics.names import listed
+from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
+
+_MATRICES = "matrices"
+Value = int | float | bool | str
+
+
+def optimizer(
+    name: str,
+    params: Iterable[Any],
+    *,
+    compile: bool = True,
+    steps: int | None = None,
+    **arguments: Value,
+) -> NestOptimizer:
+    """The optimizer `std.optim:m3` or `mine.nest:three_speed` for the parameters of any PyTorch model.
+
+        optimizer = nestdsl.optimizer("std.optim:m3", model.parameters(), lr=3e-4)
+
+    params: parameters, or groups of them as torch.optim takes them; a group may have arguments of its own,
+    and `"matrices": False` where its 2-D parameters are embeddings or make the model's output: what an
+    optimizer for `only matrices` leaves to another.
+    arguments: those that the optimizer declares: numbers, or a schedule as a string, such as
+    `lr="cosine(3e-4, warmup = 100)"`.
+    steps: how many updates the run has, for schedules that fall to its end.
+    compile: whether updates run as compiled graphs, or operation by operation.
+
+    Raises NestError: N0101 and N0105 for an optimizer that is not there, N0103 and N0203 for arguments that
+    it does not take, and whatever else is wrong with the file.
+    """
+    return NestOptimizer(named_optimizer(name), params, arguments, compile=compile, steps=steps)
+
+
+class NestOptimizer(torch.optim.Optimizer):
+    """An optimizer written in the language. `optimizer` makes it.
+
+    A group's numbers (`lr` above all) may change while it runs, so that the schedulers of torch.optim
+    work; those that a program is built from, such as periods, cannot. `state[parameter]` holds the
+    memories by name, and `step_count`.
+    """
+
+    def __init__(
+        self,
+        named: NamedOptimizer,
+        params: Iterable[Any],
+        arguments: dict[str, Value],
+        *,
+        compile: bool,
+        steps: int | None,
+    ) -> None:
+        self._named = named
+        self._arguments = arguments
+        self._compile = compile
+        self._run_steps = steps
+        self._programs: dict[str, OptimizerProgram] = {}
+        self._of_groups: list[OptimizerProgram] = []
+        self._moving: dict[int, tuple[_Moving, ...]] = {}
+        self._scheduled: list[dict[str, float]] = []
+        """The values that schedules gave to each group's numbers last."""
+        super().__init__(params, {**_numbers(self._program({})), _MATRICES: True})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds parameters, perhaps with arguments of their own; raises NestError for wrong ones."""
+        own = {
+            name: value
+            for name, value in param_group.items()
+            if name not in ("params", "param_names", _MATRICES) and self.defaults.get(name) != value
+        }
+        program = self._program(own)
+        super().add_param_group({**param_group, **_numbers(program)})
+        self._of_groups.append(program)
+        self._scheduled.append({one.parameter: one.peak for one in program.schedules})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from what `state_dict()` of the same optimizer gave; memories keep their own precision."""
+        super().load_state_dict(state_dict)
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        saved = dict(zip(weights, (state_dict["state"].get(number) for number in numbers), strict=True))
+        self.state.clear()
+        for moving in self._all_moving():
+            for one in moving.fast.driven:
+                self._take_up(one, saved[one.weight])
+        for group, scheduled in zip(self.param_groups, self._scheduled, strict=True):
+            scheduled.update({name: group[name] for name in scheduled})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Moves all parameters that have a gradient. closure: computes the loss anew, with its gradients."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for number, group in enumerate(self.param_groups):
+            self._step(number, group)
+        return loss
+
+    def _step(self, number: int, group: dict[str, Any]) -> None:
+        program = self._of_groups[number]
+        given = self._given(number, program, group)
+        for weight in group["params"]:
+            _verify(weight)
+        for moving in self._of_group(number):
+            moving.fast.step(partial(parameters_at, moving.programs, given, run_steps=self._run_steps))
+            for one in moving.fast.driven:
+                if one.step_count:
+                    self.state[one.weight] = {**one.state, STEP_COUNT: one.step_count}
+        self._show_schedules(number, program, group)
+
+    # --- what moves ------------------------------------------------------------------------
+
+    def _of_group(self, number: int) -> tuple[_Moving, ...]:
+        """The matrices of a group and its other weights, each with what moves them."""
+        if number not in self._moving:
+            group, program = self.param_groups[number], self._of_groups[number]
+            has_rest = program.otherwise is not None
+            matrices = [
+                weight
+                for weight in group["params"]
+                if not has_rest or (bool(group[_MATRICES]) and weight.ndim == 2)
+            ]
+            of_matrices = {id(weight) for weight in matrices}
+            others = [weight for weight in group["params"] if id(weight) not in of_matrices]
+            found = []
+            for weights, is_matrix in ((matrices, True), (others, False)):
+                programs = chain(program, is_matrix=is_matrix)
+                if weights:
+                    fast = FastOptimizer(programs[-1], weights, compile=self._compile)
+                    found.append(_Moving(programs, fast))
+            self._moving[number] = tuple(found)
+        return self._moving[number]
+
+    def _all_moving(self) -> Iterator[_Moving]:
+        for number in range(len(self.param_groups)):
+            yield from self._of_group(number)
+
+    def _take_up(self, one: Driven, saved: dict[str, Any] | None) -> None:
+        """Puts what was saved of a weight in the place of what is remembered of it now."""
+        if not saved:
+            one.step_count = 0
+            for tensor in one.state.values():
+                tensor.zero_()
+            return
+        names = {name for name in saved if name != STEP_COUNT}
+        if names != one.state.keys():
+            raise fail(
+                "N0502",
+                f"this is the state of another optimizer: it remembers {listed(sorted(names))} of a weight",
+                f"this one remembers {listed(sorted(one.state))}",
+            )
+        for name, tensor in one.state.items():
+            tensor.copy_(saved[name])
+        one.step_count = int(saved[STEP_COUNT])
+        self.state[one.weight] = {**one.state, STEP_COUNT: one.step_count}
+
+    # --- programs --------------------------------------------------------------------------
+
+    def _program(self, given: dict[str, Any]) -> OptimizerProgram:
+        arguments = {**self._arguments, **given}
+        key = self._named.written(arguments)
+        if key not in self._programs:
+            program = self._named.program(arguments)
+            ends = needs_run_steps(program)
+            if ends is not None and self._run_steps is None:
+                raise fail(
+                    "N0203",
+                    f"the schedule of `{ends}` falls to the end of the run, and nobody said when that is",
+                    "give `steps=` to `nestdsl.optimizer`, or to the schedule: `cosine(3e-4, steps = 1000)`",
+                )
+            self._programs[key] = program
+        return self._programs[key]
+
+    def _given(self, number: int, program: OptimizerProgram, group: dict[str, Any]) -> dict[str, float]:
+        """The numbers of a group as they are now. Raises NestError where one has changed that cannot."""
+        made = _numbers(program)
+        for name in program.structural:
+            if name in made and group[name] != made[name]:
+                raise fail(
+                    "N0405",
+                    f"`{name}` was {made[name]} when the optimizer was made, and cannot become {group[name]}",
+                    "the program is built from it: make a new optimizer",
+                )
+        scheduled = self._scheduled[number]
+        for name, value in scheduled.items():
+            if group[name] != value:
+                raise fail(
+                    "N0405",
+                    f"`{name}` follows a schedule of its own, and something set it to {group[name]}",
+                    f"give `{name}` a number, so that a scheduler of torch.optim may change it",
+                )
+        return {name: float(group[name]) for name in made if name not in scheduled}
+
+    def _show_schedules(self, number: int, program: OptimizerProgram, group: dict[str, Any]) -> None:
+        """Puts the present values of schedules where people look for them: into the group."""
+        counts = [self.state[weight][STEP_COUNT] for weight in group["params"] if weight in self.state]
+        for schedule in program.schedules if counts else ():
+            value = schedule_value(schedule, max(counts), self._run_steps)
+            group[schedule.parameter] = self._scheduled[number][schedule.parameter] = value
+
+
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """Weights of one group, and the chain of programs whose last one moves them."""
+
+    programs: tuple[OptimizerProgram, ...]
+    fast: FastOptimizer
+
+
+def _numbers(program: OptimizerProgram) -> dict[str, int | float]:
+    """The parameters that are numbers; those with a schedule by their peak."""
+    return {
+        name: value
+        for name, value in program.parameters
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _verify(weight: Tensor) -> None:
+    is_sparse = weight.grad is not None and weight.grad.is_sparse
+    if weight.is_complex() or is_sparse:
+        raise fail(
+            "N0501",
+            "a parameter has a sparse gradient" if is_sparse else "a parameter is complex",
+            "optimizers written in the language move real parameters by dense gradients",
+        )

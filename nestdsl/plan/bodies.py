@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import networkx
 
+from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operand, Operation, Read, Scope
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels, without_anchored_reads
@@ -293,9 +294,10 @@ def _surprise(graph: NestGraph, level: Level) -> SurprisePlan | None:
     optimizer = level.optimizer or graph.train.optimizer
     return SurprisePlan(
         level.period,
-        OptimizerPlan(optimizer.name, optimizer.arguments),
+        OptimizerPlan(optimizer.name, optimizer.arguments, optimizer.program),
         level.gradient,
         reset=level.reset,
+        matrices=weights_of(graph, level).matrices,
     )
 
 

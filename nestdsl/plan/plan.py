@@ -32,6 +32,8 @@ class SurprisePlan:
     gradient: str
     parent: str = ""
     reset: str = "context"
+    matrices: bool = True
+    """Whether the 2-D weights of the level are matrices, as `only matrices` means them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,51 +1,73 @@
-"""The optimizers that move weights once in a number of steps, by torch.optim.
+"""The optimizers that move weights once in a number of steps: programs, and the weights that they drive.
 
-`drivers` builds the torch optimizers of one group of weights; `step_levels.py` says when each
-of them moves. A later release writes these optimizers in the language itself.
+`drivers` builds those of one group of weights; `step_levels.py` says when each of them moves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nestdsl.library.signatures import Value
+from nestdsl.graph.matrices import NO_MATRICES
+from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.plan.plan import Body, OptimizerPlan, OrderedLevel, Plan
+from nestdsl.runtime.optimizer.constants import chain, parameters_at
+from nestdsl.runtime.optimizer.fast import FastOptimizer
+from nestdsl.runtime.optimizer.packs import Driven
 
 Weights = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One torch optimizer, the weights it moves by full name, and its learning rate before any schedule."""
+    """Weights by full name, and the chain of programs of which the last one moves them.
 
-    optimizer: torch.optim.Optimizer
+    `run_steps` is how many updates the whole run has, as schedules that fall to its end need it.
+    """
+
+    programs: tuple[OptimizerProgram, ...]
     weights: Weights
-    rate: float
+    fast: FastOptimizer
+    run_steps: int | None
 
     def step(self, rate_scale: float) -> None:
-        """Moves the weights by their `.grad`, at `rate_scale` times the learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * rate_scale
-        self.optimizer.step()
+        """Moves the weights by their `.grad`, `rate_scale` times as far as the program says.
+
+        A program with a schedule of its own moves them as far as it says.
+        """
+        has_schedule = any(program.schedules for program in self.programs)
+        parameters = partial(parameters_at, self.programs, {}, run_steps=self.run_steps)
+        self.fast.step(parameters, 1.0 if has_schedule else rate_scale)
+
+    def driven(self) -> Iterator[tuple[str, Driven]]:
+        """Each weight by its name, with what is remembered of it."""
+        return zip(self.weights, self.fast.driven, strict=True)
 
 
-def drivers(plan: OptimizerPlan, weights: Weights, matrices: Set[str]) -> tuple[Driver, ...]:
-    """The torch optimizers that carry out `plan` on `weights`.
+def drivers(
+    plan: OptimizerPlan, weights: Weights, matrices: Set[str], *, compile: bool, run_steps: int | None
+) -> tuple[Driver, ...]:
+    """What carries out `plan` on `weights`.
 
     `matrices` names the weights that an optimizer for matrices may drive (`hidden_matrices`).
-    There is one driver, or two where such an optimizer leaves the other weights to AdamW.
+    There is one driver, or two where such an optimizer leaves the other weights to another.
     """
-    builder = _BUILDERS.get(plan.name)
-    if builder is None:
-        known = ", ".join(_BUILDERS)
-        raise ValueError(
-            f"the plan names an optimizer `{plan.name}` that the runtime does not know ({known})"
-        )
-    return builder(dict(plan.arguments), weights, matrices)
+    program = plan.program
+    if program is None:
+        raise ValueError(f"the plan says not what the optimizer `{plan.name}` does")
+    is_for_all = program.otherwise is None
+    driven = {name: weight for name, weight in weights.items() if is_for_all or name in matrices}
+    others = {name: weight for name, weight in weights.items() if name not in driven}
+    found = []
+    for part, is_matrix in ((driven, True), (others, False)):
+        if part:
+            programs = chain(program, is_matrix=is_matrix)
+            fast = FastOptimizer(programs[-1], tuple[Tensor, ...](part.values()), compile=compile)
+            found.append(Driver(programs, part, fast, run_steps))
+    return tuple(found)
 
 
 def hidden_matrices(plan: Plan, weights: Mapping[OrderedLevel, Weights]) -> frozenset[str]:
@@ -59,7 +81,7 @@ def hidden_matrices(plan: Plan, weights: Mapping[OrderedLevel, Weights]) -> froz
     return frozenset(
         name
         for level, of_level in weights.items()
-        if level.kind not in ("embedding", "conv") and output not in level.modules
+        if level.kind not in NO_MATRICES and output not in level.modules
         for name, weight in of_level.items()
         if weight.ndim == 2
     )
@@ -73,57 +95,3 @@ def _output_level(body: Body) -> str | None:
         flows = [operand for operand in instruction.operands if isinstance(operand, str)]
         instruction = makers.get(flows[0]) if len(flows) == 1 else None
     return instruction.target if instruction is not None and instruction.operation == "read" else None
-
-
-def _number(arguments: Mapping[str, Value], name: str) -> float:
-    value = arguments[name]
-    assert isinstance(value, int | float), f"`{name}` is {value!r}"
-    return float(value)
-
-
-def _adamw(arguments: Mapping[str, Value], weights: Weights, matrices: Set[str]) -> tuple[Driver, ...]:
-    rate = _number(arguments, "lr")
-    optimizer = torch.optim.AdamW(
-        list(weights.values()),
-        lr=rate,
-        betas=(_number(arguments, "beta1"), _number(arguments, "beta2")),
-        eps=_number(arguments, "eps"),
-        weight_decay=_number(arguments, "decay"),
-    )
-    return (Driver(optimizer, weights, rate),)
-
-
-def _sgd(arguments: Mapping[str, Value], weights: Weights, matrices: Set[str]) -> tuple[Driver, ...]:
-    rate = _number(arguments, "lr")
-    optimizer = torch.optim.SGD(
-        list(weights.values()),
-        lr=rate,
-        momentum=_number(arguments, "momentum"),
-        weight_decay=_number(arguments, "decay"),
-    )
-    return (Driver(optimizer, weights, rate),)
-
-
-def _muon(arguments: Mapping[str, Value], weights: Weights, matrices: Set[str]) -> tuple[Driver, ...]:
-    driven = {name: weight for name, weight in weights.items() if name in matrices}
-    others = {name: weight for name, weight in weights.items() if name not in matrices}
-    decay = _number(arguments, "decay")
-    result = []
-    if driven:
-        rate = _number(arguments, "lr")
-        optimizer = torch.optim.Muon(
-            list(driven.values()), lr=rate, momentum=_number(arguments, "momentum"), weight_decay=decay
-        )
-        result.append(Driver(optimizer, driven, rate))
-    if others:
-        rate = _number(arguments, "adamw_lr")
-        optimizer = torch.optim.AdamW(list(others.values()), lr=rate, weight_decay=decay)
-        result.append(Driver(optimizer, others, rate))
-    return tuple(result)
-
-
-_BUILDERS: dict[str, Callable[[Mapping[str, Value], Weights, Set[str]], tuple[Driver, ...]]] = {
-    "adamw": _adamw,
-    "sgd": _sgd,
-    "muon": _muon,
-}

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from nestdsl.diagnostics import fail
+from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan, SharedPlan
@@ -19,9 +20,12 @@ from nestdsl.plan.stages import names_in
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
 from nestdsl.runtime.pieces import Piece, caches, cut, cycle_tokens, staged_bodies
+from nestdsl.runtime.program_source import IMPORT, program_names, program_source
 
 _INFIX = {"add": ("+", 1), "subtract": ("-", 1), "multiply": ("*", 2), "divide": ("/", 2), "power": ("**", 4)}
 _ATOM = 9
+_AFTER_TORCH = 6
+"""The line of the header where imports of our own begin."""
 _INLINE_WIDTH = 72
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 _ANONYMOUS = re.compile(r".*_\d+\Z")
@@ -71,7 +75,12 @@ def _header(plan: Plan) -> str:
     lines.append("from nestdsl.runtime.module import NestModule")
     if any(level.surprise for body in plan.bodies for level in body.levels):
         lines.append("from nestdsl.runtime.surprise.plastic import Plastic")
+    programs = program_names(plan)
+    if programs:
+        lines.insert(_AFTER_TORCH, IMPORT)
     lines += ["", "functions = SimpleNamespace(**FUNCTIONS)"]
+    for program, name in programs.items():
+        lines += ["", f"{name} = {program_source(program)}"]
     return "\n".join(lines)
 
 
@@ -83,6 +92,7 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
     stateful += [shared.attribute for shared in together]
     carried = [level.attribute for level in body.levels if level.stateful and level.carried]
     pieces = cut(body, staged_bodies(plan), caches(body, plan))
+    programs = program_names(plan)
     lines = [
         f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
         f'    """{what} {_checked(body.block)}: {body.input_size} -> {body.output_size}"""',
@@ -95,7 +105,7 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         "    def __init__(self):",
         "        super().__init__()",
         *(
-            f"        self.{_checked(level.attribute)} = {_construct(level)}"
+            f"        self.{_checked(level.attribute)} = {_construct(level, programs)}"
             for level in _parents_first(body)
         ),
         *(
@@ -185,7 +195,7 @@ def _literal(value: object) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
-def _construct(level: LevelPlan) -> str:
+def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str]) -> str:
     arguments = [str(level.input_size), str(level.output_size)]
     known = dict(level.arguments) | dict(level.options)
     if level.kind in PYTHON_KINDS:
@@ -207,11 +217,19 @@ def _construct(level: LevelPlan) -> str:
     if level.surprise is None:
         return layer
     optimizer = level.surprise.optimizer
-    pairs = ", ".join(f"{_literal(_checked(key))}: {_literal(value)}" for key, value in optimizer.arguments)
+    if optimizer.program is None:
+        pairs = [f"{_literal(_checked(key))}: {_literal(value)}" for key, value in optimizer.arguments]
+        moved = [f"arguments={{{', '.join(pairs)}}}"]
+    else:
+        reduce = dict(optimizer.arguments).get("reduce", "mean")
+        moved = [
+            f"arguments={{{_literal('reduce')}: {_literal(reduce)}}}",
+            f"program={programs[optimizer.program]}",
+            f"matrices={level.surprise.matrices}",
+        ]
     options = (
         f"period={level.surprise.period_tokens}",
-        f"optimizer={_literal(_checked(optimizer.name))}",
-        f"arguments={{{pairs}}}",
+        *moved,
         f"gradient={_literal(level.surprise.gradient)}",
         *([f"parent=self.{_checked(level.surprise.parent)}"] if level.surprise.parent else []),
         *([f"reset={_literal(_checked(level.surprise.reset))}"] if level.surprise.reset != "context" else []),

@@ -17,6 +17,9 @@ from torch import nn
 
 from nestdsl.diagnostics import Diagnostic, NestError, Severity
 from nestdsl.plan.plan import OptimizerPlan, OrderedLevel, Plan
+from nestdsl.runtime.compilation import CompiledRun
+from nestdsl.runtime.optimizer.memories import STEP_COUNT
+from nestdsl.runtime.optimizer.packs import Driven
 from nestdsl.runtime.optimizers import Driver, Weights, drivers, hidden_matrices
 
 if TYPE_CHECKING:
@@ -28,8 +31,8 @@ _GATHERED = "gathered_gradient"
 class NonFiniteGradient(ArithmeticError):
     """A gradient is infinite or not a number; nothing has moved. `weight` names the first such weight."""
 
-    def __init__(self, weight: str) -> None:
-        super().__init__(f"the gradient of `{weight}` is not finite")
+    def __init__(self, weight: str, level: str) -> None:
+        super().__init__(f"the gradient of `{level}` (its weight `{weight}`) is not finite")
         self.weight = weight
 
 
@@ -62,9 +65,11 @@ class StepLevels:
     A level `every N steps` is moved by its own optimizer, or else by the model's. The weights of
     a level `every N tokens` (its learned initial state, for instance) belong to the model's
     `train` clause. A `frozen` level is in no group.
+
+    run_steps: the optimizer steps of the whole run, to whose end schedules fall; 0 where there is no end.
     """
 
-    def __init__(self, model: NestModule) -> None:
+    def __init__(self, model: NestModule, run_steps: int = 0) -> None:
         weights = {level: model.level_parameters(level) for level in model.plan.levels if not level.owner}
         trained = {
             level: of_level
@@ -74,7 +79,7 @@ class StepLevels:
         _verify_each_weight_once(model, weights)
         self._source = model.plan.source
         self._level_of = {name: level.name for level, of_level in weights.items() for name in of_level}
-        self.groups = tuple(_groups(model.plan, trained))
+        self.groups = tuple(_groups(model.plan, trained, isinstance(model.run, CompiledRun), run_steps))
         # The start of a memory that is never reset has a gradient in the first sequence of a stream only.
         carried = (of_level for level, of_level in weights.items() if level.carried and "->" in level.learns)
         self._resting = {name for of_level in carried for name in of_level}
@@ -113,39 +118,42 @@ class StepLevels:
         These are the memories of the optimizers and the gradients gathered but not yet applied.
         """
         tensors = {}
-        for driver, name, weight in self._driven():
-            for memory, value in driver.optimizer.state.get(weight, {}).items():
-                if isinstance(value, torch.Tensor):
-                    tensors[f"{name}.{memory}"] = value
-            if weight.grad is not None:
-                tensors[f"{name}.{_GATHERED}"] = weight.grad
+        for name, one in self._driven():
+            if one.step_count:
+                tensors |= {f"{name}.{memory}": value for memory, value in one.state.items()}
+                tensors[f"{name}.{STEP_COUNT}"] = torch.tensor(one.step_count)
+            if one.weight.grad is not None:
+                tensors[f"{name}.{_GATHERED}"] = one.weight.grad
         return tensors
 
     def load_state_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Takes up what `state_tensors` of the same model gave. Raises KeyError for a name of no weight."""
-        driven = {name: (driver, weight) for driver, name, weight in self._driven()}
-        for driver, weight in driven.values():
-            driver.optimizer.state.pop(weight, None)
-            weight.grad = None
-        for full_name, tensor in tensors.items():
-            name, _, memory = full_name.rpartition(".")
-            driver, weight = driven[name]
-            if memory == _GATHERED:
-                weight.grad = tensor.to(weight.device, copy=True)
-            else:
-                # torch.optim keeps its count of steps on the CPU.
-                device = torch.device("cpu") if memory == "step" else weight.device
-                driver.optimizer.state[weight][memory] = tensor.to(device, copy=True)
+        """Takes up what `state_tensors` of the same model gave. Raises KeyError for a name of no weight.
 
-    def _driven(self) -> Iterator[tuple[Driver, str, nn.Parameter]]:
+        To be called before the first step.
+        """
+        left = set(tensors)
+        for name, one in self._driven():
+            one.weight.grad = None
+            if (gathered := f"{name}.{_GATHERED}") in left:
+                one.weight.grad = tensors[gathered].to(one.weight.device, copy=True)
+                left.remove(gathered)
+            if (count := f"{name}.{STEP_COUNT}") in left:
+                one.step_count = int(tensors[count])
+                left.remove(count)
+                for memory, value in one.state.items():
+                    value.copy_(tensors[f"{name}.{memory}"])
+                    left.remove(f"{name}.{memory}")
+        if left:
+            raise KeyError(f"no optimizer of this model keeps `{min(left)}`")
+
+    def _driven(self) -> Iterator[tuple[str, Driven]]:
         for group in self.groups:
             for driver in group.drivers:
-                for name, weight in driver.weights.items():
-                    yield driver, name, weight
+                yield from driver.driven()
 
     def _verify_gradients_exist(self) -> None:
         missing = [
-            name for _, name, weight in self._driven() if weight.grad is None and name not in self._resting
+            name for name, one in self._driven() if one.weight.grad is None and name not in self._resting
         ]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -162,16 +170,18 @@ class StepLevels:
     def _verify_gradients_are_finite(self) -> None:
         gradients = [gradient for group in self.groups for gradient in _gradients(group)]
         if not math.isfinite(float(torch.nn.utils.get_total_norm(gradients))):
-            for _, name, weight in self._driven():
-                if weight.grad is not None and not bool(weight.grad.isfinite().all()):
-                    raise NonFiniteGradient(name)
+            for name, one in self._driven():
+                if one.weight.grad is not None and not bool(one.weight.grad.isfinite().all()):
+                    raise NonFiniteGradient(name, self._level_of[name])
 
 
 def _gradients(group: Group) -> list[torch.Tensor]:
     return [weight.grad for weight in group.weights.values() if weight.grad is not None]
 
 
-def _groups(plan: Plan, weights: Mapping[OrderedLevel, Weights]) -> Iterator[Group]:
+def _groups(
+    plan: Plan, weights: Mapping[OrderedLevel, Weights], compile: bool, run_steps: int
+) -> Iterator[Group]:
     """One group for each optimizer with its arguments and each period, in the order of levels."""
     grouped: dict[tuple[OptimizerPlan, int], dict[str, nn.Parameter]] = {}
     for level, of_level in weights.items():
@@ -183,7 +193,9 @@ def _groups(plan: Plan, weights: Mapping[OrderedLevel, Weights]) -> Iterator[Gro
     matrices = hidden_matrices(plan, weights)
     for (optimizer, period), of_group in grouped.items():
         if of_group:
-            yield Group(optimizer, period, of_group, drivers(optimizer, of_group, matrices))
+            updates = run_steps // period or None
+            parts = drivers(optimizer, of_group, matrices, compile=compile, run_steps=updates)
+            yield Group(optimizer, period, of_group, parts)
 
 
 def _verify_each_weight_once(model: NestModule, weights: Mapping[OrderedLevel, Weights]) -> None:

@@ -102,7 +102,7 @@ def measure_speed(model: NestModule, settings: Settings) -> Speeds:
 
 
 def _step(model: NestModule, inputs: Tensor, targets: Tensor) -> Callable[[], None]:
-    levels, number = StepLevels(model), 0
+    levels, number = StepLevels(model, Settings.steps), 0
 
     def step() -> None:
         nonlocal number

@@ -151,7 +151,7 @@ def start(
         take_weights(model, donor)
     _require_memory(model, settings)
     prepare_folder(out)
-    levels = StepLevels(model)
+    levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
     with shown, fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
@@ -202,7 +202,7 @@ def proceed(
     settings.verify()
     data.verify(settings.tokens, model.plan)
     verify_same_data(data, saved)
-    levels = StepLevels(model)
+    levels = StepLevels(model, settings.steps)
     saved.apply(model, levels)
     if not model.plan.weights:  # the file from which they once came need not be there any more
         model.plan = replace(model.plan, weights=saved.plan.weights)

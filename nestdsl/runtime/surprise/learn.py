@@ -176,7 +176,7 @@ class Learner:
             for name, sums in gathered.items():
                 mean = sums / layer.divisor
                 weight = weights[name] if keeps else weights[name].detach()
-                change, memories[name] = layer.rule(mean, memories[name], weight)
+                change, memories[name] = layer.optimizer.change(mean, memories[name], weight)
                 gathered[name] = change
         for name, change in gathered.items():
             weights[name] = weights[name] + change

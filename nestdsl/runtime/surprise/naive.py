@@ -25,7 +25,7 @@ from nestdsl.plan.reach import Path, Reach, reach
 from nestdsl.runtime.block import State
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.surprise.levels import loss_sum, plastic_levels
-from nestdsl.runtime.surprise.optimizers import Memory, initial_memory
+from nestdsl.runtime.surprise.optimizers import Memory
 from nestdsl.runtime.surprise.plastic import Plastic
 
 Weights = dict[str, Tensor]
@@ -111,11 +111,12 @@ class _Row:
         is_constant = later >= self.reach.updates[self.levels[path].path]
         for name, weight in self.weights[path].items():
             mean = (self.sums[path][name] / layer.divisor)[None]
-            change, memory = layer.rule(mean, self.memories[path][name], weight[None])
+            change, memory = layer.optimizer.change(mean, self.memories[path][name], weight[None])
             if is_constant:
                 change = self.constant(change)
                 memory = {
-                    key: part if key == "start" else self.constant(part) for key, part in memory.items()
+                    key: self.constant(part) if isinstance(part, Tensor) and key != "start" else part
+                    for key, part in memory.items()
                 }
             self.weights[path] = {**self.weights[path], name: weight + change[0]}
             self.memories[path][name] = memory
@@ -145,9 +146,7 @@ def _as_seen(state: Any, back: int, reaches: Reach, constant: Constant, path: Pa
 def memories_at(layer: Plastic, weights: Weights) -> dict[str, Memory]:
     """What the level's optimizer remembers of weights that a row starts to learn with."""
     kept = {name: weight if layer.gradient != "stop" else weight.detach() for name, weight in weights.items()}
-    return {
-        name: initial_memory(layer.optimizer, layer.arguments, weight[None]) for name, weight in kept.items()
-    }
+    return {name: layer.optimizer.initial_memory(weight[None]) for name, weight in kept.items()}
 
 
 def without_surprise(plan: Plan) -> Plan:

@@ -84,7 +84,10 @@ class _Row:
             if level.carried:
                 for name, weight in self.weights[path].items():
                     self.weights[path][name] = weight.detach() + start[name] - start[name].detach()
-                    memory = {key: value.detach() for key, value in self.memories[path][name].items()}
+                    memory = {
+                        key: value.detach() if isinstance(value, Tensor) else value
+                        for key, value in self.memories[path][name].items()
+                    }
                     if "start" in memory and level.layer.reset != "parent":
                         memory["start"] = level.layer.shared_start(name, 1)
                     self.memories[path][name] = memory
@@ -115,7 +118,7 @@ class _Row:
         for name, weight in self.weights[path].items():
             mean = (self.sums[path][name] / layer.divisor)[None]
             at = weight if layer.gradient == "through" else weight.detach()
-            change, memory = layer.rule(mean, self.memories[path][name], at[None])
+            change, memory = layer.optimizer.change(mean, self.memories[path][name], at[None])
             self.weights[path] = {**self.weights[path], name: weight + change[0]}
             self.memories[path][name] = memory
             self.sums[path][name] = torch.zeros_like(weight)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
+from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.kinds.linear import Linear
-from nestdsl.runtime.surprise.optimizers import initial_memory, rule
+from nestdsl.runtime.surprise.optimizers import ContextOptimizer
 from nestdsl.runtime.surprise.product import row_product
 
 State = dict[str, Any]
@@ -26,7 +27,7 @@ class Plastic(nn.Module):
     many those are; and under `layer` the state of the layer itself, if it keeps any. Reading
     changes no weight: that is the work of `learn.py` and `cut.py`, at the end of each period.
 
-    period: tokens between two updates. optimizer, arguments: see `optimizers.py`. gradient:
+    period: tokens between two updates. arguments, program, matrices: see `optimizers.py`. gradient:
     `stop` (first order), `through` or `truncated(n)`.
 
     With a `parent`, a layer whose weights have the same names and shapes, there is no start of its
@@ -42,8 +43,9 @@ class Plastic(nn.Module):
         layer: nn.Module,
         *,
         period: int,
-        optimizer: str,
         arguments: dict[str, float | str],
+        program: OptimizerProgram | None = None,
+        matrices: bool = True,
         gradient: str = "stop",
         parent: nn.Module | None = None,
         reset: str = "context",
@@ -57,10 +59,8 @@ class Plastic(nn.Module):
             object.__setattr__(self, "layer", layer)
         self.reset = reset
         self.period = period
-        self.optimizer = optimizer
-        self.arguments = arguments
+        self.optimizer = ContextOptimizer(arguments, program, matrices)
         self.gradient = gradient
-        self.rule = rule(optimizer, arguments)
         self.divisor = 1 if arguments.get("reduce") == "sum" else period
         """What the gathered gradient is divided by: a mean over the period, or a sum."""
         self.products: dict[str, Linear] = _products(layer)
@@ -93,9 +93,7 @@ class Plastic(nn.Module):
         return {
             "weights": weights,
             "memories": {
-                name: initial_memory(
-                    self.optimizer, self.arguments, weight if self.gradient != "stop" else weight.detach()
-                )
+                name: self.optimizer.initial_memory(weight if self.gradient != "stop" else weight.detach())
                 for name, weight in weights.items()
             },
             "gathered": {name: torch.zeros_like(weight).detach() for name, weight in weights.items()},

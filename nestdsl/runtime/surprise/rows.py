@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.surprise.optimizers import Memory, initial_memory, is_plain_descent, move
+from nestdsl.runtime.surprise.optimizers import Memory
 from nestdsl.runtime.surprise.plastic import Plastic, bias_name, spread, weight_name
 
 State = dict[str, Any]
@@ -68,8 +68,8 @@ class Rows:
         self.buffers: dict[str, Tensor] = {}
         self.pending: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layer.products}
         self.waiting = 0
-        self.is_direct = layer.period <= min(DIRECT_TOKENS, GATHERED_TOKENS) and is_plain_descent(
-            layer.optimizer, layer.arguments
+        self.is_direct = (
+            layer.period <= min(DIRECT_TOKENS, GATHERED_TOKENS) and layer.optimizer.is_plain_descent
         )
         self.given: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layer.products}
         self.given_tokens = 0
@@ -82,10 +82,7 @@ class Rows:
 
     def _memories(self, starts: dict[str, Tensor]) -> dict[str, Memory]:
         """What the optimizer remembers of each weight before its first update."""
-        return {
-            name: initial_memory(self.layer.optimizer, self.layer.arguments, weight)
-            for name, weight in starts.items()
-        }
+        return {name: self.layer.optimizer.initial_memory(weight) for name, weight in starts.items()}
 
     def leaves(self, x: Tensor, part: State) -> tuple[State, dict[str, Tensor]]:
         """What the level reads x [batch, tokens, ...] with, and that by which to differentiate the loss.
@@ -149,7 +146,7 @@ class Rows:
         """W ← W - step / divisor Σ_t g_t x_tᵀ, at once; the shared start has its part later."""
         self.read = 0
         self.has_moved = True
-        rate = -float(self.layer.arguments["step"]) / self.layer.divisor
+        rate = -float(self.layer.optimizer.arguments["step"]) / self.layer.divisor
         if self.outer:
             self.given_tokens += self.waiting
             for name, waiting in self.pending.items():
@@ -217,13 +214,8 @@ class Rows:
                 gradient = torch.zeros_like(weight)
             elif name in self.outer:
                 self.outer[name].add_(gradient.sum(0))
-            self.memories[name] = move(
-                self.layer.optimizer,
-                self.layer.arguments,
-                gradient,
-                self.layer.divisor,
-                self.memories[name],
-                weight,
+            self.memories[name] = self.layer.optimizer.move(
+                gradient, self.layer.divisor, self.memories[name], weight
             )
         self.gathered = {}
 

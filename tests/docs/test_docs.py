@@ -73,11 +73,13 @@ def test_the_program_of_the_readme_is_the_example_that_is_drawn_below_it() -> No
     assert programs == [(ROOT / "examples" / "hope.nest").read_text("utf-8")]
 
 
-def test_the_language_page_lists_every_block_of_the_library() -> None:
+def test_the_language_page_lists_every_block_and_optimizer_of_the_library() -> None:
     listed = re.findall(r"^std\.(\w+): (.+)$", (ROOT / "docs/language.md").read_text("utf-8"), re.MULTILINE)
     library = [
         (path.stem, signature)
         for path in sorted((ROOT / "nestdsl/library").glob("*.nest"))
-        for signature in re.findall(r"^block (\w+\([^)]*\)) \{", path.read_text("utf-8"), re.MULTILINE)
+        for signature in re.findall(
+            r"^(?:block|optimizer) (\w+\([^)]*\)) \{", path.read_text("utf-8"), re.MULTILINE
+        )
     ]
     assert listed == library

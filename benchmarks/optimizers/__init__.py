@@ -1,0 +1,1 @@
+"""`python -m benchmarks.optimizers`: one small transformer, trained by each of several optimizers."""

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from nestdsl.graph.optimizer import WEIGHT, GradientMemory, Line, OptimizerProgram
+import math
+
+from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.graph.optimizer_slots import slots
 from nestdsl.library.types import Shapes
-
-
-def kept_lines(program: OptimizerProgram) -> tuple[Line, ...]:
-    """The lines of a longer period whose results faster lines read: they are kept until they change."""
-    faster = {
-        operand
-        for line in program.lines
-        for operand in line.operands
-        if line.period == 1 or line.function == "learn"
-    }
-    faster.add(program.update)
-    return tuple(
-        line
-        for line in program.lines
-        if line.period > 1 and line.function not in ("learn", "bias") and line.result in faster
-    )
 
 
 def state_numbers(program: OptimizerProgram | None, shapes: Shapes, matrices: bool) -> int:
@@ -38,40 +25,5 @@ def state_numbers(program: OptimizerProgram | None, shapes: Shapes, matrices: bo
 
 
 def _of_weight(program: OptimizerProgram, shape: tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    kept = sum(_of_shape(line.shape, shape, size) for line in kept_lines(program))
-    return kept + sum(_of_memory(memory, shape, size) for memory in program.memories)
-
-
-def _of_memory(memory: GradientMemory, shape: tuple[int, ...], size: int) -> int:
-    match memory.kind:
-        case "associative":
-            hidden = dict(memory.options)["hidden"]
-            assert isinstance(hidden, int)
-            stacked = size // (_rows(shape) * shape[-1])
-            state = 2 * hidden * shape[-1] * stacked
-        case _:
-            state = size
-    return state + size * _gathered(memory)
-
-
-def _gathered(memory: GradientMemory) -> int:
-    if memory.period == 1:
-        return 0
-    return 2 if memory.kind in ("matrix", "associative") else 1
-
-
-def _of_shape(shape: str, weight: tuple[int, ...], size: int) -> int:
-    if shape == WEIGHT:
-        return size
-    rows, _, columns = shape.partition(" × ")
-    if not columns:
-        return 1
-    extents = {"out": _rows(weight), "in": weight[-1], "1": 1}
-    return extents[rows] * extents[columns] * (size // (_rows(weight) * weight[-1]))
-
-
-def _rows(shape: tuple[int, ...]) -> int:
-    return shape[-2] if len(shape) > 1 else 1
+    matrices = math.prod(shape[:-2])
+    return matrices * sum(math.prod(slot.extents(shape)) for slot in slots(program))

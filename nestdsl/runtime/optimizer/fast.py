@@ -2,14 +2,15 @@
 
 One graph does all that is done at one kind of update, for all sizes of weights, without a second
 copy of large ones; small ones move in packs. At updates at which slow memories move, another
-graph does that too. What happens for the first time runs operation by operation; what comes again
-is compiled.
+graph does that too.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from types import FunctionType
 from typing import Any
 
@@ -19,14 +20,20 @@ from torch import Tensor
 from torch._dynamo import lookup_backend
 
 from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.graph.optimizer_timing import ALWAYS, timing
 from nestdsl.runtime.optimizer.constants import Numbers, known_numbers
 from nestdsl.runtime.optimizer.functions import as_matrices
 from nestdsl.runtime.optimizer.lines import SCALE, Steps, due_lines, is_elementwise, numbers, steps_of
+from nestdsl.runtime.optimizer.memories import initial_state
 from nestdsl.runtime.optimizer.packs import Driven, packed
 
 _RECOMPILE_LIMIT = 64
 _COMPILED_UPDATES = 8
-"""How many kinds of updates are compiled at most: more come only of periods that fit badly."""
+"""How many kinds of updates are all compiled; of more only the one at which no slow memory moves."""
+_LONGEST_CYCLE = 1 << 12
+"""Up to how many updates kinds of them are counted."""
+_WORTH_COMPILING = 1 << 18
+"""From how many elements on, in all, compiling is worth its seconds."""
 _CHUNK = 1 << 17
 """How many elements move at a time where nothing is compiled: what is computed on the way stays small."""
 
@@ -39,7 +46,7 @@ class FastOptimizer:
 
     def __init__(self, program: OptimizerProgram, weights: Sequence[Tensor], *, compile: bool = True) -> None:
         self.program = program
-        self.compile = compile
+        self._compile = compile and sum(weight.numel() for weight in weights) >= _WORTH_COMPILING
         self._is_elementwise = is_elementwise(program)
         self.driven, self._packs = packed(program, weights, is_elementwise=self._is_elementwise)
         in_packs = {id(one) for pack in self._packs for one in pack.members}
@@ -79,13 +86,37 @@ class FastOptimizer:
                 step.move(one, weight, gradient, state)
                 one.step_count += 1
 
+    def start_anew(self, one: Driven) -> None:
+        """Forgets all that is remembered of a weight."""
+        one.step_count = 0
+        for name, tensor in initial_state(self.program, one.weight).items():
+            one.state[name].copy_(tensor)
+
     def update_at(self, step_count: int) -> _Update:
         """What is done at an update."""
         due = due_lines(self.program, step_count)
         if due not in self._updates:
-            may_compile = self.compile and len(self._updates) < _COMPILED_UPDATES
-            self._updates[due] = _Update(steps_of(self.program, due), may_compile)
+            # By the number of the update alone, so that a continued run computes what a whole one does.
+            is_first = step_count == 1 and due not in self._kinds
+            self._updates[due] = _Update(
+                steps_of(self.program, due), compile=self._compile and not is_first and self._is_compiled(due)
+            )
         return self._updates[due]
+
+    @cached_property
+    def _kinds(self) -> frozenset[frozenset[str]]:
+        """The kinds of updates after the first; none if there are too many to count."""
+        cycle = math.lcm(*(memory.period for memory in self.program.memories))
+        if cycle > _LONGEST_CYCLE:
+            return frozenset()
+        return frozenset(due_lines(self.program, step_count) for step_count in range(2, cycle + 2))
+
+    def _is_compiled(self, due: frozenset[str]) -> bool:
+        if 0 < len(self._kinds) <= _COMPILED_UPDATES:
+            return True
+        fast = {f"learn {memory.name}" for memory in self.program.memories if memory.period == 1}
+        always = {name for name, changes in timing(self.program).changes.items() if changes == ALWAYS}
+        return due <= fast | always
 
     @property
     def is_elementwise(self) -> bool:
@@ -93,22 +124,12 @@ class FastOptimizer:
 
 
 class _Update:
-    """One kind of update: operation by operation at first, compiled when it comes again."""
+    """One kind of update, compiled or operation by operation."""
 
-    def __init__(self, steps: Steps, may_compile: bool) -> None:
+    def __init__(self, steps: Steps, *, compile: bool) -> None:
         self.steps = steps
-        self._run = _runner(steps)
-        self._compiled: Callable[..., None] | None = None
-        self._may_compile = may_compile
-        self._first = 0
-
-    def at(self, step_count: int) -> tuple[Callable[..., None], bool]:
-        """How this runs at an update, and whether that is compiled."""
-        self._first = self._first or step_count
-        if not self._may_compile or self._first == step_count:
-            return self._run, False
-        self._compiled = self._compiled or _compiled(self._run)
-        return self._compiled, True
+        self.is_compiled = compile
+        self.run = _compiled(_runner(steps)) if compile else _runner(steps)
 
 
 class _Moment:
@@ -122,7 +143,6 @@ class _Moment:
         """Moves what is side by side in `weight`, which has moved as often as `one` has."""
         optimizer, step_count = self._optimizer, one.step_count + 1
         update = optimizer.update_at(step_count)
-        run, is_compiled = update.at(step_count)
         extents = (1, 1) if optimizer.is_elementwise else (weight.shape[-2], weight.shape[-1])
         kind = torch.promote_types(weight.dtype, torch.float32)
         key = (step_count, extents, kind)
@@ -131,14 +151,14 @@ class _Moment:
             known[SCALE[0]] = self._scale
             self._given[key] = torch.tensor(numbers(update.steps.given, known), dtype=kind)
         given = self._given[key]
-        if optimizer.is_elementwise and not is_compiled and weight.ndim == 1:
+        if optimizer.is_elementwise and not update.is_compiled and weight.ndim == 1:
             parts = {name: part.split(_CHUNK) for name, part in state.items()}
             for index, (piece, its) in enumerate(
                 zip(weight.split(_CHUNK), gradient.split(_CHUNK), strict=True)
             ):
-                run(piece, its, {name: part[index] for name, part in parts.items()}, given, kind)
+                update.run(piece, its, {name: part[index] for name, part in parts.items()}, given, kind)
         else:
-            run(weight, gradient, state, given, kind)
+            update.run(weight, gradient, state, given, kind)
 
 
 def _runner(steps: Steps) -> Callable[..., None]:

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 
 from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer_slots import gathered_names, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
 from nestdsl.runtime.optimizer import memories as rules
 from nestdsl.runtime.optimizer.constants import Numbers
 from nestdsl.runtime.optimizer.functions import FUNCTIONS, MATRIX_FUNCTIONS
-from nestdsl.runtime.optimizer.memories import gathered_names, state_names
 
 Form = Literal["value", "reciprocal", "rest"]
 Given = tuple[str, Form]

@@ -5,13 +5,11 @@ Their state is a matrix [..., rows, columns] as the weight is, or two for a netw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from nestdsl.graph.optimizer import WEIGHT, GradientMemory, OptimizerProgram
-from nestdsl.graph.optimizer_timing import timing
+from nestdsl.graph.optimizer import WEIGHT, OptimizerProgram
+from nestdsl.graph.optimizer_slots import Slot, slots
 
 Number = Tensor | float
 Network = tuple[Tensor, Tensor]
@@ -56,56 +54,6 @@ def learned(parts: Network, key: Tensor, value: Tensor, step: Number, retain: Nu
     return retain * inner - step * (back.mT @ key), retain * outer - step * (error.mT @ hidden)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One tensor that an optimizer keeps for each weight.
-
-    shape: as lines say it, in terms of `out`, `in`, `1` and `hidden`; `start` is `zero` or `random`.
-    """
-
-    name: str
-    shape: str
-    hidden: int = 0
-    start: str = "zero"
-
-
-def gathered_names(memory: GradientMemory) -> tuple[str, ...]:
-    """What gathers between the moves of a memory: what it learns, or keys and values."""
-    if memory.period == 1:
-        return ()
-    if memory.kind in ("matrix", "associative"):
-        return (f"{memory.name}.gathered", f"{memory.name}.gathered_value")
-    return (f"{memory.name}.gathered",)
-
-
-def state_names(memory: GradientMemory) -> tuple[str, ...]:
-    """The state of a memory by its names: of a network those of both matrices."""
-    if memory.kind == "associative":
-        return (f"{memory.name}.inner", f"{memory.name}.outer")
-    return (memory.name,)
-
-
-def slots(program: OptimizerProgram) -> tuple[Slot, ...]:
-    """All tensors that a program keeps for each weight: states, what gathers, and kept results."""
-    shapes = {line.result: line.shape for line in program.lines if line.function != "learn"}
-    learns = {line.result: line.operands for line in program.lines if line.function == "learn"}
-    found: list[Slot] = []
-    for memory in program.memories:
-        if memory.kind == "associative":
-            hidden = dict(memory.options)["hidden"]
-            assert isinstance(hidden, int)
-            inner, outer = state_names(memory)
-            found += [Slot(inner, "hidden × in", hidden, "random"), Slot(outer, "in × hidden", hidden)]
-        else:
-            found.append(Slot(memory.name, memory.shape))
-        for name, operand in zip(gathered_names(memory), learns[memory.name], strict=False):
-            # Numbers gather as one for each weight.
-            is_number = not isinstance(operand, str) or operand in timing(program).known
-            shape = "1 × 1" if is_number else shapes.get(str(operand), WEIGHT)
-            found.append(Slot(name, shape))
-    return (*found, *(Slot(line.result, line.shape) for line in timing(program).kept))
-
-
 def initial_state(
     program: OptimizerProgram, weight: Tensor, batch: int = 0, kind: torch.dtype | None = None
 ) -> dict[str, Tensor]:
@@ -117,13 +65,9 @@ def initial_state(
 def _initial(slot: Slot, weight: Tensor, batch: int, kind: torch.dtype) -> Tensor:
     if slot.shape == WEIGHT:
         return torch.zeros_like(weight, dtype=kind, memory_format=torch.contiguous_format).detach()
-    shape = weight.shape
-    rows = shape[-2] if len(shape) - batch > 1 else 1
-    columns = shape[-1] if len(shape) - batch > 0 else 1
+    shape = tuple(weight.shape)
     front = shape[: max(batch, len(shape) - 2)]
-    sizes = {"out": rows, "in": columns, "1": 1, "hidden": slot.hidden}
-    left, _, right = slot.shape.partition(" × ")
-    extents = (sizes[left], sizes[right]) if right else (1, 1)
+    extents = slot.extents(shape[batch:])
     if slot.start == "zero":
         return weight.new_zeros((*front, *extents), dtype=kind).detach()
     # The same start for all weights of a shape: on the CPU, so that every device has the same.

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
+from nestdsl.graph.optimizer_slots import gathered_names, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
 from nestdsl.runtime.optimizer import memories as rules
 from nestdsl.runtime.optimizer.constants import known_numbers
 from nestdsl.runtime.optimizer.functions import FUNCTIONS, as_matrices
-from nestdsl.runtime.optimizer.memories import STEP_COUNT, gathered_names, initial_state, state_names
+from nestdsl.runtime.optimizer.memories import STEP_COUNT, initial_state
 
 Memory = dict[str, Any]
 """Tensors by the names of `slots`, and under `step_count` how often the weight has moved."""

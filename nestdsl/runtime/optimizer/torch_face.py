@@ -99,7 +99,7 @@ class NestOptimizer(torch.optim.Optimizer):
         self.state.clear()
         for moving in self._all_moving():
             for one in moving.fast.driven:
-                self._take_up(one, saved[one.weight])
+                self._take_up(moving.fast, one, saved[one.weight])
         for group, scheduled in zip(self.param_groups, self._scheduled, strict=True):
             scheduled.update({name: group[name] for name in scheduled})
 
@@ -153,12 +153,10 @@ class NestOptimizer(torch.optim.Optimizer):
         for number in range(len(self.param_groups)):
             yield from self._of_group(number)
 
-    def _take_up(self, one: Driven, saved: dict[str, Any] | None) -> None:
+    def _take_up(self, fast: FastOptimizer, one: Driven, saved: dict[str, Any] | None) -> None:
         """Puts what was saved of a weight in the place of what is remembered of it now."""
         if not saved:
-            one.step_count = 0
-            for tensor in one.state.values():
-                tensor.zero_()
+            fast.start_anew(one)
             return
         names = {name for name in saved if name != STEP_COUNT}
         if names != one.state.keys():

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from torch.testing import assert_close
 
-from nestdsl.runtime.optimizer import packs
-from tests.runtime.optimizer.programs import PROGRAMS, program, run_fast, run_naive, start
+from nestdsl.plan.optimizer_state import state_numbers
+from nestdsl.runtime.optimizer import fast, packs
+from nestdsl.runtime.optimizer.constants import chain
+from nestdsl.runtime.optimizer.memories import initial_state
+from tests.runtime.optimizer.programs import PROGRAMS, is_matrix, program, run_fast, run_naive, start
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -21,9 +24,19 @@ def test_fast_is_naive(name: str, packed: bool, monkeypatch: pytest.MonkeyPatch)
     )
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_is_kept_is_what_the_plan_counts(name: str) -> None:
+    outer = program(name)
+    for weight in start()[0]:
+        inner = chain(outer, is_matrix=is_matrix(weight))[-1]
+        kept = sum(part.numel() for part in initial_state(inner, weight).values())
+        assert kept == state_numbers(outer, (("weight", tuple(weight.shape)),), matrices=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["three", "m3", "deep"])
-def test_compiled_is_naive(name: str) -> None:
+def test_compiled_is_naive(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "_WORTH_COMPILING", 0)
     weights, gradients = start(steps=8)
     chosen = (0, 1, 7)  # each further kind of shape is another graph
     weights = [weights[index] for index in chosen]

@@ -140,7 +140,7 @@ class Plastic(nn.Module):
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
         def product(name: str, x: Tensor) -> Tensor:
-            inputs[name] = x
+            inputs[name] = x.detach()
             x = x if kind is None else x.to(kind)
             rows, shared = (state[part][weight_name(name)].mT for part in ("weights", "shared"))
             return row_product(x, rows, shared, state["is_own"]) + state["taps"][name].to(x.dtype)

@@ -75,6 +75,7 @@ def _costs(plan: Plan) -> str:
     lines = [
         f"parameters        {costs.parameters:,} ({_bytes(costs.parameter_bytes)}), "
         f"{costs.trained_parameters:,} trained; optimizer memories {_bytes(costs.optimizer_bytes)}",
+        *_optimizers(plan),
         f"state             {_bytes(costs.state_bytes_per_sequence)} for each sequence"
         + (
             f", and {_bytes(costs.state_bytes_per_token)} for each token read"
@@ -95,6 +96,18 @@ def _costs(plan: Plan) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _optimizers(plan: Plan) -> Iterator[str]:
+    """What each optimizer keeps for all weights that it drives, memory by memory."""
+    places: dict[str, list[str]] = {}
+    for id, count in plan.costs.optimizer_memories:
+        owner = next((level.owner for level in plan.levels if level.name == id), id.partition(".")[0])
+        program, _, memory = id.removeprefix(f"{owner}.").partition(".")
+        place = f"{owner.removeprefix('@').replace('[*]', '')}.{program}"
+        places.setdefault(place, []).append(f"{memory} {_bytes(count)}")
+    for number, (place, memories) in enumerate(places.items()):
+        yield f"{'' if number else 'optimizers':<17} {place}: {', '.join(memories)}"
 
 
 def _sharing(plan: Plan) -> Iterator[str]:

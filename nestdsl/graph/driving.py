@@ -6,7 +6,7 @@ from collections import Counter
 
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Level, OptimizerUse
+from nestdsl.graph.nodes import TRAIN, EdgeType, Level, OptimizerUse, Unit
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
 
 ITERATION = "newton_schulz"
@@ -24,6 +24,17 @@ def driving(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, ...]:
             found.append(program)
         program = program.otherwise if weights.others else None
     return tuple(found)
+
+
+def place_of(graph: NestGraph, level: Level, program: OptimizerProgram) -> str:
+    """Where the levels of a program stand that drives a level: `@train.adamw`, `head.sgd`.
+
+    Levels that share an optimizer and a period share them: `@train.adamw[4]` for every 4 steps.
+    """
+    owner = level.declared if level.optimizer else TRAIN
+    is_own = level.optimizer is not None or (level.period, level.unit) == (graph.train.period, Unit.STEP)
+    tokens = " tokens" if level.unit is Unit.TOKEN else ""
+    return f"{owner}.{program.name}" + ("" if is_own else f"[{level.period}{tokens}]")
 
 
 def optimizer_of(graph: NestGraph, level: Level) -> OptimizerUse:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from nestdsl.graph.driving import optimizer_of, place_of
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Learning, Level, OptimizerUse
+from nestdsl.graph.nodes import TRAIN, Learning, Level, OptimizerUse
 from nestdsl.library.signatures import LIBRARY, count
-from nestdsl.plan.optimizer_state import state_numbers
+from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
 from nestdsl.plan.plan import Costs, OrderedLevel
 
 BYTES = 4
@@ -38,6 +39,23 @@ def optimizer_numbers(graph: NestGraph, level: Level, optimizer: OptimizerUse | 
     use = optimizer or level.optimizer or graph.train.optimizer
     shapes = LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id])
     return state_numbers(use.program, shapes, weights_of(graph, level).matrices)
+
+
+def memories_of(graph: NestGraph, level: Level) -> dict[str, int]:
+    """The levels inside of the optimizer that drives a copy of a level across sequences: numbers kept.
+
+    The first weights of levels in context are moved by the optimizer of `train`.
+    """
+    if not level_parameters(graph, level):
+        return {}
+    use = graph.train.optimizer if level.in_context else optimizer_of(graph, level)
+    shapes = LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id])
+    found = numbers_by_level(use.program, shapes, weights_of(graph, level).matrices)
+    named: dict[str, int] = {}
+    for (program, name), numbers in found.items():
+        place = f"{TRAIN}.{program.name}" if level.in_context else place_of(graph, level, program)
+        named[f"{place}.{name}"] = numbers
+    return named
 
 
 def level_state(
@@ -89,8 +107,8 @@ def level_flops(graph: NestGraph, level: Level) -> tuple[int, int]:
     return kind.flops(arguments, *sizes) * reads, kind.grows(arguments, *sizes)[1] * reads
 
 
-def total(levels: Iterable[OrderedLevel], optimizer_bytes: int) -> Costs:
-    """The whole model's costs; `optimizer_bytes` are those of the optimizers across sequences."""
+def total(levels: Iterable[OrderedLevel], optimizer_memories: Mapping[str, int]) -> Costs:
+    """The whole model's costs; `optimizer_memories` are the bytes of the optimizers across sequences."""
     levels = tuple(levels)
 
     def add(field: str) -> int:
@@ -106,10 +124,11 @@ def total(levels: Iterable[OrderedLevel], optimizer_bytes: int) -> Costs:
             if level.learns != "nothing" and not level.frozen
         ),
         parameter_bytes=parameters * BYTES,
-        optimizer_bytes=optimizer_bytes,
+        optimizer_bytes=sum(optimizer_memories.values()),
         state_bytes_per_sequence=add("state_bytes_per_sequence"),
         state_bytes_per_token=add("state_bytes_per_token"),
         flops_per_token_decoding=flops,
         flops_per_token_training=3 * flops,
         flops_per_token_of_context=add("flops_per_token_of_context"),
+        optimizer_memories=tuple(optimizer_memories.items()),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nestdsl.graph.driving import ITERATION
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
@@ -13,7 +14,7 @@ from nestdsl.graph.self_reference import anchored_reads, self_referential_levels
 from nestdsl.graph.streams import is_carried
 from nestdsl.plan.bodies import BodyLowering
 from nestdsl.plan.clock import clock
-from nestdsl.plan.cost import BYTES, level_flops, level_parameters, level_state, optimizer_numbers, total
+from nestdsl.plan.cost import BYTES, level_flops, level_parameters, level_state, memories_of, total
 from nestdsl.plan.plan import FORMAT, InputPlan, OptimizerPlan, OrderedLevel, Plan, TrainPlan, WeightsPlan
 
 
@@ -38,7 +39,7 @@ def lower(graph: NestGraph, source: str, *, sharing: bool = True) -> Plan:
         train=TrainPlan(train.objective, train.period, _optimizer(train.optimizer)),
         levels=levels,
         clock=clock(levels),
-        costs=total(levels, _optimizer_bytes(graph)),
+        costs=total(levels, _optimizer_memories(graph)),
         bodies=built,
         weights=tuple(
             WeightsPlan(bodies.modules[id], graph.level(id).init.file, graph.level(id).init.key, tensors)
@@ -109,7 +110,7 @@ def _learns(level: Level, reached: set[str]) -> str:
     if level.learning is Learning.ASSOCIATION:
         return f"{level.objective or 'softmax'}: key -> value"
     if level.owner:
-        return "grad"
+        return "orthogonality" if level.kind == ITERATION else "grad"
     return "surprise" if level.id in reached and not level.frozen else "nothing"
 
 
@@ -119,10 +120,11 @@ def _optimizer(use: OptimizerUse) -> OptimizerPlan:
     return OptimizerPlan(use.name, use.arguments + flows, use.program)
 
 
-def _optimizer_bytes(graph: NestGraph) -> int:
-    """What the optimizers across sequences keep for the weights of all levels."""
-    return sum(
-        optimizer_numbers(graph, level, graph.train.optimizer if level.in_context else None) * BYTES
-        for level in graph.levels()
-        if not level.owner and not level.frozen
-    )
+def _optimizer_memories(graph: NestGraph) -> dict[str, int]:
+    """The levels inside of the optimizers across sequences, and the bytes that each keeps for all weights."""
+    found: dict[str, int] = {}
+    for level in graph.levels():
+        if not level.owner and not level.frozen:
+            for name, numbers in memories_of(graph, level).items():
+                found[name] = found.get(name, 0) + numbers * BYTES
+    return found

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
+from math import prod
 
-from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.graph.optimizer_slots import slots
+from nestdsl.graph.driving import levels_of
+from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram
+from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
 from nestdsl.library.types import Shapes
 
 
 def state_numbers(program: OptimizerProgram | None, shapes: Shapes, matrices: bool) -> int:
-    """How many numbers an optimizer keeps for weights of these shapes.
+    """How many numbers an optimizer keeps in all for weights of these shapes."""
+    return sum(numbers_by_level(program, shapes, matrices).values())
 
-    `matrices` says whether the 2-D weights among them are matrices of a hidden level.
+
+def numbers_by_level(
+    program: OptimizerProgram | None, shapes: Shapes, matrices: bool
+) -> dict[tuple[OptimizerProgram, str], int]:
+    """How many numbers each level inside an optimizer keeps for weights of these shapes.
+
+    `matrices` says whether the 2-D weights among them are matrices of a hidden level. A result that is
+    kept counts for the level that it is, or else for the first that it is made of.
     """
-    total = 0
+    found: Counter[tuple[OptimizerProgram, str]] = Counter()
     for _, shape in shapes:
         driving = program
         while driving is not None and driving.otherwise is not None and not (matrices and len(shape) == 2):
             driving = driving.otherwise
-        if driving is not None:
-            total += _of_weight(driving, shape)
-    return total
+        if driving is None:
+            continue
+        for slot in slots(driving):
+            numbers = prod(shape[:-2]) * prod(slot.extents(shape))
+            found[driving, _level_of(driving, slot.name)] += numbers
+    return dict(found)
 
 
-def _of_weight(program: OptimizerProgram, shape: tuple[int, ...]) -> int:
-    matrices = math.prod(shape[:-2])
-    return matrices * sum(math.prod(slot.extents(shape)) for slot in slots(program))
+def _level_of(program: OptimizerProgram, slot: str) -> str:
+    """The level that keeps a slot."""
+    holders: dict[str, str] = {}
+    for name, level in levels_of(program).items():
+        is_memory = isinstance(level, GradientMemory)
+        kept = (*state_names(level), *gathered_names(level)) if is_memory else (level.result,)
+        holders |= dict.fromkeys((name, *kept), name)
+    lines = {line.result: line for line in program.lines if line.function != "learn"}
+    waiting = [slot]
+    while waiting:
+        one = waiting.pop(0)
+        if one in holders:
+            return holders[one]
+        waiting += [operand for operand in lines[one].operands if operand in lines or operand in holders]
+    raise ValueError(f"{slot} is kept, and made of no level")

@@ -199,7 +199,8 @@ class Costs:
     """Totals of one model, in float32: weights, state of each sequence, operations for each token.
 
     Operations are those of matrix products; training counts a backward pass as two forward ones.
-    What attention adds for each token of context is counted apart.
+    What attention adds for each token of context is counted apart. `optimizer_bytes` are those of
+    `optimizer_memories`: the levels inside of optimizers across sequences, and what they keep.
     """
 
     parameters: int
@@ -211,6 +212,7 @@ class Costs:
     flops_per_token_decoding: int
     flops_per_token_training: int
     flops_per_token_of_context: int
+    optimizer_memories: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,18 @@ def test_compile_shows_a_table(run):
     assert "linear" in out and "every step" in out and "72" in out
 
 
+def test_compile_shows_what_optimizers_keep(run, tmp_path):
+    (tmp_path / "kept.nest").write_text(
+        "model m {\n  input vectors(16)\n  level a = linear { optimizer sgd(momentum = 0.9) }\n"
+        "  flow out = in -> a -> linear\n  train { optimizer adamw }\n}"
+    )
+    status, out, err = run("compile", "kept.nest")
+    assert (status, err) == (0, "")
+    assert "optimizer memories 3.2 KiB" in out
+    assert "optimizers        a.sgd: m 1.1 KiB" in out
+    assert "train.adamw: m 1.1 KiB, v 1.1 KiB" in out
+
+
 def test_a_table_is_as_wide_as_the_terminal(run, monkeypatch):
     text = GOOD.replace("level a = linear", f"level {'a' * 60} = linear").replace(
         "-> a\n", f"-> {'a' * 60}\n"

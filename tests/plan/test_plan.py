@@ -122,6 +122,47 @@ def test_optimizer_memories(clauses, memories):
     assert plan.costs.optimizer_bytes == 4 * 72 * memories
 
 
+def test_what_each_level_of_an_optimizer_keeps():
+    """A slow memory keeps what gathers, and its orthogonal form until it moves again; one of each weight."""
+    body = (
+        "level w = linear(8)\nlevel m = matrix(2) { learn in -> in  every 1 token }\n"
+        "level slow = linear(8, bias = false) { every 4 steps  optimizer dmgd(hidden = 3) }\n"
+        "flow out = in -> w -> slow -> m -> linear(8, bias = false)\n"
+        "train { objective mse  optimizer m3(period = 16) }"
+    )
+    costs = plan_of(model(body)).costs
+    matrix, rest = 64, 8 + 64 + 2 * 16  # one matrix of a hidden level; a bias, the output, two heads of 4 × 4
+    assert dict(costs.optimizer_memories) == {
+        "@train.m3.v": 4 * matrix,
+        "@train.m3.near": 4 * matrix,
+        "@train.m3.far": 2 * 4 * matrix,
+        "@train.m3.direction.newton_schulz_2": 4 * matrix,
+        "@train.adamw.m": 4 * rest,
+        "@train.adamw.v": 4 * rest,
+        "slow.dmgd.v": 4 * 64,
+        "slow.dmgd.m": 4 * 2 * 3 * 8,
+    }
+    assert costs.optimizer_bytes == sum(bytes for _, bytes in costs.optimizer_memories)
+
+
+def test_what_gathers_has_the_shape_of_what_is_learned():
+    own = """
+    optimizer own() {
+      level pairs = matrix { learn grad -> outer(grad)  every 4 steps }
+      level ones = matrix { learn grad -> 1  every 4 steps }
+      level scaled = matrix { learn grad -> norm(grad)  every 4 steps }
+      flow update = grad + pairs + ones + scaled
+    }
+    """
+    body = "level w = linear(2, bias = false)\nflow out = in -> w\ntrain { objective mse  optimizer own }"
+    kept = dict(plan_of(model(body, own)).costs.optimizer_memories)
+    assert kept == {
+        "@train.own.pairs": 4 * (2 * 8 + 2 * 8 + 2 * 2),
+        "@train.own.ones": 4 * (2 * 8 + 2 * 8 + 1),
+        "@train.own.scaled": 4 * (2 * 8 + 2 * 8 + 1),
+    }
+
+
 def test_the_clock():
     clock = plan_of(
         model(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nestdsl.graph.driving import driving, levels_of, optimizer_of
+from nestdsl.graph.driving import driving, levels_of, optimizer_of, place_of
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Learning, Level, OptimizerUse, Unit
+from nestdsl.graph.nodes import EdgeType, Learning, Level, OptimizerUse
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
 from nestdsl.library.signatures import LIBRARY, Value
 
@@ -35,11 +35,8 @@ def connect_training(graph: NestGraph) -> None:
         graph.connect(train.id, level.id, EdgeType.SURPRISE)
         optimizer = optimizer_of(graph, level)
         owner = level.declared if level.optimizer else train.id
-        is_own = level.optimizer is not None or (level.period, level.unit) == (train.period, Unit.STEP)
-        tokens = " tokens" if level.unit is Unit.TOKEN else ""
-        suffix = "" if is_own else f"[{level.period}{tokens}]"
         for program in driving(graph, level):
-            _connect(graph, level, program, owner, f"{owner}.{program.name}{suffix}", optimizer)
+            _connect(graph, level, program, owner, place_of(graph, level, program), optimizer)
 
 
 def _connect(

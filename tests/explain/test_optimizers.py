@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nestdsl.runtime.optimizer import functions, naive
-from nestdsl.runtime.optimizer.constants import chain as programs_of
-from nestdsl.runtime.optimizer.constants import parameters_at
 from torch import Tensor
 
 import nestdsl
@@ -15,6 +12,9 @@ from nestdsl.explain.descent import Clock
 from nestdsl.explain.drivers import Driver, chain
 from nestdsl.explain.terms import Equation, Number, Symbol, T
 from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.runtime.optimizer import functions, naive
+from nestdsl.runtime.optimizer.constants import chain as programs_of
+from nestdsl.runtime.optimizer.constants import parameters_at
 from tests.explain.evaluate import Recurrence
 
 UPDATES = 13

@@ -13,9 +13,13 @@ from nestdsl.compiler import analyse
 from nestdsl.diagnostics import NestError
 from nestdsl.plan.lower import lower
 from nestdsl.plan.names import TAKEN, Names, identifier
+from nestdsl.plan.optimizer_state import state_numbers
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.optimizer.constants import chain as programs_of
+from nestdsl.runtime.optimizer.memories import initial_state
+from nestdsl.semantics.modules import library_module
 from nestdsl.source import Source
 from nestdsl.syntax.files import read_source
 from tests.semantics.programs import model
@@ -143,6 +147,32 @@ def test_what_each_level_of_an_optimizer_keeps():
         "slow.dmgd.m": 4 * 2 * 3 * 8,
     }
     assert costs.optimizer_bytes == sum(bytes for _, bytes in costs.optimizer_memories)
+
+
+EVERYTHING = """
+optimizer own(lr = 0.1) {
+  level slow[2] = ema(0.9) { learn grad  every 4 * (index + 1) steps  read before }
+  level pairs = matrix { learn grad -> outer(grad)  every 4 steps }
+  level ones = matrix { learn grad -> 1  every 4 steps }
+  level scaled = matrix { learn normalize(grad) -> norm(grad)  every 2 steps }
+  level keys = associative(hidden = 3) { learn grad -> 2 * grad  every 2 steps }
+  flow far = normalize(pairs) * rms(slow[1]) + slow[0]
+  flow update = lr * (far + ones + norm(scaled) * grad + keys(grad))
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["own", *library_module("optim").names])
+@pytest.mark.parametrize("shape", [(5,), (4, 6), (6, 4), (2, 4, 6)])
+def test_optimizers_keep_what_the_plan_says(name, shape):
+    """The numbers of each level, against what the runtime keeps for one weight."""
+    body = f"flow out = in -> linear\ntrain {{ objective mse  optimizer {name} }}"
+    program = (
+        analyse(Source(model(body, EVERYTHING if name == "own" else ""))).graph().train.optimizer.program
+    )
+    is_matrix = len(shape) == 2
+    kept = initial_state(programs_of(program, is_matrix=is_matrix)[-1], torch.zeros(shape))
+    assert state_numbers(program, (("weight", shape),), True) == sum(one.numel() for one in kept.values())
 
 
 def test_what_gathers_has_the_shape_of_what_is_learned():

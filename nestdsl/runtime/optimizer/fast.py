@@ -22,8 +22,18 @@ from torch._dynamo import lookup_backend
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.graph.optimizer_timing import ALWAYS, timing
 from nestdsl.runtime.optimizer.constants import Numbers, known_numbers
+from nestdsl.runtime.optimizer.decay import split_decay
 from nestdsl.runtime.optimizer.functions import as_matrices
-from nestdsl.runtime.optimizer.lines import SCALE, Steps, due_lines, is_elementwise, numbers, steps_of
+from nestdsl.runtime.optimizer.lines import (
+    KEEP,
+    SCALE,
+    Given,
+    Steps,
+    due_lines,
+    is_elementwise,
+    numbers,
+    steps_of,
+)
 from nestdsl.runtime.optimizer.memories import initial_state
 from nestdsl.runtime.optimizer.packs import Driven, packed
 
@@ -47,6 +57,7 @@ class FastOptimizer:
     def __init__(self, program: OptimizerProgram, weights: Sequence[Tensor], *, compile: bool = True) -> None:
         self.program = program
         self._compile = compile and sum(weight.numel() for weight in weights) >= _WORTH_COMPILING
+        self._running, self._decay = split_decay(program)
         self._is_elementwise = is_elementwise(program)
         self.driven, self._packs = packed(program, weights, is_elementwise=self._is_elementwise)
         in_packs = {id(one) for pack in self._packs for one in pack.members}
@@ -94,29 +105,40 @@ class FastOptimizer:
 
     def update_at(self, step_count: int) -> _Update:
         """What is done at an update."""
-        due = due_lines(self.program, step_count)
+        due = due_lines(self._running, step_count)
         if due not in self._updates:
             # By the number of the update alone, so that a continued run computes what a whole one does.
             is_first = step_count == 1 and due not in self._kinds
             self._updates[due] = _Update(
-                steps_of(self.program, due), compile=self._compile and not is_first and self._is_compiled(due)
+                steps_of(self._running, due),
+                compile=self._compile and not is_first and self._is_compiled(due),
+                decays=self._decay is not None,
             )
         return self._updates[due]
 
     @cached_property
     def _kinds(self) -> frozenset[frozenset[str]]:
         """The kinds of updates after the first; none if there are too many to count."""
-        cycle = math.lcm(*(memory.period for memory in self.program.memories))
+        cycle = math.lcm(*(memory.period for memory in self._running.memories))
         if cycle > _LONGEST_CYCLE:
             return frozenset()
-        return frozenset(due_lines(self.program, step_count) for step_count in range(2, cycle + 2))
+        return frozenset(due_lines(self._running, step_count) for step_count in range(2, cycle + 2))
 
     def _is_compiled(self, due: frozenset[str]) -> bool:
         if 0 < len(self._kinds) <= _COMPILED_UPDATES:
             return True
-        fast = {f"learn {memory.name}" for memory in self.program.memories if memory.period == 1}
-        always = {name for name, changes in timing(self.program).changes.items() if changes == ALWAYS}
+        fast = {f"learn {memory.name}" for memory in self._running.memories if memory.period == 1}
+        always = {name for name, changes in timing(self._running).changes.items() if changes == ALWAYS}
         return due <= fast | always
+
+    def known_numbers(
+        self, parameters: Numbers, step_count: int, extents: tuple[int, int], scale: float
+    ) -> Numbers:
+        """All numbers that an update takes from outside."""
+        known = known_numbers(self._running, parameters, step_count, extents)
+        known[SCALE[0]] = scale
+        known[KEEP[0]] = 1 if self._decay is None else 1 + scale * known[self._decay]
+        return known
 
     @property
     def is_elementwise(self) -> bool:
@@ -126,10 +148,11 @@ class FastOptimizer:
 class _Update:
     """One kind of update, compiled or operation by operation."""
 
-    def __init__(self, steps: Steps, *, compile: bool) -> None:
-        self.steps = steps
+    def __init__(self, steps: Steps, *, compile: bool, decays: bool) -> None:
+        self.given = (*steps.given, KEEP, SCALE)
         self.is_compiled = compile
-        self.run = _compiled(_runner(steps)) if compile else _runner(steps)
+        run = _runner(steps, self.given, decays=decays)
+        self.run = _compiled(run) if compile else run
 
 
 class _Moment:
@@ -147,9 +170,8 @@ class _Moment:
         kind = torch.promote_types(weight.dtype, torch.float32)
         key = (step_count, extents, kind)
         if key not in self._given:
-            known = known_numbers(optimizer.program, self._parameters(step_count), step_count, extents)
-            known[SCALE[0]] = self._scale
-            self._given[key] = torch.tensor(numbers(update.steps.given, known), dtype=kind)
+            known = optimizer.known_numbers(self._parameters(step_count), step_count, extents, self._scale)
+            self._given[key] = torch.tensor(numbers(update.given, known), dtype=kind)
         given = self._given[key]
         if optimizer.is_elementwise and not update.is_compiled and weight.ndim == 1:
             parts = {name: part.split(_CHUNK) for name, part in state.items()}
@@ -161,9 +183,9 @@ class _Moment:
             update.run(weight, gradient, state, given, kind)
 
 
-def _runner(steps: Steps) -> Callable[..., None]:
+def _runner(steps: Steps, given: tuple[Given, ...], *, decays: bool) -> Callable[..., None]:
     """The update of a weight, or of several side by side, in place."""
-    places = {given: position for position, given in enumerate(steps.given)}
+    places = {one: position for position, one in enumerate(given)}
     lines = tuple(
         (step.function, tuple(_source(operand, places) for operand in step.operands), step.results)
         for step in steps.steps
@@ -186,7 +208,10 @@ def _runner(steps: Steps) -> Callable[..., None]:
         change = values[update] * given[-1]
         for name, result in writes:
             state[name].copy_(values[result])
-        weight.add_(change)
+        if decays:
+            weight.copy_(values["weight"] * given[-2] + change)
+        else:
+            weight.add_(change)
 
     return run
 

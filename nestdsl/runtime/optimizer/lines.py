@@ -27,6 +27,8 @@ Given = tuple[str, Form]
 
 SCALE: Given = ("@scale", "value")
 """By what the whole update is multiplied, beside the program."""
+KEEP: Given = ("@keep", "value")
+"""By what the weight is multiplied, where decay is a factor (`decay.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class _Reader:
         reads = dict.fromkeys(
             name[1:] for name in (*used, update) if isinstance(name, str) and name.startswith("@")
         )
-        return Steps(tuple(self.steps), update, (*given, SCALE), tuple(reads), tuple(self.writes.items()))
+        return Steps(tuple(self.steps), update, tuple(given), tuple(reads), tuple(self.writes.items()))
 
     def _operand(self, operand: Operand, form: Form = "value") -> str | float | Given:
         if not isinstance(operand, str):

@@ -41,7 +41,7 @@ _ALL = (
     # N03xx: the graph
     Code("N0301", "cycle of reads"),
     Code("N0302", "not causal"),
-    Code("N0303", "no `out`"),
+    Code("N0303", "no `out`, or no `update`"),
     Code("N0304", "flow or level that nothing uses", Severity.WARNING),
     Code("N0305", "level whose state nothing ever changes or trains", Severity.WARNING),
     # N04xx: levels and clocks

@@ -113,6 +113,15 @@ def test_check_for_github(run):
     assert run("check", "good.nest", "--format", "github") == (0, "", "")
 
 
+def test_check_of_optimizers_alone(run, tmp_path):
+    (tmp_path / "own.nest").write_text("optimizer own(lr = 0.1) {\n  flow update = -lr * sign(grad)\n}\n")
+    status, out, err = run("check", "own.nest")
+    assert (status, err) == (0, "") and "nothing is wrong" in out
+    (tmp_path / "bad.nest").write_text("optimizer own(lr = 0.1) {\n  flow update = -lr * sgn(grad)\n}\n")
+    status, out, _ = run("check", "bad.nest")
+    assert status == 1 and "did you mean `sign`?" in out
+
+
 # --- compile -------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ from tests.invariants.programs import texts
 
 HERE = Path(__file__).parent / "golden"
 OWN = sorted(HERE.glob("*.nest"))
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.nest"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.nest"))
 
 
 def compare(expected: Path, found: str) -> None:

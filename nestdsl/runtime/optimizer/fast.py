@@ -75,13 +75,9 @@ class FastOptimizer:
         step = _Moment(self, parameters, scale)
         single = list(self._single)
         for pack in self._packs:
-            if pack.is_whole():
-                weights, gradients = pack.gathered()
-                first = pack.members[0]
-                step.move(first, weights, gradients, pack.state)
-                pack.scatter(weights)
-                for one in pack.members:
-                    one.step_count += 1
+            if pack.gather():
+                step.move(pack.members[0], pack.weights, pack.gradients, pack.state)
+                pack.scatter()
             else:
                 single += pack.members
         for one in single:
@@ -185,12 +181,15 @@ class _Moment:
 
 def _runner(steps: Steps, given: tuple[Given, ...], *, decays: bool) -> Callable[..., None]:
     """The update of a weight, or of several side by side, in place."""
-    places = {one: position for position, one in enumerate(given)}
+    # Names for all that has one: numbers in a closure would be sizes that may change, as `dynamic` has it.
+    given_names = tuple(f"given {name} {form}" for name, form in given)
+    names = dict(zip(given, given_names, strict=True))
     lines = tuple(
-        (step.function, tuple(_source(operand, places) for operand in step.operands), step.results)
+        (step.function, tuple(_source(operand, names) for operand in step.operands), step.results)
         for step in steps.steps
     )
     reads, writes, update = steps.reads, steps.writes, steps.update
+    keep, scale = names[KEEP], names[SCALE]
 
     def run(
         weight: Tensor, gradient: Tensor, state: dict[str, Tensor], given: Tensor, kind: torch.dtype
@@ -198,37 +197,35 @@ def _runner(steps: Steps, given: tuple[Given, ...], *, decays: bool) -> Callable
         values: dict[str, Any] = {"grad": gradient.to(kind), "weight": weight.to(kind)}
         for name in reads:
             values["@" + name] = state[name]
+        for name, number in zip(given_names, given.unbind(), strict=True):
+            values[name] = number
         for function, operands, results in lines:
-            found = function(*[_value(operand, values, given) for operand in operands])
+            found = function(*[values[name] if name else number for name, number in operands])
             if len(results) == 1:
                 values[results[0]] = found
             else:
                 for name, part in zip(results, found, strict=True):
                     values[name] = part
-        change = values[update] * given[-1]
+        change = values[update] * values[scale]
         for name, result in writes:
             state[name].copy_(values[result])
         if decays:
-            weight.copy_(values["weight"] * given[-2] + change)
+            weight.copy_(values["weight"] * values[keep] + change)
         else:
             weight.add_(change)
 
     return run
 
 
-def _source(operand: Any, places: dict[Any, int]) -> tuple[str, Any]:
+def _source(operand: Any, names: dict[Any, str]) -> tuple[str, float]:
+    """The name of an operand, or a number."""
     match operand:
         case tuple():
-            return "given", places[operand]
+            return names[operand], 0.0
         case str():
-            return "result", operand
+            return operand, 0.0
         case _:
-            return "number", operand
-
-
-def _value(operand: tuple[str, Any], values: dict[str, Any], given: Tensor) -> Any:
-    what, name = operand
-    return given[name] if what == "given" else values[name] if what == "result" else name
+            return "", float(operand)
 
 
 def _compiled(run: Callable[..., None]) -> Callable[..., None]:

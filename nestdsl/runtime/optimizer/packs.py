@@ -2,7 +2,7 @@
 
 A pack holds what an optimizer remembers of its weights in one tensor for each name, end to end or, if
 it matters where an element stands, stacked. The weights and gradients stay where they are: they are
-copied together for the moment of the update. Large weights are in no pack.
+copied together for the moment of the update, into room that all packs share. Large weights are in no pack.
 """
 
 from __future__ import annotations
@@ -34,42 +34,35 @@ class Driven:
 
 @dataclass(slots=True, eq=False)
 class Pack:
-    """Weights that move together. `state` is that of all of them; each one's own are views of it."""
+    """Weights that move together.
+
+    state: that of all of them; each one's own are views of it. `weights` and `gradients` are room for
+    copies of theirs side by side, which all packs share; the `places` are each one's views of it.
+    """
 
     members: list[Driven]
     state: dict[str, Tensor]
-    is_flat: bool
+    weights: Tensor
+    gradients: Tensor
+    weight_places: list[Tensor]
+    gradient_places: list[Tensor]
 
-    def is_whole(self) -> bool:
-        """Whether all members can move together now."""
-        first = self.members[0]
-        return all(
-            one.step_count == first.step_count
-            and one.weight.grad is not None
-            and one.weight.grad.dtype == one.weight.dtype
-            for one in self.members
-        )
+    def gather(self) -> bool:
+        """Copies weights and gradients side by side; False if not all members can move together now."""
+        step_count = self.members[0].step_count
+        gradients = [one.weight.grad for one in self.members if one.step_count == step_count]
+        there = [gradient for gradient in gradients if gradient is not None]
+        if len(there) < len(self.members):
+            return False
+        _copy(self.weight_places, [one.weight for one in self.members])
+        _copy(self.gradient_places, there)
+        return True
 
-    def gathered(self) -> tuple[Tensor, Tensor]:
-        """Copies of the weights and of their gradients, side by side."""
-        weights = [one.weight for one in self.members]
-        gradients = [one.weight.grad for one in self.members if one.weight.grad is not None]
-        if self.is_flat:
-            return (
-                torch.cat([weight.reshape(-1) for weight in weights]),
-                torch.cat([gradient.reshape(-1) for gradient in gradients]),
-            )
-        return as_matrices(torch.stack(weights), 1), as_matrices(torch.stack(gradients), 1)
-
-    def scatter(self, weights: Tensor) -> None:
-        """Gives the members their weights out of moved copies."""
-        targets = [one.weight for one in self.members]
-        if self.is_flat:
-            parts = weights.split([target.numel() for target in targets])
-            sources = [part.view(target.shape) for part, target in zip(parts, targets, strict=True)]
-        else:
-            sources = list(weights.view(len(targets), *targets[0].shape).unbind())
-        torch._foreach_copy_(targets, sources)  # type: ignore[reportPrivateImportUsage]
+    def scatter(self) -> None:
+        """Gives the members their weights, when the copies have moved, and counts it."""
+        _copy([one.weight for one in self.members], self.weight_places)
+        for one in self.members:
+            one.step_count += 1
 
 
 def packed(
@@ -77,7 +70,13 @@ def packed(
 ) -> tuple[list[Driven], list[Pack]]:
     """All weights, in their order, before the first update, and the packs that small ones are in."""
     driven = [Driven(weight) for weight in weights]
-    packs = [_pack(program, members, is_elementwise) for members in _packs(driven, is_elementwise)]
+    rooms: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
+    packs = []
+    # The largest one first: it says how much room all need, and for how many threads graphs are compiled.
+    for members in sorted(_packs(driven, is_elementwise), key=_numbers, reverse=True):
+        first = members[0].weight
+        room = rooms.setdefault((first.dtype, first.device), (_room(members), _room(members)))
+        packs.append(_pack(program, members, is_elementwise, *room))
     for one in driven:
         if not one.state:
             one.state = initial_state(program, one.weight)
@@ -93,7 +92,7 @@ def _packs(driven: Sequence[Driven], is_elementwise: bool) -> Iterator[list[Driv
     for group in groups.values():
         members: list[Driven] = []
         for one in group:
-            if sum(other.weight.numel() for other in members) + one.weight.numel() > _PACK:
+            if _numbers([*members, one]) > _PACK:
                 yield members
                 members = []
             members.append(one)
@@ -101,19 +100,38 @@ def _packs(driven: Sequence[Driven], is_elementwise: bool) -> Iterator[list[Driv
             yield members
 
 
-def _pack(program: OptimizerProgram, members: list[Driven], is_flat: bool) -> Pack:
-    # `members` may be one: then its state is a pack of one.
-    weights = [one.weight.detach() for one in members]
+def _numbers(members: Sequence[Driven]) -> int:
+    return sum(one.weight.numel() for one in members)
+
+
+def _room(members: Sequence[Driven]) -> Tensor:
+    return members[0].weight.detach().new_empty(_numbers(members))
+
+
+def _pack(
+    program: OptimizerProgram, members: list[Driven], is_flat: bool, weights: Tensor, gradients: Tensor
+) -> Pack:
+    """A pack, whose members' states become views of its own."""
+    sizes = [one.weight.numel() for one in members]
+    weights, gradients = weights[: sum(sizes)], gradients[: sum(sizes)]
+    places = [
+        [part.view(one.weight.shape) for part, one in zip(room.split(sizes), members, strict=True)]
+        for room in (weights, gradients)
+    ]
     if is_flat:
-        state = initial_state(program, torch.cat([weight.reshape(-1) for weight in weights]))
-        sizes = [weight.numel() for weight in weights]
+        state = initial_state(program, weights)
         parts = {name: tensor.split(sizes) for name, tensor in state.items()}
         for index, one in enumerate(members):
             one.state = {name: part[index].view(one.weight.shape) for name, part in parts.items()}
-    else:
-        state = initial_state(program, torch.stack(weights), 1)
-        for index, one in enumerate(members):
-            one.state = {name: tensor[index] for name, tensor in state.items()}
-    return Pack(
-        members, state if is_flat else {name: as_matrices(part, 1) for name, part in state.items()}, is_flat
-    )
+        return Pack(members, state, weights, gradients, *places)
+    stack = (len(members), *members[0].weight.shape)
+    weights, gradients = weights.view(stack), gradients.view(stack)
+    state = initial_state(program, weights, 1)
+    for index, one in enumerate(members):
+        one.state = {name: tensor[index] for name, tensor in state.items()}
+    state = {name: as_matrices(tensor, 1) for name, tensor in state.items()}
+    return Pack(members, state, as_matrices(weights, 1), as_matrices(gradients, 1), *places)
+
+
+def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
+    torch._foreach_copy_(targets, sources)  # type: ignore[reportPrivateImportUsage]

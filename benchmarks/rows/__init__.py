@@ -11,6 +11,7 @@ from benchmarks.rows import (
     hope_training,
     hope_transformer,
     memory_layer,
+    optimizers,
     peak_memory,
     sharing,
 )
@@ -23,6 +24,7 @@ ROWS: tuple[Row, ...] = (
     *hope_training.ROWS,
     *hope_transformer.ROWS,
     decoding.ROW,
+    *optimizers.ROWS,
     peak_memory.ROW,
     compile_time.ROW,
 )

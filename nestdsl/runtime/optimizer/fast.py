@@ -156,12 +156,15 @@ class _Moment:
 
     def __init__(self, optimizer: FastOptimizer, parameters: Parameters, scale: float) -> None:
         self._optimizer, self._parameters, self._scale = optimizer, parameters, scale
+        self._updates: dict[int, _Update] = {}
         self._given: dict[tuple[object, ...], Tensor] = {}
 
     def move(self, one: Driven, weight: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
         """Moves what is side by side in `weight`, which has moved as often as `one` has."""
         optimizer, step_count = self._optimizer, one.step_count + 1
-        update = optimizer.update_at(step_count)
+        update = self._updates.get(step_count)
+        if update is None:
+            update = self._updates[step_count] = optimizer.update_at(step_count)
         extents = (1, 1) if optimizer.is_elementwise else (weight.shape[-2], weight.shape[-1])
         kind = torch.promote_types(weight.dtype, torch.float32)
         key = (step_count, extents, kind)

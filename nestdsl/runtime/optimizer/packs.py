@@ -17,7 +17,7 @@ from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.optimizer.functions import as_matrices
 from nestdsl.runtime.optimizer.memories import initial_state
 
-_SMALL = 1 << 16
+_SMALL = 1 << 15
 """Up to how many elements a weight is copied to be moved with others."""
 _PACK = 1 << 18
 """How many elements a pack has at most: all that an update touches should stay in a processor's cache."""

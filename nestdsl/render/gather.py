@@ -27,6 +27,8 @@ class Box:
     id: str
     label: str
     levels: tuple[str, ...]
+    drives: bool = False
+    """Whether they are levels of an optimizer."""
 
 
 def gather(folded: Folded, rank: Rank) -> tuple[Box, ...]:
@@ -38,7 +40,7 @@ def gather(folded: Folded, rank: Rank) -> tuple[Box, ...]:
     """
     levels, train = folded.levels(), folded.graph.train
     driving = [
-        Box(group[0], driver_label([levels[id] for id in group]), group)
+        Box(group[0], driver_label([levels[id] for id in group]), group, drives=True)
         for group in together(folded, rank.levels)
     ]
     gathered: dict[tuple[str, str], list[str]] = defaultdict(list)

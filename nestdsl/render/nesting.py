@@ -128,6 +128,8 @@ class _Drawn:
         if self.words:
             attributes["label"] = ", ".join(self.words)
         if self.source != TRAIN:
+            if self.frame:
+                attributes["lhead"] = f"cluster {self.frame}"
             drawing.edge(self.source, self.target, **attributes)
             return
         # Laid out from the level to `train`, which so stands at the end, and drawn the other way.
@@ -153,8 +155,28 @@ def _merged(edges: Iterable[Edge], frames: Sequence[Frame]) -> list[_Drawn]:
             if len(keys) > 1 and all(key in words for key in keys):
                 said = [words.pop(key) for key in keys]
                 drawn.append(_Drawn(TRAIN, frame.boxes[0].id, line, _said(said[0]), frame.id))
+    drawn += _driven_frames(words, frames)
     single = [_Drawn(*key, words=_said(said)) for key, said in words.items()]
     return single + drawn
+
+
+def _driven_frames(
+    words: dict[tuple[str, str, Line], dict[str, None]], frames: Sequence[Frame]
+) -> list[_Drawn]:
+    """Takes from `words` what a slow memory of an optimizer has for all levels of a frame inside of its own.
+
+    Into a frame from within it no edge can be drawn, so that what is faster keeps one for each box.
+    """
+    drawn: list[_Drawn] = []
+    for place, outer in enumerate(frames):
+        for source in outer.boxes:
+            for frame in frames[place + 1 :]:
+                keys = [(source.id, box.id, Line.OPTIMIZE) for box in frame.boxes if not box.drives]
+                if len(keys) > 1 and all(key in words for key in keys):
+                    for key in keys:
+                        del words[key]
+                    drawn.append(_Drawn(source.id, keys[0][1], Line.OPTIMIZE, frame=frame.id))
+    return drawn
 
 
 def _said(words: Iterable[str]) -> tuple[str, ...]:

@@ -227,3 +227,23 @@ def test_drawing_does_not_import_torch() -> None:
     )
     program = Path(__file__).parents[2] / "examples" / "hope.nest"
     subprocess.run([sys.executable, "-c", script, str(program)], check=True)
+
+
+def test_a_slow_memory_of_all_levels_of_a_frame_has_one_edge_to_it() -> None:
+    program = """
+    optimizer speeds(lr = 0.1) {
+      level near = ema(0.9) { learn grad }
+      level far = ema(0.9) { learn grad  every 8 steps }
+      flow update = -lr * (near + far)
+    }
+    model three() {
+      input vectors(8)
+      level a[3] = linear
+      flow out = in -> a
+      train { objective mse  optimizer speeds }
+    }
+    """
+    dot = nesting(graph_of(program), optimizers=True).source
+    (far,) = re.findall(r'"@train.speeds.far" -> .*', dot)
+    assert 'lhead="cluster rank' in far
+    assert len(re.findall(r'"@train.speeds.near" -> .*', dot)) == 3

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import (
     CONSTANT,
     NUMBER,
     WEIGHT,
     GradientMemory,
-    Line,
     Operand,
     OptimizerProgram,
     Schedule,
 )
 from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
-from nestdsl.semantics.modules import Module, report_twice
-from nestdsl.semantics.names import did_you_mean, listed, nearest
+from nestdsl.semantics.modules import Module
+from nestdsl.semantics.optimizers.declared import IN_SCOPE, declare, meant, report_no_update, scope_of
 from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, number
 from nestdsl.semantics.optimizers.memories import learned, read_memory
+from nestdsl.semantics.optimizers.needed import learned_in, needed
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
@@ -29,7 +29,6 @@ from nestdsl.syntax import ast
 
 _SHAPED = "compute it from flows of that shape, such as `grad`"
 _TRANSPOSED = "write `transpose(...)` around it"
-IN_SCOPE = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +62,18 @@ class OptimizerBody:
         self.flows = OptimizerFlows(self)
         self.places = places
         self._elaborate_otherwise = elaborate_otherwise
-        self._flows: dict[str, ast.Flow] = {}
-        self.levels: dict[str, ast.Level] = {}
-        self._broken: set[str] = set()
+        self._declared = declare(declaration, values, diagnostics)
+        self._flows, self.levels = self._declared.flows, self._declared.levels
         self._results: dict[str, Result] = {}
         self._memories: dict[str, GradientMemory] = {}
         self._open: list[tuple[str, Span]] = []
         self._used: set[str] = set()
         self.structural: set[str] = set()
         self._index: int | None = None
-        self._only: ast.Only | None = None
 
     def run(self) -> OptimizerProgram | None:
         """The program; None after a mistake, all of which are reported."""
         before = len(self.parameters.diagnostics)
-        self._declare()
         for name in [*self._flows, *self.levels]:
             if name in self.levels and self.levels[name].count is not None:
                 for index in range(self._count(self.levels[name]) or 0):
@@ -93,8 +89,9 @@ class OptimizerBody:
         if update is None or len(self.diagnostics) or len(self.parameters.diagnostics) > before:
             return None
         self._report_unused()
-        lines = self._needed(update, otherwise)
-        memories = tuple(self._memories[name] for name in self._memories if name in _learned(lines))
+        arguments = otherwise.arguments if otherwise else ()
+        lines = needed((update, *(value for _, value in arguments)), self._memories, self.flows.lines)
+        memories = tuple(self._memories[name] for name in self._memories if name in learned_in(lines))
         return OptimizerProgram(
             name=self.declaration.name.text,
             parameters=tuple(
@@ -106,63 +103,13 @@ class OptimizerBody:
             schedules=tuple(self.schedules.values()),
             structural=tuple(sorted(self.structural)),
             otherwise=otherwise.program if otherwise else None,
-            otherwise_arguments=otherwise.arguments if otherwise else (),
+            otherwise_arguments=arguments,
         )
 
-    # --- declarations ----------------------------------------------------------------------
-
-    def _declare(self) -> None:
-        spans: dict[str, Span] = {}
-        for statement in self.declaration.body:
-            match statement:
-                case ast.Flow(name) | ast.Level(name):
-                    if name.text in IN_SCOPE or name.text in self.values:
-                        thing = "in scope in every optimizer" if name.text in IN_SCOPE else "a parameter"
-                        self.diagnostics.report(
-                            "N0102", f"`{name.text}` is already {thing}", name.span, "give it another name"
-                        )
-                    elif name.text in spans:
-                        report_twice(self.diagnostics, name, spans[name.text])
-                    else:
-                        spans[name.text] = name.span
-                        if isinstance(statement, ast.Flow):
-                            self._flows[name.text] = statement
-                        else:
-                            self.levels[name.text] = statement
-                case ast.Only():
-                    self._declare_only(statement)
-                case ast.Broken(name):
-                    self._broken.add(name or "")
-                case _:
-                    word = statement.span.text.split(maxsplit=1)[0].rstrip("{")
-                    self.diagnostics.report(
-                        "N0405",
-                        f"`{word}` has no meaning in an optimizer",
-                        statement.span,
-                        "an optimizer has `level`s, `flow`s and `only matrices else`",
-                    )
-
-    def _declare_only(self, only: ast.Only) -> None:
-        if self._only is not None:
-            self.diagnostics.report(
-                "N0102",
-                "`only` is said twice",
-                only.span,
-                "keep one of them",
-                (Note("it was said here first", self._only.span),),
-            )
-        elif only.what.text != "matrices":
-            self.diagnostics.report(
-                "N0101",
-                f"`only` cannot be `{only.what.text}`",
-                only.what.span,
-                did_you_mean(only.what.text, ("matrices",), "write `only matrices else adamw(lr = ...)`"),
-            )
-        else:
-            self._only = only
+    # --- what it leaves to others ----------------------------------------------------------
 
     def _otherwise(self) -> Otherwise | None:
-        only = self._only
+        only = self._declared.only
         return None if only is None else self._elaborate_otherwise(self, only.otherwise)
 
     def is_for_matrices(self, span: Span) -> bool:
@@ -234,7 +181,7 @@ class OptimizerBody:
     def unknown(self, name: ast.Name, others: object) -> Unknown:
         """Reports a name that means nothing here, and says why where that can be told."""
         text = name.text
-        if text in self._broken or "" in self._broken or text in self.module.broken:
+        if text in self._declared.broken or "" in self._declared.broken or text in self.module.broken:
             return UNKNOWN
         if text in ("in", "out"):
             self.diagnostics.report(
@@ -246,10 +193,8 @@ class OptimizerBody:
             return UNKNOWN
         known = [*IN_SCOPE, *self.values, *self.levels, *self._flows]
         known += [*others] if isinstance(others, list) else []
-        otherwise = f"in scope are {listed([*IN_SCOPE, *self.values])}, and what the body declares"
-        self.diagnostics.report(
-            "N0101", f"unknown name `{text}`", name.span, did_you_mean(text, known, otherwise)
-        )
+        hint = meant(text, known, scope_of(self.values))
+        self.diagnostics.report("N0101", f"unknown name `{text}`", name.span, hint)
         return UNKNOWN
 
     def _parameter(self, name: ast.Name) -> Result:
@@ -420,19 +365,9 @@ class OptimizerBody:
     # --- the update ------------------------------------------------------------------------
 
     def _update(self) -> str | None:
-        name = self.declaration.name
         flow = self._flows.get("update")
         if flow is None:
-            if not self._broken:
-                near = nearest("update", self._flows)
-                self.diagnostics.report(
-                    "N0303",
-                    f"optimizer `{name.text}` has no `update`",
-                    name.span,
-                    f"is it `{near}`? what is added to the weight is called `update`"
-                    if near
-                    else "say what is added to the weight: `flow update = -lr * grad`",
-                )
+            report_no_update(self.declaration, self._declared, self.diagnostics)
             return None
         result = self.named(flow.name)
         if isinstance(result, Unknown):
@@ -463,24 +398,3 @@ class OptimizerBody:
                 statement.span,
                 "use it on the way to `update`, or remove it",
             )
-
-    def _needed(self, update: str, otherwise: Otherwise | None) -> tuple[Line, ...]:
-        """The lines that the update, and the arguments of the rest's optimizer, depend on, in order."""
-        memories = self._memories
-        needed, lines = {update}, list(self.flows.lines)
-        needed |= {value for _, value in (otherwise.arguments if otherwise else ()) if isinstance(value, str)}
-        is_new = True
-        while is_new:
-            size = len(needed)
-            for line in reversed(lines):
-                if line.result in needed:
-                    needed |= {operand for operand in line.operands if isinstance(operand, str)}
-                    needed |= {str(value) for name, value in line.options if name == "memory"}
-            for name in needed & memories.keys():
-                needed |= {value for _, value in memories[name].arguments if isinstance(value, str)}
-            is_new = len(needed) > size
-        return tuple(line for line in lines if line.result in needed)
-
-
-def _learned(lines: tuple[Line, ...]) -> set[str]:
-    return {line.result for line in lines if line.function == "learn"}

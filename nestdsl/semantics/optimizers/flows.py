@@ -225,6 +225,9 @@ class OptimizerFlows:
             return UNKNOWN
         if all(isinstance(flow.operand, int | float) for flow in flows) and shape == CONSTANT:
             return self._folded(function, flows, span)
+        if function == "divide" and flows[1].operand == 0:
+            self.diagnostics.report("N0203", "division by zero", span, "the divisor must not be 0")
+            return UNKNOWN
         if function == "newton_schulz" and not self.body.is_for_matrices(span):
             return UNKNOWN
         return self.line(function, flows, shape, place, options)

@@ -19,13 +19,14 @@ from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.optimizer.constants import chain as programs_of
 from nestdsl.runtime.optimizer.memories import initial_state
+from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.semantics.modules import library_module
 from nestdsl.source import Source
 from nestdsl.syntax.files import read_source
 from tests.semantics.programs import model
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = sorted([*(ROOT / "examples").glob("*.nest"), *(ROOT / "tests/golden/good").glob("*.nest")])
+PROGRAMS = sorted([*(ROOT / "examples").rglob("*.nest"), *(ROOT / "tests/golden/good").glob("*.nest")])
 SMALL = {"dim": 8, "vocab": 16}
 
 
@@ -173,6 +174,14 @@ def test_optimizers_keep_what_the_plan_says(name, shape):
     is_matrix = len(shape) == 2
     kept = initial_state(programs_of(program, is_matrix=is_matrix)[-1], torch.zeros(shape))
     assert state_numbers(program, (("weight", shape),), True) == sum(one.numel() for one in kept.values())
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_a_model_s_optimizers_keep_what_its_plan_says(path):
+    plan = plan_of_file(path)
+    levels = StepLevels(build(plan, compile=False), run_steps=10)
+    kept = [tensor for _, driven in levels._driven() for tensor in driven.state.values()]
+    assert plan.costs.optimizer_bytes == sum(one.numel() * one.element_size() for one in kept)
 
 
 def test_what_gathers_has_the_shape_of_what_is_learned():

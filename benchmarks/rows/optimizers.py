@@ -26,7 +26,7 @@ _MATRICES = (
     ((2048, 2048), 1),
 )
 _WARM_UP = 3
-"""Steps before anything is timed: the first and second may still compile."""
+"""Steps before anything is timed, which compile; where a run has many, one run."""
 
 _SPEEDS = """
 optimizer speeds(lr = 1e-3, a = 1, b = 1, c = 1) {
@@ -34,7 +34,7 @@ optimizer speeds(lr = 1e-3, a = 1, b = 1, c = 1) {
   level fast = ema(0.9) { learn grad  every a steps }
   level slow = ema(0.9) { learn grad  every b steps }
   level slowest = ema(0.9) { learn grad  every c steps }
-  flow update = -lr * (fastest + fast + slow + slowest)
+  flow update = -lr * (fastest + (fast + slow + slowest))
 }
 """
 
@@ -87,7 +87,7 @@ def _contender(name: str, quick: bool, make: Make, steps: int = 1) -> Contender:
                 for optimizer in optimizers:
                     optimizer.step()
 
-        for _ in range(_WARM_UP):
+        for _ in range(_WARM_UP if steps == 1 else 1):
             run()
         return run
 

@@ -98,6 +98,8 @@ class _Reader:
         self.kept = {line.result for line in self.timing.kept}
         self.steps: list[Step] = []
         self.writes: dict[str, str] = {}
+        self.gathering: dict[tuple[Operand, ...], list[GradientMemory]] = {}
+        """The memories so far by what they learn."""
         self.names: dict[str, tuple[str, ...]] = {
             memory.name: tuple(f"@{name}" for name in state_names(memory)) for memory in program.memories
         }
@@ -156,12 +158,29 @@ class _Reader:
         if name in self.kept:
             self.writes[name] = name
 
+    def _feeding(self, level: GradientMemory, line: Line) -> GradientMemory | None:
+        """A faster memory that gathers the same: its sums, when it moves, stand for those of each step."""
+        faster = [
+            other
+            for other in self.gathering.get(line.operands, ())
+            if other.period > 1
+            and level.period % other.period == 0
+            and len(gathered_names(other)) == len(gathered_names(level))
+        ]
+        return max(faster, key=lambda other: other.period, default=None)
+
     def _is_known(self, operand: Operand) -> bool:
         return not isinstance(operand, str) or operand in self.timing.known
 
     def _learn(self, level: GradientMemory, line: Line) -> None:
         inputs = [self._operand(operand) for operand in line.operands]
         is_moving = f"learn {level.name}" in self.due
+        feeding = self._feeding(level, line)
+        self.gathering.setdefault(line.operands, []).append(level)
+        if feeding is not None:
+            if f"learn {feeding.name}" not in self.due:
+                return
+            inputs = [f"{name} now" for name in gathered_names(feeding)]
         for position, name in enumerate(gathered_names(level)):
             self._add(FUNCTIONS["add"], (f"@{name}", inputs[position]), f"{name} now")
             inputs[position] = self.writes[name] = f"{name} now"

@@ -36,6 +36,13 @@ PROGRAMS = {
         flow slow_part = clip(debias(middle) + tanh(slow), 0.5)
         flow update = -lr * (fast + 0.1 * slow_part + 0.01 * exp(slow))
     }""",
+    "nested": """optimizer nested(lr = 1e-2) {
+        level fast = ema(0.8) { learn grad  every 2 steps }
+        level slow = sum_of(0.9, reduce = "sum") { learn grad  every 4 steps }
+        level slowest = ema(0.9) { learn grad  every 8 steps  read before }
+        level odd = ema(0.9) { learn grad  every 3 steps }
+        flow update = -lr * (grad + (fast + slow + slowest) + odd)
+    }""",
     "late": """optimizer late(lr = 1e-2) {
         level far = ema(0.9) { learn grad  every 3 steps  read before }
         flow direction = normalize(debias(far)) + 0.1 * exp(far)

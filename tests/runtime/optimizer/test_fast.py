@@ -17,7 +17,7 @@ from tests.runtime.optimizer.programs import PROGRAMS, is_matrix, program, run_f
 def test_fast_is_naive(name: str, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not packed:
         monkeypatch.setattr(packs, "_SMALL", 0)
-    weights, gradients = start()
+    weights, gradients = start(steps=18)
     one = program(name)
     assert_close(
         run_fast(one, weights, gradients), run_naive(one, weights, gradients), rtol=1e-11, atol=1e-11

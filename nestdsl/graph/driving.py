@@ -14,16 +14,18 @@ ITERATION = "newton_schulz"
 
 
 def driving(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, ...]:
-    """The programs that move the weights of a level: its optimizer's, and what that leaves its rest to."""
-    program, weights = optimizer_of(graph, level).program, weights_of(graph, level)
-    found: list[OptimizerProgram] = []
-    while program is not None:
-        if program.otherwise is None:
-            return (*found, program)
-        if weights.matrices:
-            found.append(program)
-        program = program.otherwise if weights.others else None
-    return tuple(found)
+    """The programs that move the weights of a level.
+
+    An optimizer for matrices moves those; the others are moved by the last of those to which one after
+    another leaves its rest.
+    """
+    first, weights = optimizer_of(graph, level).program, weights_of(graph, level)
+    if first is None or first.otherwise is None:
+        return () if first is None else (first,)
+    last = first.otherwise
+    while last.otherwise is not None:
+        last = last.otherwise
+    return (first,) * weights.matrices + (last,) * weights.others
 
 
 def place_of(graph: NestGraph, level: Level, program: OptimizerProgram) -> str:
@@ -34,7 +36,20 @@ def place_of(graph: NestGraph, level: Level, program: OptimizerProgram) -> str:
     owner = level.declared if level.optimizer else TRAIN
     is_own = level.optimizer is not None or (level.period, level.unit) == (graph.train.period, Unit.STEP)
     tokens = " tokens" if level.unit is Unit.TOKEN else ""
-    return f"{owner}.{program.name}" + ("" if is_own else f"[{level.period}{tokens}]")
+    suffix = "" if is_own else f"[{level.period}{tokens}]"
+    return f"{owner}.{name_in(optimizer_of(graph, level), program)}{suffix}"
+
+
+def name_in(use: OptimizerUse, program: OptimizerProgram) -> str:
+    """The name of a program among those that an optimizer leaves weights to: `adamw`, another `adamw_2`.
+
+    A program's own `adamw` may leave its rest to the library's `muon`, and that to the library's `adamw`.
+    """
+    before, one = 0, use.program
+    while one is not None and one != program:
+        before += one.name == program.name
+        one = one.otherwise
+    return program.name + (f"_{before + 1}" if before else "")
 
 
 def optimizer_of(graph: NestGraph, level: Level) -> OptimizerUse:
@@ -61,8 +76,10 @@ def levels_of(program: OptimizerProgram) -> dict[str, GradientMemory | Line]:
 
 def level_of_program(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, str]:
     """The program that a level inside an optimizer is of, and its name there."""
-    inside = level.id.removeprefix(f"{level.owner}.")
-    within, _, name = inside.partition(".")
     driven = next(graph.level(id) for id in graph.targets(level.id, EdgeType.OPTIMIZE))
-    program = next(one for one in driving(graph, driven) if one.name == within.partition("[")[0])
-    return program, name
+    return next(
+        (program, name)
+        for program in driving(graph, driven)
+        for name in levels_of(program)
+        if f"{place_of(graph, driven, program)}.{name}" == level.id
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nestdsl.graph.driving import optimizer_of, place_of
+from nestdsl.graph.driving import name_in, optimizer_of, place_of
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, Learning, Level, OptimizerUse
@@ -53,7 +53,7 @@ def memories_of(graph: NestGraph, level: Level) -> dict[str, int]:
     found = numbers_by_level(use.program, shapes, weights_of(graph, level).matrices)
     named: dict[str, int] = {}
     for (program, name), numbers in found.items():
-        place = f"{TRAIN}.{program.name}" if level.in_context else place_of(graph, level, program)
+        place = f"{TRAIN}.{name_in(use, program)}" if level.in_context else place_of(graph, level, program)
         named[f"{place}.{name}"] = numbers
     return named
 

@@ -3,6 +3,7 @@
 import pytest
 
 from nestdsl.api import parse
+from nestdsl.explain import as_text
 from tests.semantics.programs import model, ranks
 
 LAYER = "level w = linear\nflow out = in -> w\ntrain {{ objective mse  {} }}"
@@ -117,6 +118,21 @@ def test_the_levels_of_m3():
         {"w"},
         {f"{place}.direction.newton_schulz_2"},
         {f"{place}.far"},
+    ]  # fmt: skip
+
+
+def test_optimizers_of_one_name_have_levels_of_their_own():
+    """The program's `adamw` leaves its rest to `muon`, and that leaves its own to the library's `adamw`."""
+    own = (
+        "optimizer adamw() {\n only matrices else muon\n level m = ema(0.9) { learn grad }\n"
+        " flow update = -0.1 * m\n}"
+    )
+    body = "level w = linear(8)\nflow out = in -> w -> linear\ntrain { optimizer adamw }"
+    assert ranks(model(body, own))[0] == {"@train.adamw.m", "@train.adamw_2.m", "@train.adamw_2.v"}
+    nest = parse(model(body, own))
+    assert "train.adamw_2.v" in as_text(nest.nest_graph, nest.plan)
+    assert [name for name, _ in nest.plan.costs.optimizer_memories] == [
+        "@train.adamw.m", "@train.adamw_2.m", "@train.adamw_2.v",
     ]  # fmt: skip
 
 

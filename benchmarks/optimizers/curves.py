@@ -7,7 +7,7 @@ from html import escape
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 56, 150, 16, 44
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#7f7f7f", "#cc79a7", "#b8860b", "#56b4e9")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#7f7f7f", "#cc79a7", "#b8860b", "#56b4e9", "#000000")
 """Told apart by most people who confuse colours."""
 
 
@@ -20,12 +20,13 @@ def drawn(curves: Mapping[str, Sequence[float]], lowest: float, highest: float, 
         return LEFT + wide * step / length
 
     def y(value: float) -> float:
-        return TOP + high * (highest - min(value, highest)) / (highest - lowest)
+        return TOP + high * (highest - value) / (highest - lowest)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        f'<clipPath id="inside"><rect x="{LEFT}" y="{TOP}" width="{wide}" height="{high}"/></clipPath>',
     ]
     for value in _marks(lowest, highest, 0.5):
         parts.append(f'<path d="M{LEFT} {y(value):.1f}h{wide}" stroke="#dddddd"/>')
@@ -40,11 +41,13 @@ def drawn(curves: Mapping[str, Sequence[float]], lowest: float, highest: float, 
         f'transform="rotate(-90 14 {middle:.1f})">{escape(up)}</text>',
     ]
     heights = _apart({name: y(curve[-1]) for name, curve in curves.items()}, 15.0)
-    for (name, curve), colour in zip(curves.items(), COLOURS, strict=False):
+    for number, (name, curve) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
         points = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in enumerate(curve, 1))
         end = x(len(curve))
         parts += [
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"/>',
+            f'<polyline points="{points}" clip-path="url(#inside)" fill="none" stroke="{colour}" '
+            'stroke-width="1.8"/>',
             f'<path d="M{end:.1f} {y(curve[-1]):.1f}L{end + 10:.1f} {heights[name]:.1f}" stroke="{colour}"/>',
             f'<text x="{end + 14:.1f}" y="{heights[name] + 4:.1f}" fill="{colour}">{escape(name)}</text>',
         ]

@@ -47,9 +47,10 @@ CONTENDERS = (
     Contender("adamw", (3e-3, 1e-2, 3e-2), "adamw(lr = {rate})"),
     Contender("muon", (3e-2, 1e-1, 3e-1), "muon(lr = {rate}, adamw_lr = {rest})"),
     Contender("m3", (1e-2, 3e-2, 1e-1), "m3(lr = {rate})"),
+    Contender("m3, mix = 0", (1e-2, 3e-2, 1e-1), "m3(lr = {rate}, mix = 0)"),
     Contender("momentum", (0.1, 0.3, 1.0), "momentum(lr = {rate})"),
-    Contender("delta_momentum", (0.1, 0.3, 1.0), "delta_momentum(lr = {rate})"),
-    Contender("dmgd", (0.3, 1.0, 3.0), "dmgd(lr = {rate})"),
+    Contender("delta_momentum", (0.3, 1.0, 3.0), "delta_momentum(lr = {rate})"),
+    Contender("dmgd", (1.0, 3.0, 10.0), "dmgd(lr = {rate})"),
     Contender("turning", (3e-3, 1e-2, 3e-2), "turning(lr = {rate})", "turning.nest"),
 )
 

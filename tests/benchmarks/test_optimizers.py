@@ -14,6 +14,7 @@ from benchmarks.optimizers.curves import drawn
 from benchmarks.optimizers.runs import CONTENDERS, SETTINGS, Contender, Run, Summary
 from benchmarks.optimizers.timing import Times
 from nestdsl.training.data import read_data
+from tests.docs.test_docs import ROOT
 
 
 @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
@@ -21,7 +22,7 @@ def test_each_program_is_the_example_with_one_optimizer(contender: Contender) ->
     for rate in contender.rates:
         plan = nestdsl.parse(contender.program(rate)).plan
         program = plan.train.optimizer.program
-        assert program is not None and program.name == contender.name
+        assert program is not None and program.name == contender.name.partition(",")[0]
         assert dict(program.parameters)["lr"] == rate
 
 
@@ -56,3 +57,9 @@ def test_the_picture_names_every_curve_once() -> None:
     picture = ElementTree.fromstring(text)
     names = [part.text for part in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert names.count("a") == names.count("b <c>") == 1
+
+
+def test_the_page_has_a_row_for_each() -> None:
+    page = (ROOT / "docs" / "optimizers.md").read_text("utf-8")
+    for contender in CONTENDERS:
+        assert f"\n| `{contender.name}` |" in page, contender.name

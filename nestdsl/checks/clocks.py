@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import Level, Unit
+from nestdsl.graph.nodes import EdgeType, Level, Unit
 from nestdsl.graph.streams import is_carried
 
 
@@ -52,15 +52,35 @@ def _check_chunk(level: Level, diagnostics: Diagnostics) -> None:
         )
 
 
-def check_sequence(graph: NestGraph, tokens: int) -> tuple[Diagnostic, ...]:
-    """N0406 for every level that `tokens` tokens never bring to an update."""
+def check_run(graph: NestGraph, tokens: int, steps: int) -> tuple[Diagnostic, ...]:
+    """N0406 for every level that sequences of `tokens` tokens, or a run of `steps` steps, never bring to an
+    update; and for every memory of an optimizer that never moves although what it drives does."""
     found = Diagnostics()
     for level in graph.levels():
-        if level.in_context and not level.owner and level.period > tokens and not is_carried(graph, level):
+        if level.iterations > 1:
+            continue  # it solves what a memory gives it, whenever that moves
+        if level.owner:
+            driven = [graph.level(id) for id in graph.targets(level.id, EdgeType.OPTIMIZE)]
+            is_told = all(_never(graph, one, tokens, steps) or is_carried(graph, one) for one in driven)
+            name, where = level.id.removeprefix("@"), level.span
+        else:
+            is_told, name, where = False, level.name, level.clause("every")
+        if not is_told and _never(graph, level, tokens, steps):
+            if level.unit is Unit.STEP:
+                given, more, most = f"steps, but the run has {steps}", "for more steps", steps
+            else:
+                given, more, most = f"tokens, but a sequence has {tokens}", "on longer sequences", tokens
             found.report(
                 "N0406",
-                f"`{level.name}` updates once in {level.period} tokens, but a sequence has {tokens}: never",
-                level.clause("every"),
-                f"train on longer sequences, or choose a period of at most {tokens}",
+                f"`{name}` updates once in {level.period} {given}: never",
+                where,
+                f"train {more}, or choose a period of at most {most}",
             )
     return found.in_order()
+
+
+def _never(graph: NestGraph, level: Level, tokens: int, steps: int) -> bool:
+    """Whether a level's period is longer than all that it is given."""
+    if level.unit is Unit.STEP:
+        return not level.frozen and level.period > steps
+    return level.in_context and level.period > tokens and not is_carried(graph, level)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from nestdsl.checks.clocks import check_sequence
+from nestdsl.checks.clocks import check_run
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.interrupts import interrupts_held
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     device = usable_device(arguments.device)
     program = load_program(arguments)
     report(program.diagnostics, "text", sys.stderr)
-    report(check_sequence(program.nest_graph, settings.tokens), "text", sys.stderr)
+    report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
     with interrupts_held():  # what compiles is imported here, too
         model = program.compile(device, compile=not arguments.eager)
     speeds = measure_speed(model, settings)

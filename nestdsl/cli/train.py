@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nestdsl.checks.clocks import check_sequence
+from nestdsl.checks.clocks import check_run
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import fail
@@ -118,13 +118,13 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
     if not arguments.resume:
         data = read_data(arguments.data or DATA)
         settings = replace(settings, tokens=sequence_tokens(arguments.tokens, data.tokens, data.source))
-        report(check_sequence(program.nest_graph, settings.tokens), "text", sys.stderr)
+        report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
         model = _compile(program, device, not arguments.eager, settings.seed)
         donor = load(Path(arguments.donor)) if arguments.donor else None
         with _levels_placed(program):
             return start(model, data, out, settings, shown, arguments.until, donor)
     saved = load(out)
-    report(check_sequence(program.nest_graph, saved.settings.tokens), "text", sys.stderr)
+    report(check_run(program.nest_graph, saved.settings.tokens, saved.settings.steps), "text", sys.stderr)
     data = data_of(saved) if arguments.data is None else read_data(arguments.data)
     model = _compile(program, device, saved.progress.compiled and not arguments.eager, saved.settings.seed)
     with _levels_placed(program):

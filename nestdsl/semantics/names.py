@@ -8,7 +8,9 @@ from difflib import get_close_matches
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like this one, if any is near enough."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    known = list(known)
+    alike = [one for one in known if one.casefold() == name.casefold()]
+    matches = alike or get_close_matches(name, known, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

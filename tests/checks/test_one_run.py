@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from nestdsl.checks.clocks import check_sequence
+from nestdsl.checks.clocks import check_run
 from tests.semantics.programs import codes, graph, messages, model
 
 # Each line is one mistake by itself; `{n}` keeps their names apart.
@@ -148,11 +148,28 @@ def test_a_period_longer_than_the_sequence():
             "level c = mlp { every 64 steps }\nflow out = in -> a -> b -> c"
         )
     )
-    assert check_sequence(found, 16) == ()
-    (only,) = check_sequence(found, 15)
+    assert check_run(found, 16, 1000) == ()
+    (only,) = check_run(found, 15, 1000)
     assert (only.code, only.is_error) == ("N0406", False)
     assert "`a`" in only.message and "16" in only.message and "15" in only.message
-    assert len(check_sequence(found, 3)) == 2
+    assert len(check_run(found, 3, 1000)) == 2
+
+
+def test_a_memory_of_an_optimizer_that_a_run_never_moves():
+    found = graph("""
+model m {
+  input vectors(8)
+  level a = linear(8) { every 16 tokens  optimizer m3(period = 4) }
+  level b = linear(8) { every 2 steps  optimizer m3(period = 4) }
+  flow out = in -> a -> b -> linear(8)
+}
+""")
+    assert check_run(found, 64, 8) == ()
+    (near,) = check_run(found, 32, 8)
+    assert "`a.m3.far` updates once in 64 tokens, but a sequence has 32" in near.message
+    (far,) = check_run(found, 64, 7)
+    assert "`b.m3.far` updates once in 8 steps, but the run has 7" in far.message
+    assert {one.message.split("`")[1] for one in check_run(found, 8, 1)} == {"a", "b"}
 
 
 def test_periods_are_compared_by_pairs_and_units():

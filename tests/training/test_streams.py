@@ -130,6 +130,6 @@ def test_text_is_made_and_long_periods_are_no_warning(data: ByteData) -> None:
     model = model_of()
     assert len(b"".join(nestdsl.generate(model, "the", 3))) == 3
     nest = nestdsl.parse(PROGRAM)
-    from nestdsl.checks.clocks import check_sequence
+    from nestdsl.checks.clocks import check_run
 
-    assert not check_sequence(nest.nest_graph, 16)
+    assert not check_run(nest.nest_graph, 16, 1000)

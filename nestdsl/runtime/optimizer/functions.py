@@ -104,8 +104,14 @@ def rms_match(x: Tensor, rms: float = 0.2) -> Tensor:
 
 
 def _divided(x: Tensor, by: Tensor) -> Tensor:
-    is_there = by > 0
-    return (x / by.where(is_there, 1.0)).where(is_there, 0.0)
+    # What is not finite must show: only a true zero is replaced.
+    is_zero = by == 0
+    return (x / by.masked_fill(is_zero, 1.0)).masked_fill(is_zero, 0.0)
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1, and not a number where x is none."""
+    return x.sign().where(~x.isnan(), x)
 
 
 def outer(a: Tensor, b: Tensor | None = None) -> Tensor:
@@ -158,7 +164,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "power": operator.pow,
     "negate": operator.neg,
     "sqrt": sqrt,
-    "sign": torch.sign,
+    "sign": sign,
     "abs": torch.abs,
     "exp": torch.exp,
     "tanh": torch.tanh,

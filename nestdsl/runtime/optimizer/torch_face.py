@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ Value = int | float | bool | str
 
 
 def optimizer(
-    name: str,
+    name: str | os.PathLike[str],
     params: Iterable[Any],
     *,
     compile: bool = True,
@@ -38,11 +39,13 @@ def optimizer(
 
     params: parameters, or groups of them as torch.optim takes them; a group may have arguments of its own,
     and `"matrices": False` where its 2-D parameters are embeddings or make the model's output: what an
-    optimizer for `only matrices` leaves to another.
+    optimizer for `only matrices` leaves to another. Those move at that one's rate, such as `adamw_lr` of
+    muon, which is a number of the group like `lr`; a scheduler that sets `lr` does not change it.
     arguments: those that the optimizer declares: numbers, or a schedule as a string, such as
     `lr="cosine(3e-4, warmup = 100)"`.
     steps: how many updates the run has, for schedules that fall to its end.
-    compile: whether updates run as compiled graphs, or operation by operation.
+    compile: whether updates run as compiled graphs, or operation by operation. Compiling takes some
+    seconds at the second update, and again where a slow memory first moves.
 
     Raises NestError: N0101 and N0105 for an optimizer that is not there, N0103 and N0203 for arguments that
     it does not take, and whatever else is wrong with the file.
@@ -85,6 +88,8 @@ class NestOptimizer(torch.optim.Optimizer):
             for name, value in param_group.items()
             if name not in ("params", "param_names", _MATRICES) and self.defaults.get(name) != value
         }
+        if not isinstance(param_group.get(_MATRICES, True), bool):
+            raise fail("N0104", f"`{_MATRICES}` of a group is True or False, not {param_group[_MATRICES]!r}")
         program = self._program(own)
         super().add_param_group({**param_group, **_numbers(program)})
         self._of_groups.append(program)

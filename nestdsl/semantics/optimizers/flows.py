@@ -132,7 +132,8 @@ class OptimizerFlows:
         wanted = (
             f"{function.flows} flow{'s' * (function.flows != 1)}" if function.flows else "one or two flows"
         )
-        example = f"{function.name}({', '.join(['grad', 'weight'][: function.flows or 2])})"
+        second = "1" if function.name == "clip" else "weight"
+        example = f"{function.name}({', '.join(['grad', second][: function.flows or 2])})"
         self.diagnostics.report(
             "N0103", f"`{function.name}` takes {wanted}; this is {given}", call.span, f"write `{example}`"
         )

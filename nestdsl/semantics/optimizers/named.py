@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import keyword
+import os
 from collections.abc import Mapping
 
 from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.semantics.modules import load_modules
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.names import argument_meant, did_you_mean, listed
 from nestdsl.semantics.optimizers.uses import OptimizerReader, find_optimizer, optimizer_names
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.values import fold
@@ -20,15 +21,17 @@ from nestdsl.syntax.parser import parse
 LIBRARY = "std.optim"
 
 
-def named_optimizer(name: str) -> NamedOptimizer:
+def named_optimizer(name: str | os.PathLike[str]) -> NamedOptimizer:
     """The optimizer that `std.optim:m3` or `mine.nest:three_speed` names.
 
     Raises NestError: N0105 for a name of another form, N0101 if there is no such optimizer, and
     whatever is wrong with the file.
     """
+    name = os.fspath(name)
     place, sign, optimizer = name.rpartition(":")
     if not sign:
-        raise fail("N0105", f"`{name}` names no optimizer of a file", f"write `{LIBRARY}:{name}`")
+        hint = f"write `{name}:NAME`" if name.endswith(".nest") else f"write `{LIBRARY}:{name}`"
+        raise fail("N0105", f"`{name}` names no optimizer of a file", hint)
     is_library = place == LIBRARY
     return NamedOptimizer(Source(f"use {LIBRARY}\n", place) if is_library else read_source(place), optimizer)
 
@@ -73,8 +76,20 @@ class NamedOptimizer:
 
     def written(self, arguments: Mapping[str, object]) -> str:
         """The call as a program would write it. Raises NestError for values that no program can have."""
+        for name, value in arguments.items():
+            if not isinstance(value, int | float | str):
+                self._verify_name(name)
         given = ", ".join(f"{name} = {_written(name, value)}" for name, value in arguments.items())
         return f"{self.name}({given})"
+
+    def _verify_name(self, name: str) -> None:
+        """Reports a name before its value: `betas=(0.9, 0.95)` is meant for another."""
+        found = find_optimizer(self._module, self.name)
+        assert found is not None
+        known = [parameter.name.text for parameter in found[1].parameters]
+        if name not in known:
+            hint = argument_meant(name, known, f"its arguments are {listed(known)}")
+            raise fail("N0103", f"`{self.name}` has no argument `{name}`", hint)
 
     def _call(self, arguments: Mapping[str, object]) -> ast.Call:
         """The call that a program would write, so that messages can show it."""

@@ -262,7 +262,9 @@ class OptimizerReader:
 
     def _match(self, call: ast.Call, declaration: ast.Optimizer) -> dict[str, ast.Argument] | None:
         names = [*_parameters(declaration)]
-        names += [] if "reduce" in names else ["reduce"]
+        # It belongs to every optimizer, and none lists it: so it has no place among the others.
+        is_over = sum(argument.name is None for argument in call.arguments) > len(names)
+        names += [] if "reduce" in names or is_over else ["reduce"]
         what = f"`{declaration.name.text}`"
         if self._is_meant_for_the_library(call, names):
             return None

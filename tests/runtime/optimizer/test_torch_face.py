@@ -259,6 +259,9 @@ def test_a_closure_gives_the_loss(model):
         ("std.optim:adamw", {"lr": "cosine(0.1"}, "N0"),
         ("std.optim:adamw", {"lr": "cosine(0.1)"}, "nobody said when that is"),
         ("std.optim:m3", {"period": 0}, "N0202"),
+        ("mine.nest", {}, "write `mine.nest:NAME`"),
+        ("std.optim:adamW", {}, "did you mean `adamw`"),
+        ("std.optim:adamw", {"betas": (0.9, 0.99)}, "did you mean `beta1` and `beta2`"),
     ],
 )
 def test_mistakes_are_told_and_nothing_else(model, name, arguments, message):
@@ -278,3 +281,20 @@ def test_the_state_of_another_optimizer_is_refused(model):
     train(model, other, range(1))
     with pytest.raises(NestError, match="N0502"):
         adamw(model.parameters()).load_state_dict(other.state_dict())
+
+
+def test_whether_matrices_are_some_is_a_truth(model):
+    with pytest.raises(NestError, match="True or False"):
+        nestdsl.optimizer("std.optim:muon", [{"params": list(model.parameters()), "matrices": "no"}])
+
+
+@pytest.mark.parametrize("name", ["m3", "muon", "adamw", "lion", "delta_momentum", "dmgd", "m3_paper"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_gradient_that_is_not_finite_shows_in_the_weight(name, bad):
+    weight = nn.Parameter(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
+    optimizer = nestdsl.optimizer(f"std.optim:{name}", [weight], compile=False)
+    for value in (1.0, bad, 1.0):
+        weight.grad = torch.full_like(weight, 0.1)
+        weight.grad[0, 0] = value
+        optimizer.step()
+    assert (name == "lion" and bad == torch.inf) or not bool(weight.isfinite().all())

@@ -1,4 +1,4 @@
-"""`nestdsl explain FILE`: every level with its update equation. `nestdsl explain N0302`: a diagnostic."""
+"""`nestdsl explain FILE`, or an optimizer: levels with their equations. `explain N0302`: a diagnostic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 
 from nestdsl.cli.output import write_text
-from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.program import add_program_arguments, load_optimizer, load_program
 from nestdsl.cli.report import report
 from nestdsl.diagnostics.explain import explain
 
@@ -17,7 +17,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "explain",
         help="every level of a program with its update equation; or a diagnostic with an example",
         description="Every level of a program, the fastest first, with its update equation. FILE may also be "
-        "the code of a diagnostic, such as N0302: this prints its page.",
+        "an optimizer by itself, such as std.optim:m3 or mine.nest:three_speed, or the code of a diagnostic, "
+        "such as N0302: this prints its page.",
     )
     add_program_arguments(parser)
     parser.add_argument("--latex", action="store_true", help="write LaTeX (amsmath), for papers")
@@ -25,13 +26,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    is_path = arguments.file.endswith(".nest") or os.sep in arguments.file
+    is_optimizer = ":" in arguments.file and not os.path.exists(arguments.file)
+    is_path = is_optimizer or arguments.file.endswith(".nest") or os.sep in arguments.file
     if not is_path and not os.path.exists(arguments.file):
         print(explain(arguments.file))
         return 0
     from nestdsl.explain import as_latex, as_text
 
-    nest = load_program(arguments)
+    nest = load_optimizer(arguments.file) if is_optimizer else load_program(arguments)
     report(nest.diagnostics, "text", sys.stderr)
     write = as_latex if arguments.latex else as_text
     write_text(write(nest.nest_graph, nest.plan), None)

@@ -7,6 +7,7 @@ import argparse
 from nestdsl.api import Nest
 from nestdsl.compiler import analyse
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.semantics.optimizers.named import LIBRARY, named_optimizer
 from nestdsl.semantics.parameters import Override
 from nestdsl.source import Source
 from nestdsl.syntax import ast
@@ -39,6 +40,28 @@ def load_program(arguments: argparse.Namespace, *, weights: bool = True) -> Nest
     source = read_source(arguments.file)
     analysis = analyse(source, overrides(arguments.settings), arguments.model, weights=weights)
     return Nest(analysis, sharing=arguments.sharing)
+
+
+def load_optimizer(name: str) -> Nest:
+    """A small model that an optimizer drives, `std.optim:m3` or `mine.nest:two_speed`, to show it by itself.
+
+    Raises NestError for one that is not there, and for whatever is wrong with its file.
+    """
+    named_optimizer(name)  # which says what is missing
+    place, _, own = name.rpartition(":")
+    source = Source(f"use {place}\n", place) if place == LIBRARY else read_source(place)
+    text = f"{source.text}\n{_DRIVEN.format(optimizer=own)}"
+    return Nest(analyse(Source(text, source.name, source.path), model=f"{own}_alone"))
+
+
+_DRIVEN = """model {optimizer}_alone {{
+  input vectors(4)
+  level layer = linear(4)
+  flow out = in -> layer -> linear(4)
+  train {{ objective mse  optimizer {optimizer} }}
+}}
+"""
+"""Weights of every sort: a matrix of a hidden level, a vector, and the level that makes the output."""
 
 
 def overrides(settings: list[str]) -> dict[str, Override]:

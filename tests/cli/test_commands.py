@@ -348,3 +348,18 @@ def test_two_thousand_levels_take_seconds(tmp_path):
         if best < 3:
             return
     raise AssertionError(f"checking 2,000 levels took {best:.1f} s")
+
+
+def test_an_optimizer_is_explained_by_itself(run):
+    Path("mine.nest").write_text(
+        "optimizer two(lr = 0.1) {\n  level m = sum_of(0.9) { learn grad }\n  flow update = -lr * m\n}\n"
+    )
+    status, output, _ = run("explain", "mine.nest:two")
+    assert status == 0
+    assert "m_i = 0.9 m_{i−1} + G_i" in output and "W_i = W_{i−1} − lr m_i" in output
+    status, output, _ = run("explain", "std.optim:m3")
+    assert status == 0
+    assert "far" in output and "every 16 steps" in output and "newton_schulz" in output
+    status, _, errors = run("explain", "std.optim:adamq")
+    assert status == 1
+    assert "did you mean `adam`?" in errors

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from types import FunctionType
 from typing import Any
@@ -47,6 +47,12 @@ _WORTH_COMPILING = 1 << 18
 _CHUNK = 1 << 17
 """How many elements move at a time where nothing is compiled: what is computed on the way stays small."""
 
+_BUNDLES = (8, 2, 1)
+"""How many large weights of one size a compiled graph moves; it compiles for each of these numbers."""
+
+Parts = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""What moves side by side: weight, gradient, state."""
+
 Parameters = Callable[[int], Numbers]
 """The parameters at an update, by its number."""
 
@@ -76,22 +82,43 @@ class FastOptimizer:
         single = list(self._single)
         for pack in self._packs:
             if pack.gather():
-                step.move(pack.members[0], pack.weights, pack.gradients, pack.state)
+                step.move(pack.members[0].step_count + 1, [(pack.weights, pack.gradients, pack.state)])
                 pack.scatter()
             else:
                 single += pack.members
-        for one in single:
-            if one.weight.grad is not None:
-                state = one.state
-                weight, gradient = one.weight.detach(), one.weight.grad
-                if not self._is_elementwise:
-                    weight, gradient = as_matrices(weight), as_matrices(gradient)
-                    state = {name: as_matrices(part) for name, part in state.items()}
-                elif weight.is_contiguous() and gradient.is_contiguous():
-                    weight, gradient = weight.view(-1), gradient.view(-1)
-                    state = {name: part.view(-1) for name, part in state.items()}
-                step.move(one, weight, gradient, state)
+        for bundle in self._bundles(single):
+            step.move(bundle[0].step_count + 1, [self._parts(one) for one in bundle])
+            for one in bundle:
                 one.step_count += 1
+
+    def _bundles(self, single: Sequence[Driven]) -> Iterator[list[Driven]]:
+        """The weights that have a gradient, those together that one call moves: of one size and one age."""
+        alike: dict[tuple[object, ...], list[Driven]] = {}
+        for one in single:
+            weight, gradient = one.weight, one.weight.grad
+            if gradient is not None:
+                is_flat = weight.is_contiguous() and gradient.is_contiguous()
+                shape = weight.numel() if self._is_elementwise and is_flat else weight.shape
+                key = (one.step_count, shape, weight.dtype, gradient.dtype, weight.device, is_flat)
+                alike.setdefault(key, []).append(one)
+        sizes = _BUNDLES if self._compile and self._is_elementwise else (1,)
+        for group in alike.values():
+            start = 0
+            for size in sizes:
+                while len(group) - start >= size:
+                    yield group[start : start + size]
+                    start += size
+
+    def _parts(self, one: Driven) -> Parts:
+        """A weight, its gradient and its state in the form in which they move."""
+        weight, gradient, state = one.weight.detach(), one.weight.grad, one.state
+        assert gradient is not None
+        if not self._is_elementwise:
+            state = {name: as_matrices(part) for name, part in state.items()}
+            return as_matrices(weight), as_matrices(gradient), state
+        if weight.is_contiguous() and gradient.is_contiguous():
+            return weight.view(-1), gradient.view(-1), {name: part.view(-1) for name, part in state.items()}
+        return weight, gradient, state
 
     def start_anew(self, one: Driven) -> None:
         """Forgets all that is remembered of a weight."""
@@ -159,9 +186,9 @@ class _Moment:
         self._updates: dict[int, _Update] = {}
         self._given: dict[tuple[object, ...], Tensor] = {}
 
-    def move(self, one: Driven, weight: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> None:
-        """Moves what is side by side in `weight`, which has moved as often as `one` has."""
-        optimizer, step_count = self._optimizer, one.step_count + 1
+    def move(self, step_count: int, bundle: list[Parts]) -> None:
+        """Moves weights of one shape, of which this is update number `step_count`."""
+        optimizer, weight = self._optimizer, bundle[0][0]
         update = self._updates.get(step_count)
         if update is None:
             update = self._updates[step_count] = optimizer.update_at(step_count)
@@ -171,15 +198,20 @@ class _Moment:
         if key not in self._given:
             known = optimizer.known_numbers(self._parameters(step_count), step_count, extents, self._scale)
             self._given[key] = torch.tensor(numbers(update.given, known), dtype=kind)
-        given = self._given[key]
-        if optimizer.is_elementwise and not update.is_compiled and weight.ndim == 1:
-            parts = {name: part.split(_CHUNK) for name, part in state.items()}
-            for index, (piece, its) in enumerate(
-                zip(weight.split(_CHUNK), gradient.split(_CHUNK), strict=True)
-            ):
-                update.run(piece, its, {name: part[index] for name, part in parts.items()}, given, kind)
-        else:
-            update.run(weight, gradient, state, given, kind)
+        is_cut = optimizer.is_elementwise and not update.is_compiled and weight.ndim == 1
+        for parts in [_pieces(one) for one in bundle] if is_cut else [bundle]:
+            update.run(parts, self._given[key], kind)
+
+
+def _pieces(parts: Parts) -> list[Parts]:
+    """Parts of one dimension, cut so that what is computed on the way stays small."""
+    weight, gradient, state = parts
+    states = {name: part.split(_CHUNK) for name, part in state.items()}
+    pieces = zip(weight.split(_CHUNK), gradient.split(_CHUNK), strict=True)
+    return [
+        (piece, its, {name: part[index] for name, part in states.items()})
+        for index, (piece, its) in enumerate(pieces)
+    ]
 
 
 def _runner(steps: Steps, given: tuple[Given, ...], *, decays: bool) -> Callable[..., None]:
@@ -194,14 +226,21 @@ def _runner(steps: Steps, given: tuple[Given, ...], *, decays: bool) -> Callable
     reads, writes, update = steps.reads, steps.writes, steps.update
     keep, scale = names[KEEP], names[SCALE]
 
-    def run(
-        weight: Tensor, gradient: Tensor, state: dict[str, Tensor], given: Tensor, kind: torch.dtype
+    def run(bundle: list[Parts], given: Tensor, kind: torch.dtype) -> None:
+        given_values = dict(zip(given_names, given.unbind(), strict=True))
+        for weight, gradient, state in bundle:
+            one(weight, gradient, state, given_values, kind)
+
+    def one(
+        weight: Tensor,
+        gradient: Tensor,
+        state: dict[str, Tensor],
+        given_values: dict[str, Tensor],
+        kind: torch.dtype,
     ) -> None:
-        values: dict[str, Any] = {"grad": gradient.to(kind), "weight": weight.to(kind)}
+        values: dict[str, Any] = {"grad": gradient.to(kind), "weight": weight.to(kind), **given_values}
         for name in reads:
             values["@" + name] = state[name]
-        for name, number in zip(given_names, given.unbind(), strict=True):
-            values[name] = number
         for function, operands, results in lines:
             found = function(*[values[name] if name else number for name, number in operands])
             if len(results) == 1:

@@ -78,7 +78,7 @@ RATES = {
     "lion": {"lr": 1e-2},
     "muon": {"lr": 0.02, "adamw_lr": 0.02},
     "m3": {"lr": 0.05},
-    "m3_paper": {"lr": 1e-4, "adamw_lr": 0.02},
+    "m3_paper": {"lr": 3e-5, "adamw_lr": 0.05},
     "preconditioned_momentum": {"lr": 0.01, "adamw_lr": 0.02},
     "delta_momentum": {"lr": 0.1},
     "dmgd": {"lr": 0.5},

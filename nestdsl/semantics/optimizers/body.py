@@ -69,6 +69,7 @@ class OptimizerBody:
         self._open: list[tuple[str, Span]] = []
         self._used: set[str] = set()
         self.structural: set[str] = set()
+        self._misses_only = False
         self._index: int | None = None
 
     def run(self) -> OptimizerProgram | None:
@@ -113,9 +114,10 @@ class OptimizerBody:
         return None if only is None else self._elaborate_otherwise(self, only.otherwise)
 
     def is_for_matrices(self, span: Span) -> bool:
-        """Whether the body says `only matrices`; reports a function that needs it where it does not."""
+        """Whether the body says `only matrices`; if not, reports the first function that needs it."""
         is_said = any(isinstance(one, ast.Only | ast.Broken) for one in self.declaration.body)
-        if not is_said:
+        if not is_said and not self._misses_only:
+            self._misses_only = True
             self.diagnostics.report(
                 "N0404",
                 "only a matrix can be made orthogonal, and a model has vectors too, such as biases",

@@ -7,7 +7,7 @@ from collections import Counter
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Level, OptimizerUse, Unit
-from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
+from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram, chain
 
 ITERATION = "newton_schulz"
 """The function that solves a problem of its own in several iterations, and so is a level [E43]."""
@@ -22,10 +22,8 @@ def driving(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, ...]:
     first, weights = optimizer_of(graph, level).program, weights_of(graph, level)
     if first is None or first.otherwise is None:
         return () if first is None else (first,)
-    last = first.otherwise
-    while last.otherwise is not None:
-        last = last.otherwise
-    return (first,) * weights.matrices + (last,) * weights.others
+    rest = chain(first, is_matrix=False)[-1]
+    return (first,) * weights.matrices + (rest,) * weights.others
 
 
 def place_of(graph: NestGraph, level: Level, program: OptimizerProgram) -> str:

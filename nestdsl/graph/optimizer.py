@@ -108,3 +108,11 @@ class OptimizerProgram:
     structural: tuple[str, ...] = ()
     otherwise: OptimizerProgram | None = None
     otherwise_arguments: tuple[tuple[str, Operand], ...] = ()
+
+
+def chain(program: OptimizerProgram, *, is_matrix: bool) -> tuple[OptimizerProgram, ...]:
+    """The programs from an optimizer to the one that drives a weight: the last; those before have left it."""
+    programs = [program]
+    while programs[-1].otherwise is not None and not is_matrix:
+        programs.append(programs[-1].otherwise)
+    return tuple(programs)

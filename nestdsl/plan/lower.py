@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nestdsl.graph.driving import ITERATION
 from nestdsl.graph.gradients import reached_levels
+from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency, order
@@ -94,6 +95,7 @@ def _ordered(known: _Known, name: str, rank: int, copies: list[Level]) -> Ordere
         frozen=level.frozen,
         owner=level.owner,
         carried=is_carried(graph, level),
+        matrices=not level.owner and all(weights_of(graph, copy).matrices for copy in copies),
         copies=len(copies),
         modules=tuple(known.modules[copy.id] for copy in copies if copy.id in known.modules),
         input_size=input_size,

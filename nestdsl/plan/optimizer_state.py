@@ -6,7 +6,7 @@ from collections import Counter
 from math import prod
 
 from nestdsl.graph.driving import levels_of
-from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram
+from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram, chain
 from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
 from nestdsl.library.types import Shapes
 
@@ -25,12 +25,10 @@ def numbers_by_level(
     kept counts for the level that it is, or else for the first that it is made of.
     """
     found: Counter[tuple[OptimizerProgram, str]] = Counter()
+    if program is None:
+        return {}
     for _, shape in shapes:
-        driving = program
-        while driving is not None and driving.otherwise is not None and not (matrices and len(shape) == 2):
-            driving = driving.otherwise
-        if driving is None:
-            continue
+        driving = chain(program, is_matrix=matrices and len(shape) == 2)[-1]
         for slot in slots(driving):
             numbers = prod(shape[:-2]) * prod(slot.extents(shape))
             found[driving, _level_of(driving, slot.name)] += numbers

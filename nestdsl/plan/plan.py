@@ -155,7 +155,7 @@ class OrderedLevel:
     attention keeps and computes grows with the tokens read, which the last two fields of bytes
     and of operations count. `learns` is `surprise`, an association, or `nothing`. An optimizer's
     memory has an `owner`: what it drives. `carried` is whether its state goes on from one sequence of
-    a stream to the next.
+    a stream to the next; `matrices` whether its 2-D weights are matrices, as `only matrices` means them.
     """
 
     name: str
@@ -171,6 +171,7 @@ class OrderedLevel:
     frozen: bool = False
     owner: str = ""
     carried: bool = False
+    matrices: bool = False
     input_size: int = 0
     output_size: int = 0
     parameters: int = 0

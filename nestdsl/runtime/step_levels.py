@@ -190,7 +190,7 @@ def _groups(
         else:
             key = (plan.train.optimizer, plan.train.period_steps)
         grouped.setdefault(key, {}).update(of_level)
-    matrices = hidden_matrices(plan, weights)
+    matrices = hidden_matrices(weights)
     for (optimizer, period), of_group in grouped.items():
         if of_group:
             updates = run_steps // period or None

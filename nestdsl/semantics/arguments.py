@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Type, Value
@@ -45,6 +45,23 @@ def match_arguments(
         if name in free:
             free.remove(name)
     return matched
+
+
+def gives_all(
+    call: ast.Call,
+    declaration: ast.Block | ast.Optimizer,
+    matched: Mapping[str, ast.Argument],
+    diagnostics: Diagnostics,
+) -> bool:
+    """Whether a call gives every parameter that has no default; reports the first that it does not."""
+    name = declaration.name.text
+    for parameter in declaration.parameters:
+        missing = parameter.name.text
+        if parameter.default is None and missing not in matched:
+            hint = f"write `{name}({missing} = ...)`"
+            diagnostics.report("N0103", f"`{name}` needs `{missing}`", call.span, hint)
+            return False
+    return True
 
 
 def _its_arguments(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nodes import KIND_CALL, Flow, Level, Scope
 from nestdsl.library.signatures import LIBRARY, Kind
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_LEVELS
-from nestdsl.semantics.arguments import bind, match_arguments, whole_hint
+from nestdsl.semantics.arguments import bind, gives_all, match_arguments, whole_hint
 from nestdsl.semantics.clauses import ClauseReader, Clauses, collect, is_surprise, places
 from nestdsl.semantics.finish import Pending, finish
 from nestdsl.semantics.flows import FlowElaborator
@@ -296,15 +296,8 @@ class Body(Lookup):
         names = [parameter.name.text for parameter in block.parameters]
         matched = match_arguments(call, names, f"`{block.name.text}`", self.diagnostics)
         given = {name: self.constant(argument.value) for name, argument in matched.items()}
-        for parameter in block.parameters:
-            if parameter.default is None and parameter.name.text not in given:
-                self.diagnostics.report(
-                    "N0103",
-                    f"`{block.name.text}` needs `{parameter.name.text}`",
-                    call.span,
-                    f"write `{block.name.text}({parameter.name.text} = ...)`",
-                )
-                return None
+        if not gives_all(call, block, matched, self.diagnostics):
+            return None
         values = self.parameters.of_declaration(module, block.parameters, given)
         self.shared.instantiated.add(id(block))
         scope = Scope(

@@ -12,8 +12,8 @@ from nestdsl.explain.descent import Clock
 from nestdsl.explain.drivers import Driver, chain
 from nestdsl.explain.terms import Equation, Number, Symbol, T
 from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.graph.optimizer import chain as programs_of
 from nestdsl.runtime.optimizer import functions, naive
-from nestdsl.runtime.optimizer.constants import chain as programs_of
 from nestdsl.runtime.optimizer.constants import parameters_at
 from tests.explain.evaluate import Recurrence
 

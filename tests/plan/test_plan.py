@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 import nestdsl
 from nestdsl.compiler import analyse
 from nestdsl.diagnostics import NestError
+from nestdsl.graph.optimizer import chain as programs_of
 from nestdsl.plan.lower import lower
 from nestdsl.plan.names import TAKEN, Names, identifier
 from nestdsl.plan.optimizer_state import state_numbers
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.module import NestModule, build
-from nestdsl.runtime.optimizer.constants import chain as programs_of
 from nestdsl.runtime.optimizer.memories import initial_state
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.semantics.modules import library_module

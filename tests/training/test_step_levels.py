@@ -94,7 +94,7 @@ def test_memories_of_optimizers_are_not_driven_themselves() -> None:
 def test_muon_drives_matrices_of_hidden_levels_only() -> None:
     model = tiny_model(slow_period=1, train=MUON)
     (group,) = StepLevels(model).groups
-    kinds = {driver.fast.program.name: set(driver.weights) for driver in group.drivers}
+    kinds = {driver.part.fast.program.name: set(driver.weights) for driver in group.drivers}
     assert kinds == {
         "muon": {"slow.weight"},
         "adamw": FAST | {"slow.bias"},

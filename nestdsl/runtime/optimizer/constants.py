@@ -23,14 +23,6 @@ from nestdsl.graph.optimizer_timing import timing
 Numbers = dict[str, float]
 
 
-def chain(program: OptimizerProgram, *, is_matrix: bool) -> tuple[OptimizerProgram, ...]:
-    """The programs from an optimizer to the one that drives a weight: the last; those before have left it."""
-    programs = [program]
-    while programs[-1].otherwise is not None and not is_matrix:
-        programs.append(programs[-1].otherwise)
-    return tuple(programs)
-
-
 def parameters_at(
     programs: tuple[OptimizerProgram, ...],
     given: Mapping[str, float],

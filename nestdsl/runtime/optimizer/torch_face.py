@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +11,12 @@ from torch import Tensor
 
 from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.runtime.optimizer.constants import chain, needs_run_steps, parameters_at
+from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
 from nestdsl.runtime.optimizer.fast import FastOptimizer
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.packs import Driven
+from nestdsl.runtime.optimizer.parts import Part, parts_of
 from nestdsl.semantics.names import listed
 from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
 
@@ -76,7 +75,7 @@ class NestOptimizer(torch.optim.Optimizer):
         self._run_steps = steps
         self._programs: dict[str, OptimizerProgram] = {}
         self._of_groups: list[OptimizerProgram] = []
-        self._moving: dict[int, tuple[_Moving, ...]] = {}
+        self._moving: dict[int, tuple[Part, ...]] = {}
         self._scheduled: list[dict[str, float]] = []
         """The values that schedules gave to each group's numbers last."""
         super().__init__(params, {**_numbers(self._program({})), _MATRICES: True})
@@ -125,7 +124,7 @@ class NestOptimizer(torch.optim.Optimizer):
         for weight in group["params"]:
             _verify(weight)
         for moving in self._of_group(number):
-            moving.fast.step(partial(parameters_at, moving.programs, given, run_steps=self._run_steps))
+            moving.step(given, self._run_steps)
             for one in moving.fast.driven:
                 if one.step_count:
                     self.state[one.weight] = {**one.state, STEP_COUNT: one.step_count}
@@ -133,28 +132,19 @@ class NestOptimizer(torch.optim.Optimizer):
 
     # --- what moves ------------------------------------------------------------------------
 
-    def _of_group(self, number: int) -> tuple[_Moving, ...]:
+    def _of_group(self, number: int) -> tuple[Part, ...]:
         """The matrices of a group and its other weights, each with what moves them."""
         if number not in self._moving:
-            group, program = self.param_groups[number], self._of_groups[number]
-            has_rest = program.otherwise is not None
-            matrices = [
-                weight
-                for weight in group["params"]
-                if not has_rest or (bool(group[_MATRICES]) and weight.ndim == 2)
-            ]
-            of_matrices = {id(weight) for weight in matrices}
-            others = [weight for weight in group["params"] if id(weight) not in of_matrices]
-            found = []
-            for weights, is_matrix in ((matrices, True), (others, False)):
-                programs = chain(program, is_matrix=is_matrix)
-                if weights:
-                    fast = FastOptimizer(programs[-1], weights, compile=self._compile)
-                    found.append(_Moving(programs, fast))
-            self._moving[number] = tuple(found)
+            group = self.param_groups[number]
+            self._moving[number] = parts_of(
+                self._of_groups[number],
+                group["params"],
+                lambda weight: group[_MATRICES] and weight.ndim == 2,
+                compile=self._compile,
+            )
         return self._moving[number]
 
-    def _all_moving(self) -> Iterator[_Moving]:
+    def _all_moving(self) -> Iterator[Part]:
         for number in range(len(self.param_groups)):
             yield from self._of_group(number)
 
@@ -218,14 +208,6 @@ class NestOptimizer(torch.optim.Optimizer):
         for schedule in program.schedules if counts else ():
             value = schedule_value(schedule, max(counts), self._run_steps)
             group[schedule.parameter] = self._scheduled[number][schedule.parameter] = value
-
-
-@dataclass(frozen=True, slots=True)
-class _Moving:
-    """Weights of one group, and the chain of programs whose last one moves them."""
-
-    programs: tuple[OptimizerProgram, ...]
-    fast: FastOptimizer
 
 
 def _numbers(program: OptimizerProgram) -> dict[str, int | float]:

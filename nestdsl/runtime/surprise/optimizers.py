@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.graph.optimizer import OptimizerProgram, chain
 from nestdsl.runtime.optimizer import naive
-from nestdsl.runtime.optimizer.constants import chain, parameters_at
+from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 
 Memory = dict[str, Any]

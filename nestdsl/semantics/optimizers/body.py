@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import (
@@ -11,14 +10,20 @@ from nestdsl.graph.optimizer import (
     NUMBER,
     WEIGHT,
     GradientMemory,
-    Operand,
     OptimizerProgram,
     Schedule,
 )
 from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.modules import Module
-from nestdsl.semantics.optimizers.declared import IN_SCOPE, declare, meant, report_no_update, scope_of
+from nestdsl.semantics.optimizers.declared import (
+    IN_SCOPE,
+    Otherwise,
+    declare,
+    meant,
+    report_no_update,
+    scope_of,
+)
 from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, number
 from nestdsl.semantics.optimizers.memories import learned, read_memory
 from nestdsl.semantics.optimizers.needed import learned_in, needed
@@ -29,14 +34,6 @@ from nestdsl.syntax import ast
 
 _SHAPED = "compute it from flows of that shape, such as `grad`"
 _TRANSPOSED = "write `transpose(...)` around it"
-
-
-@dataclass(frozen=True, slots=True)
-class Otherwise:
-    """The optimizer of all weights that are no matrices, with its arguments as flows of the outer one."""
-
-    program: OptimizerProgram
-    arguments: tuple[tuple[str, Operand], ...]
 
 
 class OptimizerBody:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from nestdsl.diagnostics import Diagnostics, Note
-from nestdsl.graph.optimizer import CONSTANT, WEIGHT
+from nestdsl.graph.optimizer import CONSTANT, WEIGHT, Operand, OptimizerProgram
 from nestdsl.semantics.modules import report_twice
 from nestdsl.semantics.names import did_you_mean, listed, nearest
 from nestdsl.source import Span
@@ -20,6 +20,14 @@ _MEANT = {
     "step_count": ("t", "i", "n", "step", "steps", "iteration"),
 }
 """What other programs call these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """The optimizer of all weights that are no matrices, with its arguments as flows of the outer one."""
+
+    program: OptimizerProgram
+    arguments: tuple[tuple[str, Operand], ...]
 
 
 @dataclass(slots=True)

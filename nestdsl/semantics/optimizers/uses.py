@@ -15,10 +15,11 @@ from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nodes import OptimizerUse
 from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedule
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
-from nestdsl.semantics.arguments import bind, check_argument, match_arguments
+from nestdsl.semantics.arguments import bind, check_argument, gives_all, match_arguments
 from nestdsl.semantics.modules import Module, library_module
 from nestdsl.semantics.names import did_you_mean, listed
-from nestdsl.semantics.optimizers.body import OptimizerBody, Otherwise
+from nestdsl.semantics.optimizers.body import OptimizerBody
+from nestdsl.semantics.optimizers.declared import Otherwise
 from nestdsl.semantics.optimizers.memories import REDUCE
 from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, report_no_schedule, written
 from nestdsl.semantics.parameters import FileParameters
@@ -269,17 +270,8 @@ class OptimizerReader:
         if self._is_meant_for_the_library(call, names):
             return None
         matched = match_arguments(call, names, what, self.diagnostics)
-        if len(matched) < len(call.arguments):
+        if len(matched) < len(call.arguments) or not gives_all(call, declaration, matched, self.diagnostics):
             return None
-        for parameter in declaration.parameters:
-            if parameter.default is None and parameter.name.text not in matched:
-                self.diagnostics.report(
-                    "N0103",
-                    f"{what} needs `{parameter.name.text}`",
-                    call.span,
-                    f"write `{declaration.name.text}({parameter.name.text} = ...)`",
-                )
-                return None
         return matched
 
     def _is_meant_for_the_library(self, call: ast.Call, names: list[str]) -> bool:

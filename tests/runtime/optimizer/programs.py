@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.graph.optimizer import OptimizerProgram, chain
 from nestdsl.runtime.optimizer import naive
-from nestdsl.runtime.optimizer.constants import chain, parameters_at
+from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.runtime.optimizer.fast import FastOptimizer
 from nestdsl.semantics.optimizers.named import NamedOptimizer
 from nestdsl.source import Source

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from torch.testing import assert_close
 
+from nestdsl.graph.optimizer import chain
 from nestdsl.plan.optimizer_state import state_numbers
 from nestdsl.runtime.optimizer import fast, packs
-from nestdsl.runtime.optimizer.constants import chain
 from nestdsl.runtime.optimizer.memories import initial_state
 from tests.runtime.optimizer.programs import PROGRAMS, is_matrix, program, run_fast, run_naive, start
 

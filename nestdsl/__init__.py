@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nestdsl.training.evaluate import evaluate, measure
     from nestdsl.training.generate import generate
     from nestdsl.training.loop import resume, train
+    from nestdsl.training.restore import restore
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "measure",
     "optimizer",
     "parse",
+    "restore",
     "resume",
     "train",
 ]
@@ -56,6 +58,7 @@ _MODULES = {
     "measure": "nestdsl.training.evaluate",
     "optimizer": "nestdsl.runtime.optimizer.torch_face",
     "parse": "nestdsl.api",
+    "restore": "nestdsl.training.restore",
     "resume": "nestdsl.training.loop",
     "train": "nestdsl.training.loop",
 }

@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         from nestdsl.training.evaluate import held_out_figures
         from nestdsl.training.figures import shown, words
         from nestdsl.training.progress import measuring
-        from nestdsl.training.restore import data_of, restore
+        from nestdsl.training.restore import data_of, restored
         from nestdsl.training.settings import sequence_tokens
 
-    model, checkpoint = restore(arguments.run_folder, arguments.device)
+    model, checkpoint = restored(arguments.run_folder, arguments.device)
     settings = checkpoint.settings
     if arguments.tokens is not None:
         settings = replace(settings, tokens=arguments.tokens)

@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         from nestdsl.diagnostics import fail
         from nestdsl.training.data import TASK
         from nestdsl.training.generate import generate
-        from nestdsl.training.restore import restore
+        from nestdsl.training.restore import restored
 
-    model, checkpoint = restore(arguments.run_folder, arguments.device)
+    model, checkpoint = restored(arguments.run_folder, arguments.device)
     if (source := checkpoint.progress.data_source).startswith(TASK):
         raise fail(
             "N0501",

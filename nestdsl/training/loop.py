@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +17,7 @@ from nestdsl.diagnostics import NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.runtime.block import CompiledRun, State
 from nestdsl.runtime.memory import require_memory, training_bytes
+from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
 from nestdsl.training.arguments import require_model
@@ -31,9 +31,6 @@ from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.restore import data_of, verify_same_data
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
-
-if TYPE_CHECKING:
-    from nestdsl.runtime.module import NestModule
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,7 @@ def train(
 
 
 def resume(
-    model: NestModule,
+    model: NestModule | None = None,
     data: str | None = None,
     out: str | Path = "runs/model",
     *,
@@ -119,15 +116,19 @@ def resume(
 ) -> Result:
     """Continues the run in `out` from its last checkpoint, to the end or to a new number of `steps`.
 
-    With the same `steps` the numbers are those of a run that was never interrupted. `model` has
-    to be of the same program; its weights are replaced. `data` is needed only where the text of
-    the run lies elsewhere now. Errors are those of `train`, and NestError N0003 or N0502 where
-    there is no checkpoint, or one of another program.
+    With the same `steps` the numbers are those of a run that was never interrupted. `model` is
+    needed only to have the trained model at hand, or to go on elsewhere than on the CPU: one of the same
+    program, whose weights are replaced, or what `nestdsl.restore` gives. `data` is needed only where
+    the text of the run lies elsewhere now. Errors are those of `train`, and NestError N0003 or N0502
+    where there is no checkpoint, or one of another program.
 
-        result = nestdsl.resume(nest.compile(), out="runs/text", steps=1000)
+        result = nestdsl.resume(out="runs/text", steps=1000)
     """
-    require_model(model, "resume")
+    if model is not None:
+        require_model(model, "resume")
     saved = checkpoint.load(Path(out))
+    if model is None:
+        model = build(saved.plan, compile=saved.progress.compiled, load=False)
     read = data_of(saved) if data is None else read_data(data)
     given: dict[str, int | float] = {} if steps is None else {"steps": steps}
     return proceed(model, read, saved, given, reporter(quiet), until)

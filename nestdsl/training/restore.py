@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.training.checkpoint import Checkpoint, load
@@ -11,11 +13,22 @@ from nestdsl.training.data import Data, read_data
 from nestdsl.training.device import usable_device
 
 
-def restore(folder: str | Path, device: str = "cpu", compile: bool = False) -> tuple[NestModule, Checkpoint]:
-    """The model of the last checkpoint in `folder`, on `device`, and that checkpoint.
+def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: bool = True) -> NestModule:
+    """The model of the run in `folder` as its last checkpoint has it.
 
-    Raises NestError: N0003 or N0502 as `checkpoint.load` does, N0203 for a device that is not there.
+    Neither its program nor a file of `init from` is needed. Raises NestError: N0003 or N0502 where there
+    is no such run, N0203 for a device that is not there.
+
+        model = nestdsl.restore("runs/text")
+        logits, state = model(ids)
     """
+    return restored(folder, device, compile)[0]
+
+
+def restored(
+    folder: str | Path, device: torch.device | str = "cpu", compile: bool = False
+) -> tuple[NestModule, Checkpoint]:
+    """The model of a run on `device`, and the checkpoint that it is from. Errors are those of `restore`."""
     place = usable_device(device)
     checkpoint = load(Path(folder))
     model = build(checkpoint.plan, compile=compile, device=place, load=False)

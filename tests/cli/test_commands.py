@@ -181,7 +181,9 @@ def test_one_step_is_no_steps(run):
 def test_the_python_face_names_what_it_has():
     assert set(nestdsl.__all__) <= set(dir(nestdsl))
     assert all(getattr(nestdsl, name) is not None for name in nestdsl.__all__)
-    assert all(getattr(nestdsl, name).__doc__ for name in ("train", "resume", "evaluate", "generate"))
+    assert all(
+        getattr(nestdsl, name).__doc__ for name in ("train", "resume", "restore", "evaluate", "generate")
+    )
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = nestdsl.trian  # type: ignore[attr-defined]
 

@@ -14,7 +14,6 @@ import nestdsl
 from nestdsl.diagnostics import NestError
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.module import NestModule, build
-from nestdsl.training.restore import restore
 
 DIM = 8
 
@@ -156,7 +155,12 @@ model first {
     again = nestdsl.load(second).compile(compile=False, seed=3)
     name = "think.layer.up.weight"
     assert torch.equal(again.get_parameter(name), model.get_parameter(name))
-    nestdsl.train(again, str(text), 1, tmp_path / "two", batch=2, tokens=16, quiet=True)
+    nestdsl.train(again, str(text), 2, tmp_path / "two", until=1, batch=2, tokens=16, quiet=True)
+    whole = nestdsl.load(second).compile(compile=False, seed=3)
+    nestdsl.train(whole, str(text), 2, tmp_path / "whole", batch=2, tokens=16, quiet=True)
     (tmp_path / "one" / "checkpoint.safetensors").unlink()
-    restored, _ = restore(tmp_path / "two")
+    restored = nestdsl.restore(tmp_path / "two", compile=False)
     assert torch.equal(restored.get_parameter(name), again.get_parameter(name))
+    nestdsl.resume(out=tmp_path / "two", quiet=True)
+    ended = nestdsl.restore(tmp_path / "two", compile=False).state_dict()
+    assert all(torch.equal(weight, ended[name]) for name, weight in whole.state_dict().items())

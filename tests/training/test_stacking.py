@@ -14,7 +14,7 @@ from nestdsl.diagnostics import NestError
 from nestdsl.runtime.module import NestModule
 from nestdsl.training import checkpoint
 from nestdsl.training.donor import take_weights
-from nestdsl.training.restore import restore
+from nestdsl.training.restore import restored
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIZES = ["--set", "dim=16", "--set", "heads=2"]
@@ -43,7 +43,7 @@ def codes(model: NestModule, run: checkpoint.Checkpoint) -> list[str]:
 
 
 def test_with_step_zero_the_logits_are_those_of_the_donor_bit_by_bit(donor: Path) -> None:
-    before, run = restore(donor)
+    before, run = restored(donor)
     after = stacked(step=0)
     take_weights(after, run)
     ids = torch.randint(256, (3, 40), generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nestdsl.plan.plan import OptimizerPlan, OrderedLevel
-from nestdsl.runtime.optimizer.packs import Driven
+from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.parts import Part, parts_of
 
 Weights = Mapping[str, nn.Parameter]

@@ -18,8 +18,8 @@ from torch import nn
 from nestdsl.diagnostics import Diagnostic, NestError, Severity
 from nestdsl.plan.plan import OptimizerPlan, OrderedLevel, Plan
 from nestdsl.runtime.compilation import CompiledRun
+from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
-from nestdsl.runtime.optimizer.packs import Driven
 from nestdsl.runtime.optimizers import Driver, Weights, drivers, hidden_matrices
 
 if TYPE_CHECKING:

@@ -103,6 +103,16 @@ def rms_match(x: Tensor, rms: float = 0.2) -> Tensor:
     return _divided(x, norm(x)) * (rms * (x.shape[-2] * x.shape[-1]) ** 0.5)
 
 
+def without_zero(x: Tensor) -> Tensor:
+    """x, and 1 where it is 0: what a matrix is divided by that stays zero where it is zero."""
+    return x.masked_fill(x == 0, 1.0)
+
+
+def rms_match_divisor(x: Tensor, rms: float = 0.2) -> Tensor:
+    """By what x is divided in `rms_match`, one for each matrix."""
+    return without_zero(norm(x)) / (rms * (x.shape[-2] * x.shape[-1]) ** 0.5)
+
+
 def _divided(x: Tensor, by: Tensor) -> Tensor:
     # What is not finite must show: only a true zero is replaced.
     is_zero = by == 0
@@ -156,6 +166,7 @@ def _both(x: Tensor | float, y: Tensor | float) -> tuple[Tensor, Tensor]:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "zero": torch.zeros_like,
     "add": operator.add,
     "subtract": operator.sub,
     "multiply": operator.mul,

@@ -1,29 +1,28 @@
-"""A program as the fast update runs it: which lines at which update, and what it is given from outside.
+"""A program as the fast update runs it: which steps at which update, and what it is given from outside.
 
 What is known before a step enters as numbers, in the form that the arithmetic needs: a division by a
-number is a multiplication by its reciprocal, and 1 - decay is computed in double precision.
+number is a multiplication by its reciprocal, and 1 - decay is computed in double precision. Memories and
+functions that are made of simple arithmetic are taken apart into it, so that it can run together.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-
-from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
-from nestdsl.graph.optimizer_slots import gathered_names, state_names
+from nestdsl.graph.optimizer import NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
-from nestdsl.runtime.optimizer import memories as rules
+from nestdsl.library.signatures import Value
 from nestdsl.runtime.optimizer.constants import Numbers
-from nestdsl.runtime.optimizer.functions import FUNCTIONS, MATRIX_FUNCTIONS
 
 Form = Literal["value", "reciprocal", "rest"]
 Given = tuple[str, Form]
 """A number from outside: its name and what is given of it: itself, 1 / itself, or 1 - itself."""
+
+Operated = str | float | Given
+"""An operand: a result, a `@state`, a literal number, or what is given."""
 
 SCALE: Given = ("@scale", "value")
 """By what the whole update is multiplied, beside the program."""
@@ -33,26 +32,29 @@ KEEP: Given = ("@keep", "value")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`results = function(operands)`: of results, states, literal numbers and what is given."""
+    """`results = function(operands)`, of results, `@states`, literal numbers and what is given.
 
-    function: Callable[..., Any]
-    operands: tuple[str | float | Given, ...]
+    shape: of the results, in the words of `Line.shape`.
+    """
+
+    function: str
+    operands: tuple[Operated, ...]
     results: tuple[str, ...]
+    shape: str
+    options: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What runs at one kind of update. `given` are the numbers from outside that it takes.
+    """What runs at one kind of update.
 
-    `reads` are the tensors kept for each weight that it starts from; `writes` those that it changes,
-    each by the result that becomes its value.
+    `writes` are the tensors that it changes, `weight` and `@states`, each by the result that becomes its
+    value. `shapes` are those of all results, of states, and of `grad` and `weight`.
     """
 
     steps: tuple[Step, ...]
-    update: str
-    given: tuple[Given, ...]
-    reads: tuple[str, ...]
     writes: tuple[tuple[str, str], ...]
+    shapes: dict[str, str]
 
 
 def due_lines(program: OptimizerProgram, step_count: int) -> frozenset[str]:
@@ -63,21 +65,15 @@ def due_lines(program: OptimizerProgram, step_count: int) -> frozenset[str]:
     return frozenset(moving | lines)
 
 
-def is_elementwise(program: OptimizerProgram) -> bool:
-    """Whether each element of a weight moves for itself, whatever the shape."""
-    functions = {line.function for line in program.lines}
-    kinds = {memory.kind for memory in program.memories}
-    return not (functions & (MATRIX_FUNCTIONS | {"rows", "columns", "answer"}) or kinds - {"ema", "sum_of"})
+def steps_of(program: OptimizerProgram, due: frozenset[str], *, decays: bool) -> Steps:
+    """What runs where the lines and memories `due` are; `decays`: the weight is multiplied by KEEP."""
+    return _Reader(program, due).run(decays)
 
 
-def steps_of(program: OptimizerProgram, due: frozenset[str]) -> Steps:
-    """What runs where the lines and memories `due` are."""
-    return _Reader(program, due).run()
-
-
-def numbers(given: tuple[Given, ...], known: Numbers) -> list[float]:
-    """The numbers that steps take from outside."""
-    return [_form(known[name], form) for name, form in given]
+def value_of(given: Given, known: Numbers) -> float:
+    """A number from outside in the form that is given."""
+    name, form = given
+    return _form(known[name], form)
 
 
 def _form(value: float, form: Form) -> float:
@@ -98,6 +94,8 @@ class _Reader:
         self.kept = {line.result for line in self.timing.kept}
         self.steps: list[Step] = []
         self.writes: dict[str, str] = {}
+        self.shapes = {"grad": WEIGHT, "weight": WEIGHT}
+        self.shapes |= {f"@{slot.name}": _shape(slot.shape) for slot in slots(program)}
         self.gathering: dict[tuple[Operand, ...], list[GradientMemory]] = {}
         """The memories so far by what they learn."""
         self.names: dict[str, tuple[str, ...]] = {
@@ -105,7 +103,7 @@ class _Reader:
         }
         """What each memory is as lines read it: the results or `@states` that it is made of."""
 
-    def run(self) -> Steps:
+    def run(self, decays: bool) -> Steps:
         for line in self.program.lines:
             if line.function == "learn":
                 self._learn(self.levels[line.result], line)
@@ -117,16 +115,25 @@ class _Reader:
                 self.names[line.result] = (f"@{line.result}",)
         update = self._operand(self.program.update)
         assert isinstance(update, str)
-        used = [operand for step in self.steps for operand in step.operands]
-        given = dict.fromkeys(operand for operand in used if isinstance(operand, tuple))
-        reads = dict.fromkeys(
-            name[1:] for name in (*used, update) if isinstance(name, str) and name.startswith("@")
-        )
-        return Steps(tuple(self.steps), update, tuple(given), tuple(reads), tuple(self.writes.items()))
+        weight = "weight"
+        if decays:
+            weight = self._add("multiply", (weight, KEEP), "weight kept", WEIGHT)
+        change = self._add("multiply", (update, SCALE), "change", self.shapes[update])
+        self.writes["weight"] = self._add("add", (weight, change), "weight next", WEIGHT)
+        return Steps(self._needed(), tuple(self.writes.items()), self.shapes)
 
-    def _operand(self, operand: Operand, form: Form = "value") -> str | float | Given:
+    def _needed(self) -> tuple[Step, ...]:
+        """The steps without those that nothing comes of at this update."""
+        needed, kept = set(self.writes.values()), []
+        for step in reversed(self.steps):
+            if needed.intersection(step.results):
+                kept.append(step)
+                needed.update(operand for operand in step.operands if isinstance(operand, str))
+        return tuple(reversed(kept))
+
+    def _operand(self, operand: Operand, form: Form = "value") -> Operated:
         if not isinstance(operand, str):
-            return _form(float(operand), form) if form != "value" else operand
+            return _form(float(operand), form)
         if operand in self.timing.known:
             return (operand, form)
         if operand in self.names:
@@ -134,29 +141,68 @@ class _Reader:
             return name
         return operand
 
-    def _add(self, function: Callable[..., Any], operands: tuple[Any, ...], *results: str) -> None:
-        self.steps.append(Step(function, operands, results))
+    def _add(
+        self,
+        function: str,
+        operands: tuple[Operated, ...],
+        result: str,
+        shape: str,
+        options: tuple[tuple[str, Value], ...] = (),
+    ) -> str:
+        self.steps.append(Step(function, operands, (result,), shape, options))
+        self.shapes[result] = shape
+        return result
 
     def _line(self, line: Line) -> None:
-        name = line.result
+        name, shape = line.result, _shape(line.shape)
         match line.function:
             case "answer":
                 memory, key = line.operands
                 parts = self.names[str(memory)]
-                function = _answered if len(parts) == 1 else _network
-                self._add(function, (*parts, self._operand(key)), name)
+                function = "answer" if len(parts) == 1 else "network"
+                self._add(function, (*parts, self._operand(key)), name, shape)
             case "divide" | "debias" if self._is_known(line.operands[1]):
                 one, other = line.operands
-                self._add(
-                    FUNCTIONS["multiply"], (self._operand(one), self._operand(other, "reciprocal")), name
-                )
-            case _:
-                function = FUNCTIONS[line.function]
-                if line.options:
-                    function = partial(function, **dict(line.options))
-                self._add(function, tuple(self._operand(operand) for operand in line.operands), name)
+                self._add("multiply", (self._operand(one), self._operand(other, "reciprocal")), name, shape)
+            case ("normalize" | "rms_match") as function:
+                x = self._operand(line.operands[0])
+                by = self._add(f"divisor of {function}", (x,), f"{name} divisor", NUMBER, line.options)
+                self._add("divide", (x, by), name, shape)
+            case function:
+                operands = tuple(self._operand(operand) for operand in line.operands)
+                self._add("divide" if function == "debias" else function, operands, name, shape, line.options)
         if name in self.kept:
-            self.writes[name] = name
+            self.writes[f"@{name}"] = name
+
+    def _is_known(self, operand: Operand) -> bool:
+        return not isinstance(operand, str) or operand in self.timing.known
+
+    # --- memories --------------------------------------------------------------------------
+
+    def _learn(self, level: GradientMemory, line: Line) -> None:
+        inputs: list[Operated] = [self._operand(operand) for operand in line.operands]
+        is_moving = f"learn {level.name}" in self.due
+        feeding = self._feeding(level, line)
+        self.gathering.setdefault(line.operands, []).append(level)
+        if feeding is not None:
+            if f"learn {feeding.name}" not in self.due:
+                return
+            inputs = [f"{name} now" for name in gathered_names(feeding)]
+        for position, name in enumerate(gathered_names(level)):
+            shape = self.shapes[f"@{name}"]
+            now = self._add("add", (f"@{name}", inputs[position]), f"{name} now", shape)
+            inputs[position] = self.writes[f"@{name}"] = now
+            if is_moving:
+                if level.reduce == "mean":
+                    inputs[position] = self._add("multiply", (now, 1 / level.period), f"{name} mean", shape)
+                self.writes[f"@{name}"] = self._add("zero", (f"@{name}",), f"{name} anew", shape)
+        if is_moving:
+            following = self._moved(level, *inputs)
+            self.writes |= {
+                f"@{name}": value for name, value in zip(state_names(level), following, strict=True)
+            }
+            if level.read == "after":
+                self.names[level.name] = following
 
     def _feeding(self, level: GradientMemory, line: Line) -> GradientMemory | None:
         """A faster memory that gathers the same: its sums, when it moves, stand for those of each step."""
@@ -169,66 +215,53 @@ class _Reader:
         ]
         return max(faster, key=lambda other: other.period, default=None)
 
-    def _is_known(self, operand: Operand) -> bool:
-        return not isinstance(operand, str) or operand in self.timing.known
+    def _moved(self, level: GradientMemory, *inputs: Operated) -> tuple[str, ...]:
+        """The state of a memory after it has learned `inputs`."""
+        name, arguments = level.name, dict(level.arguments)
+        state, shape = f"@{name}", self.shapes[f"@{state_names(level)[0]}"]
+        match level.kind:
+            case "ema" | "sum_of":
+                learned = inputs[0]
+                if level.kind == "ema":
+                    rest = self._operand(arguments["decay"], "rest")
+                    learned = self._add("multiply", (learned, rest), f"{name} new", shape)
+                decayed = self._add(
+                    "multiply", (state, self._operand(arguments["decay"])), f"{name} old", shape
+                )
+                return (self._add("add", (decayed, learned), f"{name} next", shape),)
+            case "matrix":
+                key, value = inputs
+                change = self._delta(level, key, value, self._operand(arguments["step"]))
+                retained = self._add(
+                    "multiply", (state, self._operand(arguments["retain"])), f"{name} old", shape
+                )
+                return (self._add("subtract", (retained, change), f"{name} next", shape),)
+            case _:
+                parts = state_names(level)
+                following = tuple(f"{part} next" for part in parts)
+                shapes = {part: self.shapes[f"@{name}"] for part, name in zip(following, parts, strict=True)}
+                operands = (
+                    *(f"@{part}" for part in parts),
+                    *inputs,
+                    self._operand(arguments["step"]),
+                    self._operand(arguments["retain"]),
+                )
+                self.steps.append(Step("learned", operands, following, shape))
+                self.shapes |= shapes
+                return following
 
-    def _learn(self, level: GradientMemory, line: Line) -> None:
-        inputs = [self._operand(operand) for operand in line.operands]
-        is_moving = f"learn {level.name}" in self.due
-        feeding = self._feeding(level, line)
-        self.gathering.setdefault(line.operands, []).append(level)
-        if feeding is not None:
-            if f"learn {feeding.name}" not in self.due:
-                return
-            inputs = [f"{name} now" for name in gathered_names(feeding)]
-        for position, name in enumerate(gathered_names(level)):
-            self._add(FUNCTIONS["add"], (f"@{name}", inputs[position]), f"{name} now")
-            inputs[position] = self.writes[name] = f"{name} now"
-            if is_moving:
-                if level.reduce == "mean":
-                    self._add(FUNCTIONS["multiply"], (inputs[position], 1 / level.period), f"{name} mean")
-                    inputs[position] = f"{name} mean"
-                self._add(_zeros, (f"@{name}",), f"{name} anew")
-                self.writes[name] = f"{name} anew"
-        if not is_moving:
-            return
-        states = state_names(level)
-        arguments = dict(level.arguments)
-        named = [self._operand(arguments[name]) for name in _ARGUMENTS[level.kind]]
-        if level.kind == "ema":
-            named.append(self._operand(arguments["decay"], "rest"))
-        following = tuple(f"{name} next" for name in states)
-        self._add(_RULES[level.kind], (*(f"@{name}" for name in states), *inputs, *named), *following)
-        self.writes |= dict(zip(states, following, strict=True))
-        if level.read == "after":
-            self.names[level.name] = following
-
-
-def _zeros(x: Any) -> Any:
-    return torch.zeros_like(x)
-
-
-def _answered(state: Any, key: Any) -> Any:
-    return state @ key.mT
-
-
-def _network(inner: Any, outer: Any, key: Any) -> Any:
-    return rules.network((inner, outer), key)
-
-
-def _learned(inner: Any, outer: Any, key: Any, value: Any, step: Any, retain: Any) -> Any:
-    return rules.learned((inner, outer), key, value, step, retain)
+    def _delta(self, level: GradientMemory, key: Operated, value: Operated, step: Operated) -> str:
+        """step (m keyᵀ - value) key, where a number as value means so many times the identity."""
+        name, state, shape = level.name, f"@{level.name}", self.shapes[f"@{level.name}"]
+        if isinstance(value, str) and self.shapes[value] != NUMBER:
+            error = self._add("error", (state, key, value), f"{name} error", self.shapes[value])
+            against = self._add("matmul", (error, key), f"{name} against", shape)
+        else:
+            seen = self._add("seen", (state, key), f"{name} seen", shape)
+            wanted = self._add("multiply", (key, value), f"{name} wanted", shape)
+            against = self._add("subtract", (seen, wanted), f"{name} against", shape)
+        return self._add("multiply", (against, step), f"{name} change", shape)
 
 
-_ARGUMENTS = {
-    "ema": ("decay",),
-    "sum_of": ("decay",),
-    "matrix": ("step", "retain"),
-    "associative": ("step", "retain"),
-}
-_RULES: dict[str, Callable[..., Any]] = {
-    "ema": rules.ema,
-    "sum_of": rules.sum_of,
-    "matrix": rules.matrix,
-    "associative": _learned,
-}
+def _shape(shape: str) -> str:
+    return {"1 × 1": NUMBER, "out × in": WEIGHT}.get(shape, shape)

@@ -32,9 +32,13 @@ def matrix(m: Tensor, key: Tensor, value: Number, step: Number, retain: Number) 
     """m = retain m - step (m keyᵀ - value) key, where a number means so many times the identity."""
     if isinstance(value, Tensor) and value.ndim and value.shape[-2:] != (1, 1):
         return retain * m - step * ((m @ key.mT - value) @ key)
+    return retain * m - step * (seen(m, key) - value * key)
+
+
+def seen(m: Tensor, key: Tensor) -> Tensor:
+    """m keyᵀ key, by the shorter way."""
     is_tall = m.shape[-2] > m.shape[-1]
-    seen = m @ (key.mT @ key) if is_tall else (m @ key.mT) @ key
-    return retain * m - step * (seen - value * key)
+    return m @ (key.mT @ key) if is_tall else (m @ key.mT) @ key
 
 
 def network(parts: Network, u: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
 from nestdsl.runtime.optimizer.fast import FastOptimizer
+from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
-from nestdsl.runtime.optimizer.packs import Driven
 from nestdsl.runtime.optimizer.parts import Part, parts_of
 from nestdsl.semantics.names import listed
 from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
@@ -43,8 +43,8 @@ def optimizer(
     arguments: those that the optimizer declares: numbers, or a schedule as a string, such as
     `lr="cosine(3e-4, warmup = 100)"`.
     steps: how many updates the run has, for schedules that fall to its end.
-    compile: whether updates run as compiled graphs, or operation by operation. Compiling takes some
-    seconds at the second update, and again where a slow memory first moves.
+    compile: whether updates run as compiled kernels, or operation by operation. Compiling takes about a
+    second at the first update, and less where a slow memory first moves.
 
     Raises NestError: N0101 and N0105 for an optimizer that is not there, N0103 and N0203 for arguments that
     it does not take, and whatever else is wrong with the file.
@@ -127,7 +127,10 @@ class NestOptimizer(torch.optim.Optimizer):
             moving.step(given, self._run_steps)
             for one in moving.fast.driven:
                 if one.step_count:
-                    self.state[one.weight] = {**one.state, STEP_COUNT: one.step_count}
+                    kept = self.state[one.weight]
+                    if not kept:
+                        kept.update(one.state)
+                    kept[STEP_COUNT] = one.step_count
         self._show_schedules(number, program, group)
 
     # --- what moves ------------------------------------------------------------------------

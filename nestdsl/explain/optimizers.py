@@ -35,6 +35,7 @@ from nestdsl.explain.terms import (
     times,
 )
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer_text import named_flows
 from nestdsl.library.signatures import LIBRARY
 
 Equations = tuple[Equation, ...]
@@ -55,7 +56,7 @@ class Writer:
         self.memories = {memory.name: memory for memory in program.memories}
         self.lines = {line.result: line for line in program.lines if line.function != "learn"}
         self._learns = {line.result: line for line in program.lines if line.function == "learn"}
-        self._flows = _named_flows(program)
+        self._flows = named_flows(program)
         names = {*self.memories, *self._flows.values(), *(name for name, _ in program.parameters)}
         self.weight = Symbol(free(names, "W", "weight"))
         self.gradient = Symbol(free(names, "G", "grad"))
@@ -234,20 +235,6 @@ class Writer:
 def free(taken: set[str], *candidates: str) -> str:
     """The first name that a program does not use itself."""
     return next((name for name in candidates if name not in taken), f"{candidates[0]}′")
-
-
-def _named_flows(program: OptimizerProgram) -> dict[str, str]:
-    """The results that are whole flows of the program, with their names: the last line of each flow.
-
-    The lines of a flow are numbered after it; those of clauses and arguments have a name with a dot.
-    """
-    last: dict[str, str] = {}
-    for line in program.lines:
-        flow, _, _ = line.result.rpartition(".")
-        if line.function != "learn" and flow and "." not in flow:
-            last[flow] = line.result
-    last.pop("update", None)
-    return {result: flow for flow, result in last.items() if result != program.update}
 
 
 def _operation(line: Line, operands: list[Term], numbers: list[bool]) -> Term:

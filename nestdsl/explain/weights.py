@@ -16,7 +16,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY, Arguments, Shapes
-from nestdsl.plan.cost import optimizer_numbers
+from nestdsl.plan.cost import numbers_in_context
 from nestdsl.plan.plan import OrderedLevel
 
 _INPUT_DEPTH = 4
@@ -40,6 +40,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
     rows = [
         row("memory", _memory(own, arguments)),
         row("input x", _inputs(names, level)),
+        *(_tied(graph, level, ordered) if own else ()),
         row("context flow", ("x → the gradient of ", Symbol(loss), " at y")),
         *_learning(names, level, ordered, use, segment_tokens),
         row("state", state(ordered, _kept(graph, level, use))),
@@ -58,10 +59,18 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
     )
 
 
+def _tied(graph: NestGraph, level: Level, ordered: OrderedLevel) -> tuple[Row, ...]:
+    """That a level which is read in several places has one set of weights there, and one update."""
+    reads = len(graph.reads_of(level.id))
+    if reads < 2 or _is_still(level, ordered):
+        return ()
+    return (row("tied", f"{reads} reads share its weights, which move once, by the sum of their gradients"),)
+
+
 def _kept(graph: NestGraph, level: Level, use: OptimizerUse) -> tuple[str, ...]:
     """Of what the state of a level with weights consists."""
     if level.learns_surprise_in_context:
-        memories = (f"what {use.name} keeps",) if optimizer_numbers(graph, level, use) else ()
+        memories = (f"what {use.name} keeps",) if numbers_in_context(graph, level) else ()
         return ("its weights", "the gradient that gathers", *memories)
     return ("the last inputs",) if level.kind == "conv" else ()
 

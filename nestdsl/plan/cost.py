@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from nestdsl.graph.driving import name_in, optimizer_of, place_of
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import TRAIN, Learning, Level, OptimizerUse
+from nestdsl.graph.nodes import TRAIN, Learning, Level
 from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
 from nestdsl.plan.plan import Costs, OrderedLevel
@@ -32,11 +32,12 @@ def _weights(graph: NestGraph, level: Level) -> int:
     return count(LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id]))
 
 
-def optimizer_numbers(graph: NestGraph, level: Level, optimizer: OptimizerUse | None = None) -> int:
-    """How many numbers an optimizer (or else the level's own) keeps for one copy of a level."""
-    if not level_parameters(graph, level):
-        return 0
-    use = optimizer or level.optimizer or graph.train.optimizer
+def numbers_in_context(graph: NestGraph, level: Level) -> int:
+    """How many numbers each sequence keeps of the optimizer of a level that learns from surprise in context.
+
+    One that starts from another level has weights there, if none of its own across sequences.
+    """
+    use = optimizer_of(graph, level)
     shapes = LIBRARY.kinds[level.kind].parameters(dict(level.arguments), *graph.level_sizes[level.id])
     return state_numbers(use.program, shapes, weights_of(graph, level).matrices)
 
@@ -70,7 +71,7 @@ def level_state(
     arguments = dict(level.arguments)
     if level.learns_surprise_in_context:
         # Each sequence has its weights, the gradient that gathers, and what the optimizer keeps.
-        weights = 2 * _weights(graph, level) + optimizer_numbers(graph, level)
+        weights = 2 * _weights(graph, level) + numbers_in_context(graph, level)
         return (weights + count(kind.state(arguments, *sizes))) * BYTES, 0
     is_memory = kind.is_memory and not kind.is_nonparametric
     states = len(memory_states(level, is_self_referential)) if is_memory else 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nestdsl.graph.driving import ITERATION
+from nestdsl.graph.driving import ITERATION, level_of_program
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
+from nestdsl.graph.optimizer_text import learned
 from nestdsl.graph.order import describe_frequency, order
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels
 from nestdsl.graph.streams import is_carried
@@ -90,7 +91,7 @@ def _ordered(known: _Known, name: str, rank: int, copies: list[Level]) -> Ordere
         frequency=describe_frequency(level),
         unit=level.unit.value,
         period=level.period,
-        learns=_learns(level, known.reached),
+        learns=_learns(level, known),
         optimizer=_optimizer(level.optimizer) if level.optimizer else None,
         frozen=level.frozen,
         owner=level.owner,
@@ -108,12 +109,12 @@ def _ordered(known: _Known, name: str, rank: int, copies: list[Level]) -> Ordere
     )
 
 
-def _learns(level: Level, reached: set[str]) -> str:
+def _learns(level: Level, known: _Known) -> str:
     if level.learning is Learning.ASSOCIATION:
         return f"{level.objective or 'softmax'}: key -> value"
     if level.owner:
-        return "orthogonality" if level.kind == ITERATION else "grad"
-    return "surprise" if level.id in reached and not level.frozen else "nothing"
+        return "orthogonality" if level.kind == ITERATION else learned(*level_of_program(known.graph, level))
+    return "surprise" if level.id in known.reached and not level.frozen else "nothing"
 
 
 def _optimizer(use: OptimizerUse) -> OptimizerPlan:

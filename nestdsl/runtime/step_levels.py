@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from nestdsl.diagnostics import Diagnostic, NestError, Severity
+from nestdsl.diagnostics import Diagnostic, NestError, Severity, fail
 from nestdsl.plan.plan import OptimizerPlan, OrderedLevel, Plan
 from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.runtime.optimizer.groups import Driven
@@ -64,7 +64,8 @@ class StepLevels:
 
     A level `every N steps` is moved by its own optimizer, or else by the model's. The weights of
     a level `every N tokens` (its learned initial state, for instance) belong to the model's
-    `train` clause. A `frozen` level is in no group.
+    `train` clause. A `frozen` level is in no group. Raises NestError N0404 where two levels hold
+    the same tensor.
 
     run_steps: the optimizer steps of the whole run, to whose end schedules fall; 0 where there is no end.
     """
@@ -200,11 +201,18 @@ def _groups(
 
 def _verify_each_weight_once(model: NestModule, weights: Mapping[OrderedLevel, Weights]) -> None:
     owners: dict[str, str] = {}
+    names: dict[int, str] = {}
     for level, of_level in weights.items():
-        for name in of_level:
+        for name, weight in of_level.items():
             assert name not in owners, (
                 f"weight `{name}` belongs to levels `{owners[name]}` and `{level.name}`"
             )
             owners[name] = level.name
+            if (other := names.setdefault(id(weight), name)) != name:
+                raise fail(
+                    "N0404",
+                    f"`{other}` and `{name}` are one tensor, which the optimizers of both would move",
+                    "give each level weights of its own, or read one level in both places",
+                )
     for name, _ in model.named_parameters():
         assert name in owners, f"weight `{name}` belongs to no level of the plan"

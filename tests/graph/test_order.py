@@ -155,6 +155,19 @@ def test_transformer_block():
     ]
 
 
+def test_a_transformer_whose_mlp_has_become_a_memory():
+    """[E21, E69]: attention, then a linear memory whose start the outer level learns, then projections."""
+    text = model(
+        "level attend = attention(2)\n"
+        "level memory = matrix { learn k -> v  objective dot  every 1 token  init learned }\n"
+        "flow k = in -> linear\nflow v = in -> linear\n"
+        "flow out = (in -> attend) + (in -> linear -> memory)\ntrain { optimizer sgd }"
+    )
+    attention, memory, rest = ranks(text)
+    assert (attention, memory) == ({"attend"}, {"memory"})
+    assert {"k.linear", "v.linear", "out.linear", "attend.query"} < rest
+
+
 def test_hope():
     """Memories, then levels by frequency, then what never moves; optimizer states beside what they drive."""
     text = model(

@@ -30,6 +30,45 @@ def test_each_compiles_with_what_it_says_by_itself(name: str) -> None:
     assert program(name + "()").name == name
 
 
+def learns(optimizer: str, own: str = "") -> dict[str, str]:
+    """What each memory learns, by its name."""
+    nest = nestdsl.parse(
+        f"{own}\nmodel small {{ input vectors(4)\n  flow out = in -> linear(4) -> linear(4)\n"
+        f"  train {{ objective mse  optimizer {optimizer} }} }}"
+    )
+    inside = {level.name.removeprefix(f"@train.{optimizer}."): level for level in nest.levels if level.owner}
+    return {name: level.learns for name, level in inside.items() if level.kind != "newton_schulz"}
+
+
+def test_levels_say_what_they_learn() -> None:
+    assert learns("adamw") == {"m": "grad", "v": "grad * grad"}
+    assert learns("rmsprop") == {"v": "g * g"}
+    assert learns("delta_momentum") == {"m": "normalize(grad) -> -norm(grad) / step"}
+    assert learns("dmgd")["m"] == "unit -> grad / (sqrt(debias(v)) + eps)"
+    found = learns("m3")
+    assert (found["near"], found["far"], found["v"]) == ("g", "g", "grad * grad")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "-(grad - 2 * (weight / (3 - step_count)) ** -2) ** 2 / max(1, -grad)",
+        'newton_schulz(grad * 0.5, steps = 3, precision = "float32") - (1 - grad)',
+        "grad - weight - grad * weight / 3",
+        "clip(grad, 0.1) / (weight / grad)",
+        "normalize(grad) -> outer(grad, weight)",
+        "grad -> outer(keys(grad))",
+    ],
+)
+def test_what_a_memory_learns_is_told_as_the_program_tells_it(said: str) -> None:
+    kind = "matrix" if "->" in said else "ema(0.9)"
+    own = (
+        "optimizer own() {\n only matrices else sgd\n level keys = associative { learn grad -> grad }\n"
+        f" level m = {kind} {{ learn {said} }}\n flow update = m + keys(grad)\n}}"
+    )
+    assert learns("own", own)["m"] == said
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_has_a_rate_and_says_what_it_is(name: str) -> None:
     assert "lr" in dict(program(name + "()").parameters)

@@ -150,6 +150,17 @@ def test_what_each_level_of_an_optimizer_keeps():
     assert costs.optimizer_bytes == sum(bytes for _, bytes in costs.optimizer_memories)
 
 
+def test_the_optimizer_of_a_level_that_starts_from_another_is_part_of_its_state():
+    body = (
+        "level slow = linear { every 8 tokens  optimizer gd }\n"
+        "level fast = linear { every 4 tokens  optimizer m3(period = 2)  init from slow }\n"
+        "flow out = in -> slow -> fast -> linear\ntrain { objective mse }"
+    )
+    (fast,) = (level for level in plan_of(model(body)).levels if level.name == "fast")
+    # Weights and what gathers; near, far, v, far's own gathering and its orthogonal form; m and v of a bias.
+    assert fast.state_bytes_per_sequence == 4 * (2 * 72 + 5 * 64 + 2 * 8)
+
+
 EVERYTHING = """
 optimizer own(lr = 0.1) {
   level slow[2] = ema(0.9) { learn grad  every 4 * (index + 1) steps  read before }

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+import nestdsl
 from nestdsl.diagnostics import NestError
 from nestdsl.plan.plan import OptimizerPlan
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
@@ -184,6 +185,34 @@ def test_each_weight_belongs_to_one_level() -> None:
     model.plan = dataclasses.replace(whole, levels=(*whole.levels, again))
     with pytest.raises(AssertionError, match=r"`memory\.weight` belongs to levels"):
         StepLevels(model)
+
+
+def test_one_tensor_in_two_levels_is_refused() -> None:
+    """Both would move it. Two reads of one level are how the language ties weights."""
+    model = tiny_model()
+    model.head.bias = model.embed.weight
+    with pytest.raises(NestError, match=r"`embed\.weight` and `head\.bias` are one tensor") as raised:
+        StepLevels(model)
+    assert raised.value.diagnostics[0].code == "N0404"
+
+
+def test_a_level_that_is_read_twice_moves_once_by_the_sum_of_both_gradients() -> None:
+    body = """
+    model twice {
+      input vectors(3)
+      level w = linear(3, bias = false)
+      flow out = in -> w -> tanh -> w
+      train { objective mse  optimizer sgd(lr = 1) }
+    }
+    """
+    model = nestdsl.parse(body).compile(compile=False).double()
+    x, target = torch.randn(2, 2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    first, second = (model.w.weight.detach().clone().requires_grad_() for _ in range(2))
+    torch.nn.functional.mse_loss(torch.tanh(x @ first.T) @ second.T, target).backward()
+    start = model.w.weight.detach().clone()
+    model.loss(x, target).backward()
+    StepLevels(model).step(1)
+    torch.testing.assert_close(start - model.w.weight, first.grad + second.grad, rtol=1e-9, atol=1e-12)
 
 
 def test_an_unknown_optimizer_is_a_fault_of_the_compiler() -> None:

@@ -89,6 +89,7 @@ def close(found: Tensor, wanted: Tensor) -> None:
         "sgd(lr = 0.1, momentum = 0.9)",
         "adamw(lr = 0.01)",
         "muon",
+        "m3(lr = 0.01, period = 2)",
         'sgd(lr = 0.01, reduce = "sum")',
     ],
 )

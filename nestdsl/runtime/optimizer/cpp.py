@@ -16,6 +16,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from nestdsl.runtime.optimizer.addresses import addresses_of, sizes_of
 from nestdsl.runtime.optimizer.expressions import C_LIKE, expressions
 from nestdsl.runtime.optimizer.groups import Tensors
 from nestdsl.runtime.optimizer.stages import Elementwise
@@ -72,10 +73,8 @@ class CppKernel:
     def __call__(
         self, tensors: Sequence[Tensors], numbers: Sequence[Tensor], given: Sequence[float], items: int
     ) -> None:
-        sizes, first_blocks = _blocks(_sizes(tensors, items))
-        addresses = array("Q")
-        for one in tensors:
-            addresses.extend(_addresses(one, items))
+        sizes, first_blocks = _blocks(sizes_of(tensors, items))
+        addresses = addresses_of(tensors, items)
         of_numbers = array("Q", [number.data_ptr() for number in numbers])
         tables = (first_blocks, sizes, addresses, of_numbers, array("d", given))
         threads = min(torch.get_num_threads(), max(1, first_blocks[-1] * _BLOCK // _WORTH_A_THREAD))
@@ -125,26 +124,3 @@ def _blocks(sizes: tuple[int, ...]) -> tuple[array[int], array[int]]:
     """The sizes of items, and the number of the first block of each, with that of all blocks at the end."""
     blocks = accumulate((-(-size // _BLOCK) for size in sizes), initial=0)
     return array("q", sizes), array("q", blocks)
-
-
-def _sizes(tensors: Sequence[Tensors], items: int) -> tuple[int, ...]:
-    for one in tensors:
-        if isinstance(one, list) and len(one) == items:
-            return tuple([tensor.numel() for tensor in one])
-    first = tensors[0]
-    elements = first.numel() if isinstance(first, Tensor) else len(first) * first[0].numel()
-    return (elements // items,) * items
-
-
-def _addresses(tensors: Tensors, items: int) -> Sequence[int]:
-    """Where each item starts."""
-    if isinstance(tensors, Tensor):
-        return _steps(tensors, items)
-    if len(tensors) == items:
-        return [tensor.data_ptr() for tensor in tensors]
-    return [address for tensor in tensors for address in _steps(tensor, items // len(tensors))]
-
-
-def _steps(tensor: Tensor, items: int) -> range | list[int]:
-    start, size = tensor.data_ptr(), tensor.numel() // items * tensor.element_size()
-    return range(start, start + items * size, size) if size else [start] * items

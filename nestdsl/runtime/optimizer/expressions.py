@@ -81,3 +81,25 @@ C_LIKE = Language(
     },
     _c_number,
 )
+
+TRITON = Language(
+    {
+        **_ARITHMETIC,
+        "zero": "tl.zeros([BLOCK], T)",
+        "power": "libdevice.pow({0}, {1})",
+        "sqrt": "tl.sqrt({0})",
+        "abs": "tl.abs({0})",
+        "exp": "tl.exp({0})",
+        "tanh": "tanh({0})",
+        "sign": "sign({0})",
+        "sigmoid": "1 / (1 + tl.exp(-{0}))",
+        "softplus": "softplus({0})",
+        "silu": "{0} / (1 + tl.exp(-{0}))",
+        "gelu": "{0} * (1 + tl.erf({0} * 0.7071067811865476)) / 2",
+        "relu": "larger({0}, 0.0)",
+        "max": "larger({0}, {1})",
+        "min": "smaller({0}, {1})",
+        "clip": "smaller(larger({0}, -{1}), {1})",
+    },
+    lambda value: f'tl.full([], float("{value!r}"), T)',
+)

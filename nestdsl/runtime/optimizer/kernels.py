@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.util import find_spec
 
 import torch
 
 from nestdsl.runtime.compilation import can_compile
 from nestdsl.runtime.optimizer.cpp import CppKernel
 from nestdsl.runtime.optimizer.elementwise import Kernel
+from nestdsl.runtime.optimizer.gpu import TritonKernel
 from nestdsl.runtime.optimizer.stages import Elementwise
 
 
@@ -20,5 +22,7 @@ def kernel(
     match device:
         case "cpu":
             return CppKernel(stage, types, kind) if can_compile(torch.device(device)) else None
+        case "cuda" if find_spec("triton"):
+            return TritonKernel(stage, types, kind)
         case _:
             return None

@@ -85,7 +85,7 @@ C_LIKE = Language(
 TRITON = Language(
     {
         **_ARITHMETIC,
-        "zero": "tl.zeros([BLOCK], T)",
+        "zero": "tl.full([BLOCK], 0.0, T)",
         "power": "libdevice.pow({0}, {1})",
         "sqrt": "tl.sqrt({0})",
         "abs": "tl.abs({0})",

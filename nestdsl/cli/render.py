@@ -29,7 +29,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--optimizers",
         action="store_true",
-        help="draw the levels of optimizers too: memories of gradients, faster than the weights they drive",
+        help="draw the levels of optimizers too: memories of gradients, inside of the weights they drive",
     )
     parser.add_argument(
         "-o",

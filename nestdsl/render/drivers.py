@@ -1,66 +1,102 @@
-"""Boxes for the levels of optimizers: those of one program and rank that drive the same stand in one."""
+"""Boxes for the levels of optimizers: those of one program that move equally often stand in one."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from nestdsl.graph.driving import ITERATION
 from nestdsl.graph.nodes import EdgeType, Level
-from nestdsl.graph.order import describe_frequency
+from nestdsl.graph.order import Frequency, describe_frequency, frequency
 from nestdsl.render.fold import Edge, Folded
 from nestdsl.render.style import FAINT, label, text
 from nestdsl.render.words import SMALL, shown
 
 
-def place_of(level: Level) -> str:
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """Levels of one program at its place: its memories of one period, and what is iterated of them.
+
+    An iteration is a level of its own, faster than its memory; in a picture it stands in the memory's box.
+    `drives` are the levels whose weights they move. Of the boxes of a program the fastest alone leads there,
+    and the others lead to it: `first` is its id.
+    """
+
+    id: str
+    place: str
+    frequency: Frequency
+    levels: tuple[Level, ...]
+    drives: tuple[str, ...]
+    first: str
+
+    @property
+    def title(self) -> str:
+        """`every 16 steps`, also where an iteration runs several times then."""
+        return describe_frequency(replace(self.levels[0], iterations=1))
+
+    def label(self, more: str = "") -> str:
+        """`train.m3`, `ema v, near`, `every step`, `newton_schulz, 5 times a step`, and more in words."""
+        kinds: dict[str, list[str]] = defaultdict(list)
+        iterations: Counter[str] = Counter()
+        for level in self.levels:
+            if level.kind == ITERATION:
+                iterations[f"{ITERATION}, {describe_frequency(level)}"] += 1
+            else:
+                kinds[level.kind].append(level.name)
+        rows = [text(shown(self.place), bold=True)]
+        rows += [
+            text(f"{kind} ", 10) + text(", ".join(names), 10, bold=True) for kind, names in kinds.items()
+        ]
+        words = [self.title] if kinds else []
+        words += [f"{one} (×{count})" if count > 1 else one for one, count in iterations.items()]
+        words += [more] if more else []
+        return label([*rows, *(text(one, SMALL, color=FAINT) for one in words)])
+
+
+def drivers(folded: Folded) -> tuple[Drivers, ...]:
+    """The levels of optimizers in their boxes, in the order of the program."""
+    together: dict[tuple[str, Frequency], list[Level]] = defaultdict(list)
+    for level in folded.levels().values():
+        if level.owner:
+            together[_place(level), frequency(replace(level, iterations=1))].append(level)
+    fastest: dict[str, tuple[Frequency, str]] = {}
+    for (place, speed), levels in together.items():
+        fastest[place] = max(fastest.get(place, (speed, levels[0].id)), (speed, levels[0].id))
+    targets: dict[str, dict[str, None]] = defaultdict(dict)
+    for edge in folded.edges:
+        if edge.type is EdgeType.OPTIMIZE:
+            targets[edge.source][edge.target] = None
+    return tuple(
+        Drivers(levels[0].id, place, speed, tuple(levels), tuple(targets[levels[0].id]), fastest[place][1])
+        for (place, speed), levels in together.items()
+    )
+
+
+def _place(level: Level) -> str:
     """The program that an optimizer's level is of, at its place: `@train.adamw[4]`, `head.sgd`."""
     return f"{level.owner}.{level.id.removeprefix(f'{level.owner}.').partition('.')[0]}"
 
 
-def together(folded: Folded, ids: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """The levels of optimizers among `ids`, of one rank, that share a box."""
-    levels = folded.levels()
-    drives: dict[str, set[str]] = defaultdict(set)
-    for edge in folded.edges:
-        if edge.type is EdgeType.OPTIMIZE or (edge.source in levels and edge.target in levels):
-            drives[edge.source].add(edge.target)
-    groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = defaultdict(list)
-    for id in ids:
-        if levels[id].owner:
-            name = levels[id].kind if levels[id].kind == ITERATION else ""
-            groups[place_of(levels[id]), name, tuple(sorted(drives[id]))].append(id)
-    return tuple(tuple(group) for group in groups.values())
+def between_boxes(edges: Iterable[Edge], groups: Iterable[Drivers]) -> tuple[Edge, ...]:
+    """Edges with boxes of optimizers in place of their levels, each once.
 
-
-def driver_label(levels: list[Level]) -> str:
-    """`train.adamw`, `ema m, v`, `every step`."""
-    names: dict[str, list[str]] = defaultdict(list)
-    for level in levels:
-        names[level.kind].append(level.name)
-    rows = [text(shown(place_of(levels[0])), bold=True)]
-    for kind, found in names.items():
-        if kind == ITERATION:
-            rows.append(text(kind, 10))
-        else:
-            rows.append(text(f"{kind} ", 10) + text(", ".join(found), 10, bold=True))
-    return label([*rows, text(describe_frequency(levels[0]), SMALL, color=FAINT)])
-
-
-def last_of_chains(edges: Iterable[Edge]) -> tuple[Edge, ...]:
-    """Edges of optimizers without those that go by way of another level of theirs.
-
-    A momentum that is made orthogonal before it moves a weight reaches it by the iteration alone.
+    A box leads to the first one of its program, or is that and leads to what it drives.
     """
-    found = tuple(edges)
-    moves = {(edge.source, edge.target) for edge in found if edge.type is EdgeType.OPTIMIZE}
-    readers: dict[str, list[str]] = defaultdict(list)
-    for edge in found:
-        if edge.type is EdgeType.READ:
-            readers[edge.source].append(edge.target)
+    box_of = {level.id: group for group in groups for level in group.levels}
+    found: dict[Edge, None] = {}
+    for edge in edges:
+        group = box_of.get(edge.source)
+        if group is None:
+            found[edge] = None
+        elif edge.type is EdgeType.OPTIMIZE:
+            target = edge.target if group.first == group.id else group.first
+            found[Edge(group.id, target, EdgeType.OPTIMIZE)] = None
+        elif box_of[edge.target] is not group:
+            found[Edge(group.id, box_of[edge.target].id, edge.type)] = None
+    reads = {(edge.source, edge.target) for edge in found if edge.type is EdgeType.READ}
     return tuple(
         edge
         for edge in found
-        if edge.type is not EdgeType.OPTIMIZE
-        or not any((reader, edge.target) in moves for reader in readers[edge.source])
+        if edge.type is not EdgeType.OPTIMIZE or (edge.source, edge.target) not in reads
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import graphviz
@@ -11,7 +11,7 @@ import graphviz
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Input, Level, Operation, Read, Scope, Train
 from nestdsl.graph.order import Frequency, describe_frequency, frequency
-from nestdsl.render.drivers import driver_label, last_of_chains, together
+from nestdsl.render.drivers import Drivers, between_boxes, drivers
 from nestdsl.render.fold import Edge, Folded, data_order, fold
 from nestdsl.render.style import (
     FAINT,
@@ -51,19 +51,19 @@ def flow(graph: NestGraph, optimizers: bool = False) -> graphviz.Digraph:
     A repeat is drawn once with its count. The graph must have passed every check.
     """
     folded = fold(graph, optimizers)
-    drivers = [group for rank in folded.ranks for group in together(folded, rank.levels)]
-    stands = _stands(folded, drivers)
-    edges = _edges(folded, stands)
+    driving = drivers(folded)
+    stands = _stands(folded, driving)
+    edges = _edges(folded, driving, stands)
     levels = folded.levels()
-    speeds = {frequency(level): describe_frequency(level) for level in levels.values()}
+    speeds = {frequency(level): describe_frequency(level) for level in levels.values() if not level.owner}
+    speeds |= {group.frequency: group.title for group in driving}
     colors = fills(speeds)
     swatches = [(colors[speed], _explained(speeds[speed])) for speed in sorted(speeds, reverse=True)]
     lines = [LINE_OF[edge.type] for edge in edges]
     drawing = picture(graph.name, legend([*lines, Line.FLOW], swatches, _NOTES), "TB", "0.2")
     _draw_block(drawing, folded, _tree(folded, set(stands.values()))[""], colors)
-    for group in drivers:
-        members = [levels[id] for id in group]
-        drawing.node(group[0], driver_label(members), fillcolor=colors[frequency(members[0])])
+    for group in driving:
+        drawing.node(group.id, group.label(), fillcolor=colors[group.frequency])
     for edge in edges:
         drawing.edge(edge.source, edge.target, edge.argument, **line_attributes(LINE_OF[edge.type]))
     drawing.edge("out", TRAIN, **line_attributes(Line.FLOW))
@@ -74,10 +74,10 @@ def _explained(frequency: str) -> str:
     return f"{frequency} (where a box names no frequency)" if frequency == UNSAID else frequency
 
 
-def _stands(folded: Folded, drivers: Iterable[Sequence[str]]) -> dict[str, str]:
+def _stands(folded: Folded, driving: Iterable[Drivers]) -> dict[str, str]:
     """The drawn node of each folded one: a level that is read once stands for its read too.
 
-    The levels of one optimizer, of `drivers`, stand together. The flows that attention makes for
+    The levels of optimizers stand in their boxes, `driving`. The flows that attention makes for
     itself are left out: their sources stand for them.
     """
     reads = Counter(folded.level_of(node) for node in folded.nodes.values() if isinstance(node, Read))
@@ -91,14 +91,14 @@ def _stands(folded: Folded, drivers: Iterable[Sequence[str]]) -> dict[str, str]:
                 stands[id] = stands[sources[id]]
             case _:
                 stands[id] = id
-    return stands | {id: group[0] for group in drivers for id in group}
+    return stands | {level.id: group.id for group in driving for level in group.levels}
 
 
-def _edges(folded: Folded, stands: dict[str, str]) -> list[Edge]:
+def _edges(folded: Folded, driving: Iterable[Drivers], stands: dict[str, str]) -> list[Edge]:
     """The edges between drawn nodes; `argument` is what they say."""
     found: dict[Edge, None] = {}
     seconds = _seconds(folded)
-    for edge in last_of_chains(folded.edges):
+    for edge in between_boxes(folded.edges, driving):
         source, target = stands[edge.source], stands[edge.target]
         if edge.type not in _DRAWN or source == target:
             continue

@@ -30,7 +30,8 @@ class Folded:
     """A graph in which the first copy of each repeat stands for all of them.
 
     Ids are declared ones (`stack[*].memory`). `nodes` and `scopes` hold first copies, in the order
-    of the program; `copies` and `parameters` count over all copies of a level.
+    of the program; `copies` and `parameters` count over all copies of a level. `ranks` are those of the
+    model's own levels, which what drives them does not change.
     """
 
     graph: NestGraph
@@ -60,7 +61,8 @@ class Folded:
 
 def fold(graph: NestGraph, optimizers: bool = False) -> Folded:
     """Folds a checked graph; without `optimizers`, levels inside of optimizers are left out."""
-    visible = _visible(graph, optimizers)
+    own = _own(graph)
+    visible = graph if optimizers else own
     scopes = {scope.declared: scope for scope in graph.scopes.values() if _is_first(graph, scope)}
     first = {scope.id for scope in scopes.values()}
     nodes: dict[str, Node] = {}
@@ -78,7 +80,7 @@ def fold(graph: NestGraph, optimizers: bool = False) -> Folded:
         for target, node in nodes.items()
         for source, _, data in visible.networkx.in_edges(node.id, data=True)
     )
-    return Folded(graph, nodes, scopes, tuple(edges), dict(copies), dict(parameters), order(visible))
+    return Folded(graph, nodes, scopes, tuple(edges), dict(copies), dict(parameters), order(own))
 
 
 def data_order(folded: Folded) -> list[str]:
@@ -89,15 +91,14 @@ def data_order(folded: Folded) -> list[str]:
     return list(networkx.topological_sort(reads))
 
 
-def _visible(graph: NestGraph, optimizers: bool) -> NestGraph:
-    """The graph without the memories of optimizers, so that hidden levels order nothing."""
-    if optimizers:
-        return graph
-    visible = NestGraph(graph.name, graph.parameters)
-    hidden = {level.id for level in graph.levels() if level.owner}
-    visible.networkx = graph.networkx.subgraph([id for id in graph.networkx if id not in hidden]).copy()
-    visible.scopes = graph.scopes
-    return visible
+def _own(graph: NestGraph) -> NestGraph:
+    """The graph without the levels of optimizers, so that they order nothing."""
+    own = NestGraph(graph.name, graph.parameters)
+    # A subgraph may iterate a set, whose order changes from run to run.
+    own.networkx = graph.networkx.copy()
+    own.networkx.remove_nodes_from([level.id for level in graph.levels() if level.owner])
+    own.scopes = graph.scopes
+    return own
 
 
 def _folded(graph: NestGraph, node: Node) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from nestdsl.graph.nodes import Learning, Level
 from nestdsl.graph.order import Rank
-from nestdsl.render.drivers import driver_label, together
 from nestdsl.render.fold import Folded
 from nestdsl.render.style import FAINT, label, text
 from nestdsl.render.words import SMALL, how_it_learns, level_label, parameters, shown, times
@@ -25,6 +24,7 @@ class Box:
     """A node of the drawing and the folded levels that it stands for."""
 
     id: str
+    name: str
     label: str
     levels: tuple[str, ...]
     drives: bool = False
@@ -36,24 +36,17 @@ def gather(folded: Folded, rank: Rank) -> tuple[Box, ...]:
 
     A picture is to show what the author named. So the levels that flows make in passing share
     boxes that list them: the norms of the whole rank one, the others of each block another.
-    The levels of one optimizer share one too.
     """
     levels, train = folded.levels(), folded.graph.train
-    driving = [
-        Box(group[0], driver_label([levels[id] for id in group]), group, drives=True)
-        for group in together(folded, rank.levels)
-    ]
     gathered: dict[tuple[str, str], list[str]] = defaultdict(list)
     for id in rank.levels:
-        if levels[id].owner:
-            continue
         place = f"alone: {id}"
         if is_norm(levels[id]):
             place = "norms"
         elif _is_anonymous(levels[id]):
             place = f"of block: {folded.scope_of(id)}"
         gathered[place, how_it_learns(levels[id], train)].append(id)
-    return (*driving, *(_box(folded, levels, ids) for ids in gathered.values()))
+    return tuple(_box(folded, levels, ids) for ids in gathered.values())
 
 
 def is_norm(level: Level) -> bool:
@@ -70,7 +63,7 @@ def _box(folded: Folded, levels: dict[str, Level], ids: list[str]) -> Box:
     first = levels[ids[0]]
     total = sum(folded.parameters[id] for id in ids)
     if len(ids) == 1:
-        return Box(ids[0], level_label(first, train, total, folded.copies[ids[0]]), tuple(ids))
+        return Box(ids[0], shown(ids[0]), level_label(first, train, total, folded.copies[ids[0]]), tuple(ids))
     if is_norm(first):
         name, copies = "norms", 1
         places = [(levels[id].kind, _place(shown(id), levels[id]) + times(folded.copies[id])) for id in ids]
@@ -81,7 +74,7 @@ def _box(folded: Folded, levels: dict[str, Level], ids: list[str]) -> Box:
     title = text(name, bold=True) + text(times(copies)) + text(f"  {len(ids)} anonymous levels", 10)
     last = f"{how_it_learns(first, train)}, {parameters(total, copies)}"
     rows = [title, *_listed(places), text(last, SMALL, color=FAINT)]
-    return Box(f"{name} anonymous {ids[0]}", label(rows), tuple(ids))
+    return Box(f"{name} anonymous {ids[0]}", name, label(rows), tuple(ids))
 
 
 def _place(name: str, level: Level) -> str:

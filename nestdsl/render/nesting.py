@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import graphviz
@@ -11,7 +11,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Input
 from nestdsl.graph.order import Frequency, Rank, describe_frequency
 from nestdsl.render.contract import contract
-from nestdsl.render.drivers import last_of_chains
+from nestdsl.render.drivers import Drivers, between_boxes, drivers
 from nestdsl.render.fold import Edge, Folded, fold
 from nestdsl.render.gather import Box, gather, is_norm
 from nestdsl.render.style import (
@@ -33,6 +33,8 @@ _UNNAMED = (EdgeType.READ, EdgeType.SURPRISE, EdgeType.OPTIMIZE)
 """Edges whose line says it all; on others stands what they carry."""
 _DEEPEST = 3
 """Ranks of one frequency share a frame where there are more of them than this."""
+_MOST_EDGES, _MOST_OTHERS = 3, 2
+"""A box of an optimizer that drives more boxes than this, and all but so few, says so in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,13 @@ def nesting(graph: NestGraph, optimizers: bool = False) -> graphviz.Digraph:
     The graph must have passed every check.
     """
     folded = fold(graph, optimizers)
-    frames = _frames(folded)
+    frames, driving = _frames(folded), drivers(folded)
     passed = frozenset(id for id, level in folded.levels().items() if is_norm(level))
-    edges = _merged(last_of_chains(contract(folded, passed)), frames)
+    said = {group.id: words for group in driving if (words := _drives(group, frames))}
+    found = between_boxes(contract(folded, passed), driving)
+    shown = [edge for edge in found if edge.type is not EdgeType.OPTIMIZE or edge.source not in said]
+    frames = _with_drivers(frames, driving, said)
+    edges = _merged(shown, frames)
     drawing = picture(graph.name, legend(edge.line for edge in edges), "LR", "0.32")
     colors = fills(frame.frequency for frame in frames)
     with cluster(drawing, "model") as model:
@@ -85,6 +91,40 @@ def _frames(folded: Folded) -> tuple[Frame, ...]:
             title += ", first"
         frames.append(Frame(f"rank {rank.number}", title, rank.frequency, gather(folded, rank)))
     return tuple(frames)
+
+
+def _with_drivers(
+    frames: Sequence[Frame], driving: Sequence[Drivers], said: Mapping[str, str]
+) -> tuple[Frame, ...]:
+    """The frames with one more for the optimizers of each frequency, inside of the levels of that."""
+    boxes: dict[Frequency, list[Box]] = {}
+    titles = {group.frequency: group.title for group in driving}
+    for group in driving:
+        ids = tuple(level.id for level in group.levels)
+        box = Box(group.id, group.place, group.label(said.get(group.id, "")), ids, drives=True)
+        boxes.setdefault(group.frequency, []).append(box)
+    own = {frame.frequency for frame in frames}
+    added = [
+        Frame(
+            f"optimizers {titles[speed]}",
+            f"{titles[speed]}{', first' if speed in own else ''}: optimizers",
+            speed,
+            tuple(found),
+        )
+        for speed, found in boxes.items()
+    ]
+    return tuple(sorted((*frames, *added), key=lambda frame: frame.frequency))
+
+
+def _drives(group: Drivers, frames: Sequence[Frame]) -> str:
+    """What a box of an optimizer drives in words, where many edges around it would say no more."""
+    if group.id != group.first:
+        return ""
+    around = [box for frame in frames if frame.frequency == group.frequency for box in frame.boxes]
+    others = [box.name for box in around if not set(box.levels) & set(group.drives)]
+    if len(around) - len(others) <= _MOST_EDGES or len(others) > _MOST_OTHERS:
+        return ""
+    return "drives all around it" + (f" but {', '.join(others)}" if others else "")
 
 
 def _nested(ranks: Sequence[Rank]) -> tuple[Rank, ...]:

@@ -132,19 +132,20 @@ def test_memories_stand_inside_of_what_they_drive_and_slow_ones_outside() -> Non
 
 
 @pytest.mark.parametrize("view", [nesting, flow])
-def test_what_a_level_inside_of_an_optimizer_reads_reaches_the_weights_by_it_alone(view) -> None:
+def test_the_fastest_box_of_an_optimizer_alone_leads_to_the_weights(view) -> None:
     dot = view(graph_of(OPTIMIZERS), optimizers=True).source
     place = "@train.two_speeds"
-    assert f'"{place}.near" -> "{place}.way.newton_schulz" [' in dot
-    assert not re.search(rf'"{place}.near" -> "?(out|slow)', dot)
-    assert re.search(rf'"{place}.way.newton_schulz_2" -> "?out', dot)
+    assert "ema near, var" in words(dot) and "newton_schulz, 5 times in 16 steps" in words(dot)
+    assert re.search(rf'"{place}.near" -> "?out', dot)
+    assert re.findall(rf'"{place}.far" -> (\S+)', dot) == [f'"{place}.near"']
 
 
-def test_hidden_memories_order_nothing() -> None:
-    """Without its memories, an optimizer with momentum leaves levels of one frequency in one frame."""
+def test_what_drives_levels_does_not_change_what_nests_in_what() -> None:
+    """The memories of an optimizer stand in one frame more, inside of what they drive."""
     graph = graph_of(RESIDUAL)
-    assert len(fold(graph).ranks) == 2
-    assert len(fold(graph, optimizers=True).ranks) == 3
+    assert fold(graph).ranks == fold(graph, optimizers=True).ranks
+    frames = [nesting(graph, optimizers).source.count("subgraph") for optimizers in (False, True)]
+    assert frames[1] == frames[0] + 1
 
 
 def test_a_frozen_level_gets_no_surprise_and_says_so() -> None:
@@ -229,21 +230,34 @@ def test_drawing_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", script, str(program)], check=True)
 
 
+SPEEDS = """
+optimizer speeds(lr = 0.1) {{
+  level far = ema(0.9) {{ learn grad  every 8 steps }}
+  {near}
+}}
+model five() {{
+  input vectors(8)
+  level a[4] = linear
+  level other = linear {{ optimizer momentum }}
+  flow out = in -> a {other}
+  train {{ objective mse  optimizer speeds }}
+}}
+"""
+NEAR = "level near = ema(0.9) { learn grad }\n  flow update = -lr * (near + far)"
+
+
+def test_a_memory_of_many_levels_around_it_says_so_instead_of_an_edge_for_each() -> None:
+    dot = nesting(graph_of(SPEEDS.format(near=NEAR, other="")), optimizers=True).source
+    assert not re.findall(r'"@train.speeds.near" -> .*', dot)
+    assert "drives all around it" in words(dot)
+    assert re.findall(r'"@train.speeds.far" -> (\S+)', dot) == ['"@train.speeds.near"']
+    dot = nesting(graph_of(SPEEDS.format(near=NEAR, other="-> other")), optimizers=True).source
+    assert "drives all around it but other" in words(dot)
+    assert re.findall(r'"other.momentum.m" -> (\S+)', dot) == ["other"]
+
+
 def test_a_slow_memory_of_all_levels_of_a_frame_has_one_edge_to_it() -> None:
-    program = """
-    optimizer speeds(lr = 0.1) {
-      level near = ema(0.9) { learn grad }
-      level far = ema(0.9) { learn grad  every 8 steps }
-      flow update = -lr * (near + far)
-    }
-    model three() {
-      input vectors(8)
-      level a[3] = linear
-      flow out = in -> a
-      train { objective mse  optimizer speeds }
-    }
-    """
+    program = SPEEDS.format(near="flow update = -lr * far", other="")
     dot = nesting(graph_of(program), optimizers=True).source
     (far,) = re.findall(r'"@train.speeds.far" -> .*', dot)
     assert 'lhead="cluster rank' in far
-    assert len(re.findall(r'"@train.speeds.near" -> .*', dot)) == 3

@@ -13,15 +13,14 @@ from tests.runtime.linear_memories import (
     NAMES,
     B,
     assert_equals_loop,
-    assert_same,
     assert_split_equals_whole,
-    gradients,
     learn_all,
     make_inputs,
     state_at,
     through_blocks,
     through_loop,
 )
+from tests.runtime.results import assert_same, gradients
 
 
 @pytest.mark.parametrize("objective", ["l2", "dot"])

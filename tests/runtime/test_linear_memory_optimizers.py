@@ -12,14 +12,13 @@ from tests.runtime.linear_memories import (
     NAMES,
     B,
     assert_equals_loop,
-    assert_same,
     assert_split_equals_whole,
-    gradients,
     learn_all,
     make_inputs,
     through_blocks,
     through_loop,
 )
+from tests.runtime.results import assert_same, gradients
 
 OPTIMIZERS = ("gd", "dgd", "momentum", "dgd_momentum")
 ALL = [

@@ -123,7 +123,7 @@ def _(
     erased = hidden if inputs.chunks.mix is not None else None
     writes = Writes(hidden, hidden, values, erased, hidden, values, hidden)
     states = [part.new_empty(count, *part.shape) for part in start if part is not None]
-    return [torch.empty_like(part) for part in writes if part is not None] + states
+    return [part.new_empty(part.shape) for part in writes if part is not None] + states
 
 
 @torch.library.custom_op("nestdsl::deep_scan_backward", mutates_args=())
@@ -164,7 +164,7 @@ def _retreats(
             later = later._replace(inner=later.inner + at.inner, outer=later.outer + at.outer)
         totals.append(total)
         gradients.append(later)
-    return _stacked(totals[::-1]) + _stacked(gradients[::-1]) + [at.inner, at.outer]
+    return _stacked(totals[::-1]) + _stacked(gradients[::-1]) + [at.inner.contiguous(), at.outer.contiguous()]
 
 
 @_deep_scan_backward.register_fake
@@ -184,7 +184,7 @@ def _(
     wide, narrow = writes.hidden, writes.output
     totals = Totals(wide, narrow, writes.erased, narrow, narrow, wide, wide, narrow)
     shapes = [part for part in (*totals, *states) if part is not None]
-    return [torch.empty_like(part) for part in (*shapes, states.inner[0], states.outer[0])]
+    return [part.new_empty(part.shape) for part in (*shapes, states.inner[0], states.outer[0])]
 
 
 def _save(ctx, inputs: tuple, output: list[Tensor]) -> None:
@@ -292,4 +292,6 @@ def _sum(left: Weights, right: Weights) -> Weights:
 
 
 def _stacked(rows: Sequence[tuple]) -> list[Tensor]:
-    return [torch.stack(column) for column in zip(*rows, strict=True) if column[0] is not None]
+    """Contiguous, as the fake operators promise it: stacked parts may keep an order of their own."""
+    columns = (column for column in zip(*rows, strict=True) if column[0] is not None)
+    return [torch.stack(column).contiguous() for column in columns]

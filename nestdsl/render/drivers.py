@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from nestdsl.graph.driving import ITERATION
@@ -11,7 +11,7 @@ from nestdsl.graph.nodes import EdgeType, Level
 from nestdsl.graph.order import Frequency, describe_frequency, frequency
 from nestdsl.render.fold import Edge, Folded
 from nestdsl.render.style import FAINT, label, text
-from nestdsl.render.words import SMALL, shown
+from nestdsl.render.words import SMALL, shown, times
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Drivers:
 
     An iteration is a level of its own, faster than its memory; in a picture it stands in the memory's box.
     `drives` are the levels whose weights they move. Of the boxes of a program the fastest alone leads there,
-    and the others lead to it: `first` is its id.
+    and the others lead to it: `first` is its id. `copies` programs alike may share a box.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Drivers:
     levels: tuple[Level, ...]
     drives: tuple[str, ...]
     first: str
+    copies: int = 1
 
     @property
     def title(self) -> str:
@@ -39,12 +40,12 @@ class Drivers:
         """`train.m3`, `ema v, near`, `every step`, `newton_schulz, 5 times a step`, and more in words."""
         kinds: dict[str, list[str]] = defaultdict(list)
         iterations: Counter[str] = Counter()
-        for level in self.levels:
+        for level in self.levels[: len(self.levels) // self.copies]:
             if level.kind == ITERATION:
                 iterations[f"{ITERATION}, {describe_frequency(level)}"] += 1
             else:
                 kinds[level.kind].append(level.name)
-        rows = [text(shown(self.place), bold=True)]
+        rows = [text(shown(self.place), bold=True) + text(times(self.copies))]
         rows += [
             text(f"{kind} ", 10) + text(", ".join(names), 10, bold=True) for kind, names in kinds.items()
         ]
@@ -71,6 +72,36 @@ def drivers(folded: Folded) -> tuple[Drivers, ...]:
         Drivers(levels[0].id, place, speed, tuple(levels), tuple(targets[levels[0].id]), fastest[place][1])
         for (place, speed), levels in together.items()
     )
+
+
+def alike(driving: Iterable[Drivers], box_of: Mapping[str, str]) -> tuple[Drivers, ...]:
+    """The boxes of optimizers, those of one program as one where all that they drive stands in one box.
+
+    So have the projections of attention, which are levels each with its own, one box for their optimizers.
+    `box_of` gives the name of the box in which a level stands.
+    """
+    together: dict[object, list[Drivers]] = defaultdict(list)
+    for group in driving:
+        boxes = {box_of[id] for id in group.drives}
+        program = group.place.removeprefix(f"{group.levels[0].owner}.")
+        inside = tuple((level.kind, level.name) for level in group.levels)
+        key = (program, group.frequency, inside, *boxes) if len(boxes) == 1 else group.id
+        together[key].append(group)
+    stands = {group.id: groups[0].id for groups in together.values() for group in groups}
+    found: list[Drivers] = []
+    for groups in together.values():
+        one = groups[0]
+        if len(groups) > 1:
+            program = one.place.removeprefix(f"{one.levels[0].owner}.")
+            one = replace(
+                one,
+                place=f"{box_of[one.drives[0]]}.{program}",
+                levels=tuple(level for group in groups for level in group.levels),
+                drives=tuple(id for group in groups for id in group.drives),
+                copies=len(groups),
+            )
+        found.append(replace(one, first=stands[one.first]))
+    return tuple(found)
 
 
 def _place(level: Level) -> str:

@@ -11,7 +11,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Input
 from nestdsl.graph.order import Frequency, Rank, describe_frequency
 from nestdsl.render.contract import contract
-from nestdsl.render.drivers import Drivers, between_boxes, drivers
+from nestdsl.render.drivers import Drivers, alike, between_boxes, drivers
 from nestdsl.render.fold import Edge, Folded, fold
 from nestdsl.render.gather import Box, gather, is_norm
 from nestdsl.render.style import (
@@ -53,7 +53,9 @@ def nesting(graph: NestGraph, optimizers: bool = False) -> graphviz.Digraph:
     The graph must have passed every check.
     """
     folded = fold(graph, optimizers)
-    frames, driving = _frames(folded), drivers(folded)
+    frames = _frames(folded)
+    names = {level: box.name for frame in frames for box in frame.boxes for level in box.levels}
+    driving = alike(drivers(folded), names)
     passed = frozenset(id for id, level in folded.levels().items() if is_norm(level))
     said = {group.id: words for group in driving if (words := _drives(group, frames))}
     found = between_boxes(contract(folded, passed), driving)

@@ -261,3 +261,20 @@ def test_a_slow_memory_of_all_levels_of_a_frame_has_one_edge_to_it() -> None:
     dot = nesting(graph_of(program), optimizers=True).source
     (far,) = re.findall(r'"@train.speeds.far" -> .*', dot)
     assert 'lhead="cluster rank' in far
+
+
+def test_optimizers_of_levels_that_share_a_box_share_one_too() -> None:
+    """The projections of attention are levels each with its own optimizer."""
+    program = """
+    model projections() {
+      input vectors(8)
+      level attend = attention(2) { optimizer m3(period = 4) }
+      flow out = in -> attend -> linear(8)
+      train { objective mse  optimizer sgd }
+    }
+    """
+    dot = nesting(graph_of(program), optimizers=True).source
+    assert words(dot).count("ema v, near") == words(dot).count("ema far") == 1
+    assert "m3 ×4" in words(dot)
+    (far,) = re.findall(r'"(attend.\S+.m3.far)" ->', dot)
+    assert re.findall(rf'"{far}" -> (\S+)', dot) == [f'"{far.removesuffix("far")}v"']

@@ -33,8 +33,17 @@ class Driver:
 
         A program with a schedule of its own moves them as far as it says.
         """
-        has_schedule = any(program.schedules for program in self.part.programs)
-        self.part.step({}, self.run_steps, 1.0 if has_schedule else rate_scale)
+        self.part.step({}, self.run_steps, rate_scale if self.follows_run else 1.0)
+
+    @property
+    def follows_run(self) -> bool:
+        """Whether the run's own schedule scales these updates: no program has one that takes its place."""
+        return not any(program.schedules for program in self.part.programs)
+
+    @property
+    def name(self) -> str:
+        """The optimizer whose update these weights get."""
+        return self.part.programs[-1].name
 
     def driven(self) -> Iterator[tuple[str, Driven]]:
         """Each weight by its name, with what is remembered of it."""

@@ -113,6 +113,16 @@ class StepLevels:
                 weight.grad = None
         return float(norm)
 
+    @property
+    def follow_run(self) -> bool:
+        """Whether `rate_scale` reaches any weight: schedules of optimizers take its place."""
+        return any(driver.follows_run for group in self.groups for driver in group.drivers)
+
+    def driven_by(self, weight: str) -> tuple[str, str]:
+        """The level and the optimizer of a weight that one moves, by their names."""
+        drivers = (driver for group in self.groups for driver in group.drivers)
+        return self._level_of[weight], next(driver.name for driver in drivers if weight in driver.weights)
+
     def state_tensors(self) -> dict[str, torch.Tensor]:
         """All that a continued run needs beside the weights, as `name of the weight . name of the memory`.
 

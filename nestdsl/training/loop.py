@@ -161,6 +161,7 @@ def start(
             shown.note(f"starting from the weights of {donor.folder} after {donor.progress.step} steps")
         if compiled:
             shown.note("compiling the model…")
+        _note_if_nothing_is_left(shown, 0, settings.steps, until, out)
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
         progress = Progress(0, data.source, data.fingerprint, before, compiled)
@@ -213,12 +214,16 @@ def proceed(
     with shown, fits_memory(settings), metrics.Metrics(out, progress.step) as written:
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model)
-        if progress.step >= settings.steps:
-            shown.note(
-                f"nothing is left to do: the run in {out} is at step {progress.step} already, "
-                f"and --steps is {settings.steps}"
-            )
+        _note_if_nothing_is_left(shown, progress.step, settings.steps, until, out)
         return _run(model, levels, data, out, settings, progress, stream, written, shown, until)
+
+
+def _note_if_nothing_is_left(shown: Reporter, step: int, steps: int, until: int | None, out: Path) -> None:
+    setting, last = ("--steps", steps) if until is None or until >= steps else ("--until", until)
+    if step >= last:
+        shown.note(
+            f"nothing is left to do: the run in {out} is at step {step} already, and {setting} is {last}"
+        )
 
 
 def prepare_folder(out: Path) -> None:
@@ -275,7 +280,6 @@ def _run(
                     shown.held_out(step, after)
                 written.write(step=step, **values)
                 if step % settings.checkpoint_every == 0 or step == last or held.interrupted:
-                    _verify_weights(model, step)
                     progress = replace(progress, step=step)
                     checkpoint.save(out, model, levels, settings, progress, stream)
                 if held.interrupted:
@@ -294,8 +298,8 @@ def _run(
 def _step(
     model: NestModule, levels: StepLevels, data: Data, settings: Settings, step: int, stream: State | None
 ) -> tuple[dict[str, float], State | None]:
-    """One optimizer step: its loss, the norm of its gradient and the scale of its learning rates; and
-    what the stream goes on with."""
+    """One optimizer step: its loss, the norm of its gradient and the scale of its learning rates, where
+    any optimizer follows it; and what the stream goes on with."""
     device = next(model.parameters()).device
     scale = rate_scale(step, settings)
     with _seeded(mixed_seed(settings.seed, step, "model"), device):
@@ -313,8 +317,9 @@ def _step(
         norm = levels.step(step, scale, settings.clip or None)
     except NonFiniteGradient as error:
         raise _diverged(f"{error} at step {step}") from error
-    unit = data.unit
-    return {f"loss_{unit.name}": value * unit.scale, "gradient_norm": norm, "rate_scale": scale}, stream
+    _verify_weights(levels, step)
+    values = {f"loss_{data.unit.name}": value * data.unit.scale, "gradient_norm": norm}
+    return values | ({"rate_scale": scale} if levels.follow_run else {}), stream
 
 
 def _measure(model: NestModule, data: Data, settings: Settings, step: int) -> Figures:
@@ -327,12 +332,28 @@ def _measure(model: NestModule, data: Data, settings: Settings, step: int) -> Fi
     return figures
 
 
-def _verify_weights(model: NestModule, step: int) -> None:
-    """A checkpoint of a run that has diverged would take the place of the last one that is of use."""
-    for name, weight in model.named_parameters():
-        if not bool(weight.isfinite().all()):
-            raise _diverged(f"the weights `{name}` are not finite after step {step}")
+def _verify_weights(levels: StepLevels, step: int) -> None:
+    """The gradients of this step were finite: what is not finite now was made so by an update.
 
+    A checkpoint of it would take the place of the last one that is of use.
+    """
+    weights = {name: weight for group in levels.groups for name, weight in group.weights.items()}
+    if math.isfinite(float(torch.nn.utils.get_total_norm(list(weights.values())))):
+        return
+    for name, weight in weights.items():  # one by one: a norm of finite numbers may be too large, too
+        if not bool(weight.isfinite().all()):
+            level, optimizer = levels.driven_by(name)
+            raise _diverged(
+                f"the update of `{optimizer}` at `{level}` (its weight `{name}`) is not finite at step "
+                f"{step}, though the gradients are",
+                _OF_AN_UPDATE,
+            )
+
+
+_OF_AN_UPDATE = (
+    "keep what it divides by from being zero, as in `/ (sqrt(v) + eps)`; if it divides by nothing, lower its "
+    "`lr`; the last checkpoint is from before"
+)
 
 _AT_THE_START = (
     "a memory diverges while it reads: give it keys of length 1 (`l2_normalize(heads)`), smaller steps or a "

@@ -1,4 +1,8 @@
-"""`metrics.jsonl`: one JSON object a line for each step, with nothing in it that depends on the clock."""
+"""`metrics.jsonl`: one JSON object a line for each step, with nothing in it that depends on the clock.
+
+Each has the `step`, the loss and `gradient_norm`, before it is clipped; `rate_scale`, the factor of the run's
+own schedule, only where an optimizer follows it; and after some steps the held-out figures.
+"""
 
 from __future__ import annotations
 

@@ -11,9 +11,13 @@ import torch
 
 import nestdsl
 import nestdsl.training.checkpoint
+from nestdsl.compiler import analyse
 from nestdsl.diagnostics import NestError
 from nestdsl.interrupts import Interrupted
+from nestdsl.plan.lower import lower
 from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.module import build
+from nestdsl.source import Source
 from nestdsl.training import checkpoint, loop
 from nestdsl.training.loop import proceed, resume, start, train
 from nestdsl.training.progress import Quiet
@@ -190,6 +194,8 @@ def test_a_run_says_what_it_reads_and_when_nothing_is_left(text, tmp_path, capsy
     assert "compiling" not in shown
     resume(tiny_model(), out=tmp_path / "run", steps=2)
     assert "nothing is left to do: the run in" in capsys.readouterr().err
+    resume(tiny_model(), out=tmp_path / "run", steps=4, until=3)
+    assert "is at step 3 already, and --until is 3" in capsys.readouterr().err
     resume(tiny_model(), out=tmp_path / "run", steps=4)
     assert "nothing" not in capsys.readouterr().err
 
@@ -305,6 +311,41 @@ def test_a_run_that_diverges_stops_and_keeps_a_finite_checkpoint(data, tmp_path,
     text = errors("N0505", lambda: start(model, data, tmp_path / "run", settings, Quiet()))
     assert "step" in text
     assert all(weight.isfinite().all() for weight in checkpoint.load(tmp_path / "run").weights.values())
+
+
+DIVIDED = """
+optimizer divided(lr = 0.01) {
+  level v = ema(0.99) { learn grad * grad }
+  flow update = -lr * grad / v ** 0.5
+}
+model tiny {
+  input ids(256)
+  flow out = in -> embedding(8) -> linear(256)
+  train { every 2 steps  objective cross_entropy  optimizer divided(lr = constant(0.01)) }
+}
+"""
+
+
+def test_an_update_that_is_not_finite_is_told_of_its_optimizer(data, tmp_path) -> None:
+    """Bytes that no batch had yet have gradients of zero: 0 / 0."""
+    model = build(lower(analyse(Source(DIVIDED)).graph(), "tiny.nest"), 0, compile=False)
+    settings = dataclasses.replace(SETTINGS, checkpoint_every=1)
+    text = errors("N0505", lambda: start(model, data, tmp_path / "run", settings, Quiet()))
+    assert "the update of `divided` at" in text
+    assert "is not finite at step 2, though the gradients are" in text
+    assert "sqrt(v) + eps" in text
+    saved = checkpoint.load(tmp_path / "run")
+    assert saved.progress.step == 1
+    assert all(weight.isfinite().all() for weight in saved.weights.values())
+
+
+def test_the_scale_of_a_run_is_in_its_metrics_only_where_an_optimizer_follows_it(data, tmp_path) -> None:
+    program = DIVIDED.replace("/ v ** 0.5", "/ (sqrt(v) + 1e-8)")
+    for name, rate, follows in (("own", "constant(0.01)", False), ("run", "0.01", True)):
+        source = Source(program.replace("constant(0.01)", rate))
+        model = build(lower(analyse(source).graph(), "tiny.nest"), 0, compile=False)
+        start(model, data, tmp_path / name, SETTINGS, Quiet())
+        assert all(("rate_scale" in line) is follows for line in metrics(tmp_path / name)[1:])
 
 
 def test_a_loss_that_is_not_finite_names_its_step(data, tmp_path, monkeypatch) -> None:

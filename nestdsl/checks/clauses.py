@@ -72,7 +72,15 @@ def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
 
 
 def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
-    if level.unit is Unit.STEP or level.frozen:
+    if level.unit is Unit.STEP and not level.frozen and "every" not in dict(level.written):
+        diagnostics.report(
+            "N0407",
+            f"`{level.name}` does not say how often it moves: a memory that learns `key -> value` moves "
+            "while a sequence is read, and this compiler has none that moves with `train`",
+            level.span,
+            _in_context_hint(level),
+        )
+    elif level.unit is Unit.STEP or level.frozen:
         diagnostics.report(
             "N0407",
             f"`{level.name}` learns `key -> value` but not in context, which this compiler cannot run yet",

@@ -13,9 +13,12 @@ from nestdsl.syntax import ast
 
 
 def match_arguments(
-    call: ast.Call, names: Sequence[str], what: str, diagnostics: Diagnostics
+    call: ast.Call, names: Sequence[str], what: str, diagnostics: Diagnostics, *, lists: bool = False
 ) -> dict[str, ast.Argument]:
-    """Which argument of the call goes to which name; reports unknown, repeated and too many."""
+    """Which argument of the call goes to which name; reports unknown, repeated and too many.
+
+    `lists`: an unknown name is answered with all names, and not with the nearest.
+    """
     matched: dict[str, ast.Argument] = {}
     free = list(names)
     for argument in call.arguments:
@@ -38,7 +41,7 @@ def match_arguments(
                 "N0103",
                 f"{what} has no argument `{name}`",
                 argument.span,
-                argument_meant(name, names, otherwise),
+                otherwise if lists else argument_meant(name, names, otherwise),
             )
         else:
             matched[name] = argument

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from nestdsl.diagnostics import Diagnostics
@@ -27,12 +28,14 @@ from nestdsl.semantics.optimizers.declared import (
 from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, number
 from nestdsl.semantics.optimizers.memories import learned, read_memory
 from nestdsl.semantics.optimizers.needed import learned_in, needed
+from nestdsl.semantics.optimizers.schedules import quoted_schedule
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
 _SHAPED = "compute it from flows of that shape, such as `grad`"
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _TRANSPOSED = "write `transpose(...)` around it"
 
 
@@ -146,6 +149,7 @@ class OptimizerBody:
             return UNKNOWN
         if name.text in self.values:
             self.structural.add(name.text)
+            self._used.add(name.text)
             return self.values[name.text]
         if self.declares(name.text):
             self.diagnostics.report(
@@ -197,6 +201,7 @@ class OptimizerBody:
         return UNKNOWN
 
     def _parameter(self, name: ast.Name) -> Result:
+        self._used.add(name.text)
         value = self.values[name.text]
         if name.text in self.schedules:
             return Flow(name.text, CONSTANT, parts=frozenset((name.text,)))
@@ -211,9 +216,8 @@ class OptimizerBody:
     def _number_of(self, name: ast.Name, value: Value) -> Result:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return number(value)
-        self.diagnostics.report(
-            "N0104", f"`{name.text}` is no number", name.span, "flows are computed from numbers"
-        )
+        hint = quoted_schedule(value) or "flows are computed from numbers"
+        self.diagnostics.report("N0104", f"`{name.text}` is no number", name.span, hint)
         return UNKNOWN
 
     def _flow(self, name: ast.Name) -> Result:
@@ -387,6 +391,18 @@ class OptimizerBody:
         return result.operand
 
     def _report_unused(self) -> None:
+        used = set(self._used)
+        for parameter in self.declaration.parameters:  # a later one may be computed from it
+            if parameter.default is not None:
+                used |= set(_WORD.findall(parameter.default.span.text))
+        for parameter in self.declaration.parameters:
+            if parameter.name.text not in used:
+                self.diagnostics.report(
+                    "N0304",
+                    f"nothing in `{self.declaration.name.text}` uses its parameter `{parameter.name.text}`",
+                    parameter.span,
+                    "use it on the way to `update`, or remove it",
+                )
         for name, statement in {**self._flows, **self.levels}.items():
             if name in self._used or name == "update":
                 continue

@@ -11,6 +11,7 @@ from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Unknown, is_number
 from nestdsl.source import Span
@@ -86,24 +87,44 @@ class OptimizerFlows:
             case ast.Pipe(stages, _):
                 result = self.expression(stages[0], place)
                 for stage in stages[1:]:
-                    result = self._stage(result, stage, place)
+                    result = self._stage(result, stage, place, stages[0].span)
                 return result
 
     # --- pipes and calls -------------------------------------------------------------------
 
-    def _stage(self, flow: Result, stage: ast.Expression, place: str) -> Result:
+    def _stage(self, flow: Result, stage: ast.Expression, place: str, start: Span) -> Result:
         match stage:
             case ast.Name(_, span):
                 return self._call(ast.Call(stage, (), span), (flow,), place)
             case ast.Call():
                 return self._call(stage, (flow,), place)
+        self._no_stage(stage, start)
+        return UNKNOWN
+
+    def _no_stage(self, stage: ast.Expression, start: Span) -> None:
+        """Reports what a flow cannot be piped into, at what follows the function that begins it."""
+        first = stage
+        while isinstance(first, ast.Binary):
+            first = first.left
+        if first is stage or not isinstance(first, ast.Name | ast.Call):
+            self.diagnostics.report(
+                "N0104",
+                "a flow is piped into a function or a memory",
+                stage.span,
+                "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives",
+            )
+            return
+        text = stage.span.source.text
+        rest = text[first.span.end : stage.span.end]
+        begin = first.span.end + len(rest) - len(rest.lstrip())
+        piped = text[start.start : first.span.end]
         self.diagnostics.report(
             "N0104",
-            "a flow is piped into a function or a memory",
-            stage.span,
-            "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives",
+            f"`->` binds loosest: this is computed with `{first.span.text}` itself, which has no value "
+            "before a flow is piped into it",
+            Span(stage.span.source, begin, stage.span.end),
+            f"write `({' '.join(piped.split())}) {' '.join(rest.split())}`",
         )
-        return UNKNOWN
 
     def _call(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
         name = call.function.text
@@ -164,6 +185,8 @@ class OptimizerFlows:
                 span,
                 did_you_mean(name, known, f"the functions of optimizers are {listed(known)}"),
             )
+        elif name in MEMORIES:
+            self._no_memory_here(call)
         elif name in LIBRARY.kinds:
             self.diagnostics.report(
                 "N0104",
@@ -173,6 +196,21 @@ class OptimizerFlows:
             )
         else:
             self.body.unknown(call.function, known)
+
+    def _no_memory_here(self, call: ast.Call) -> None:
+        name = call.function.text
+        learned = "grad" if MEMORIES[name] == ("decay",) else "normalize(grad) -> 1"
+        learned = "grad -> normalize(grad)" if name == "associative" else learned
+        read = "m(grad)" if name == "associative" else "m"
+        written = call.span.text if "\n" not in call.span.text else name
+        if written == name and "decay" in MEMORIES[name]:
+            written = f"{name}(0.9)"
+        self.diagnostics.report(
+            "N0104",
+            f"`{name}` is a memory, which is declared by itself and not written into a flow",
+            call.span,
+            f"write `level m = {written} {{ learn {learned} }}`, and `{read}` here",
+        )
 
     def _answer(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
         """What a memory answers to keys: `m(grad)` or `grad -> m`."""

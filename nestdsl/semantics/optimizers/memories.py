@@ -11,6 +11,7 @@ from nestdsl.library.signatures import READS, ArgumentSpec, Type
 from nestdsl.semantics.arguments import bind, match_arguments
 from nestdsl.semantics.clauses import ClauseReader, collect
 from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.flows import Flow, Result
 from nestdsl.semantics.optimizers.shapes import extents, matrix
 from nestdsl.semantics.values import UNKNOWN, Unknown
@@ -23,25 +24,18 @@ if TYPE_CHECKING:
 REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 """How what gathered over a period is taken together."""
 _HIDDEN = ArgumentSpec("hidden", Type.WHOLE, 16, minimum=1)
-_ARGUMENTS = {
-    "ema": ("decay",),
-    "sum_of": ("decay",),
-    "matrix": ("step", "retain"),
-    "associative": ("step", "retain"),
-}
-"""What each memory of gradients takes: numbers, parameters or flows of numbers."""
 _DEFAULTS = {"step": 1.0, "retain": 1.0}
 _OPTIONS = {"associative": (_HIDDEN, REDUCE)}
 
 
 def read_memory(body: OptimizerBody, level: ast.Level, name: str) -> GradientMemory | None:
     kind = level.kind.function.text
-    if kind not in _ARGUMENTS:
+    if kind not in MEMORIES:
         body.diagnostics.report(
             "N0104",
             f"`{kind}` is no memory of gradients",
             level.kind.function.span,
-            did_you_mean(kind, _ARGUMENTS, f"in an optimizer the memories are {listed(_ARGUMENTS)}"),
+            did_you_mean(kind, MEMORIES, f"in an optimizer the memories are {listed(MEMORIES)}"),
         )
         return None
     if level.repeat is not None:
@@ -52,12 +46,12 @@ def read_memory(body: OptimizerBody, level: ast.Level, name: str) -> GradientMem
             "write an array: `level m[3]`",
         )
     specs = _OPTIONS.get(kind, (REDUCE,))
-    names = (*_ARGUMENTS[kind], *(spec.name for spec in specs))
-    matched = match_arguments(level.kind, names, f"`{kind}`", body.diagnostics)
+    names = (*MEMORIES[kind], *(spec.name for spec in specs))
+    matched = match_arguments(level.kind, names, f"`{kind}`", body.diagnostics, lists=True)
     if len(matched) < len(level.kind.arguments):
         return None
     arguments: list[tuple[str, Operand]] = []
-    for argument in _ARGUMENTS[kind]:
+    for argument in MEMORIES[kind]:
         found = _argument(body, level, name, argument, matched.pop(argument, None))
         if found is None:
             return None

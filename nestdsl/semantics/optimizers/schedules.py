@@ -29,6 +29,9 @@ def is_schedule(expression: ast.Expression) -> bool:
 def report_no_schedule(value: ast.Expression, diagnostics: Diagnostics) -> bool:
     """Reports a value that is meant to be a schedule and is none: an unknown one, or arithmetic on one."""
     match value:
+        case ast.String(text) if hint := quoted_schedule(text):
+            diagnostics.report("N0104", "this is a string, and no schedule", value.span, hint)
+            return True
         case ast.Call(ast.Name(name, span)) if name not in LIBRARY.functions:
             otherwise = f"the schedules are {listed(SCHEDULES)}; other values are numbers and arithmetic"
             diagnostics.report(
@@ -45,6 +48,14 @@ def report_no_schedule(value: ast.Expression, diagnostics: Diagnostics) -> bool:
             )
             return True
     return False
+
+
+def quoted_schedule(value: object) -> str:
+    """What to write instead of a schedule that stands in a string, or nothing."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not text.startswith(tuple(f"{shape}(" for shape in SCHEDULES)):
+        return ""
+    return f"write the schedule without quotation marks: `{text if text.endswith(')') else f'{text})'}`"
 
 
 def _schedule_in(value: ast.Expression) -> ast.Call | None:

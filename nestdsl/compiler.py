@@ -14,6 +14,8 @@ from nestdsl.semantics.elaborate import elaborate
 from nestdsl.semantics.names import listed
 from nestdsl.semantics.parameters import Override
 from nestdsl.source import Source
+from nestdsl.syntax import ast
+from nestdsl.syntax.parser import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Analysis:
         if self.has_errors:
             raise NestError(self.diagnostics)
         if not self.graphs:
-            raise fail("N0101", f"{self.source.name} declares no model", "write `model NAME(...) { ... }`")
+            raise fail("N0101", f"{self.source.name} declares no model", self._without_model())
         if len(self.graphs) > 1:
             raise fail(
                 "N0103",
@@ -47,6 +49,18 @@ class Analysis:
         graph.prune()
         verify(graph)
         return graph
+
+    def _without_model(self) -> str:
+        """What to do with a file that declares no model: it may hold optimizers alone."""
+        declared = parse(self.source)[0].declarations
+        own = next((one.name.text for one in declared if isinstance(one, ast.Optimizer)), None)
+        if own is None:
+            return "write `model NAME(...) { ... }`"
+        name = f"{self.source.name}:{own}"
+        return (
+            f"it has optimizers alone: `nestdsl explain`, `compile` and `render` show one as `{name}`, and "
+            f'`nestdsl.optimizer("{name}", ...)` uses it in any PyTorch project'
+        )
 
 
 def analyse(

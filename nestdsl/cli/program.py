@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 
 from nestdsl.api import Nest
 from nestdsl.compiler import analyse
@@ -42,7 +44,19 @@ def load_program(arguments: argparse.Namespace, *, weights: bool = True) -> Nest
     return Nest(analysis, sharing=arguments.sharing)
 
 
-def load_optimizer(name: str) -> Nest:
+def names_optimizer(file: str) -> bool:
+    """Whether FILE means an optimizer by itself, as in `mine.nest:two_speed`."""
+    return ":" in file and not os.path.exists(file)
+
+
+def load_shown(arguments: argparse.Namespace) -> Nest:
+    """What is to be shown: a program, or an optimizer by itself; raises NestError."""
+    if names_optimizer(arguments.file):
+        return load_optimizer(arguments.file, overrides(arguments.settings))
+    return load_program(arguments)
+
+
+def load_optimizer(name: str, given: Mapping[str, Override] | None = None) -> Nest:
     """A small model that an optimizer drives, `std.optim:m3` or `mine.nest:two_speed`, to show it by itself.
 
     Raises NestError for one that is not there, and for whatever is wrong with its file.
@@ -51,7 +65,7 @@ def load_optimizer(name: str) -> Nest:
     place, _, own = name.rpartition(":")
     source = Source(f"use {place}\n", place) if place == LIBRARY else read_source(place)
     text = f"{source.text}\n{_DRIVEN.format(optimizer=own)}"
-    return Nest(analyse(Source(text, source.name, source.path), model=f"{own}_alone"))
+    return Nest(analyse(Source(text, source.name, source.path), given, f"{own}_alone"))
 
 
 _DRIVEN = """model {optimizer}_alone {{

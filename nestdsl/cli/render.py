@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.program import add_program_arguments, load_shown, names_optimizer
 from nestdsl.cli.report import report
 from nestdsl.render.notebook import SUFFIXES, format_of
 from nestdsl.render.views import VIEWS
@@ -16,7 +16,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "render",
         help="draw a program",
-        description="Draws what nests in what, or the data flow. Uses the system's `dot` where there is one.",
+        description="Draws what nests in what, or the data flow. FILE may also be an optimizer by itself, "
+        "such as mine.nest:three_speed, whose levels are drawn inside of a small layer that it drives. Uses "
+        "the system's `dot` where there is one.",
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -42,10 +44,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    output = Path(arguments.output or f"{Path(arguments.file).stem}.svg")
+    is_optimizer = names_optimizer(arguments.file)
+    stem = arguments.file.rpartition(":")[2] if is_optimizer else Path(arguments.file).stem
+    output = Path(arguments.output or f"{stem}.svg")
     format_of(output)
-    nest = load_program(arguments)
+    nest = load_shown(arguments)
     report(nest.diagnostics, "text", sys.stderr)
-    nest.render(arguments.view, optimizers=arguments.optimizers).save(output)
+    nest.render(arguments.view, optimizers=arguments.optimizers or is_optimizer).save(output)
     print(output)
     return 0

@@ -352,6 +352,23 @@ def test_two_thousand_levels_take_seconds(tmp_path):
     raise AssertionError(f"checking 2,000 levels took {best:.1f} s")
 
 
+def test_a_file_of_optimizers_alone_is_shown_by_the_name_of_one(run):
+    Path("mine.nest").write_text(
+        "param slow = 8\noptimizer two(lr = 0.1) {\n  level m = ema(0.9) { learn grad  every slow steps }\n"
+        "  flow update = -lr * m\n}\n"
+    )
+    for command in ("compile", "render"):
+        status, _, errors = run(command, "mine.nest")
+        assert status == 1
+        assert "`mine.nest:two`" in errors and 'nestdsl.optimizer("mine.nest:two", ...)' in errors
+    status, output, _ = run("compile", "mine.nest:two", "--set", "slow=4")
+    assert status == 0
+    assert "every 4 steps" in output and "train.two: m " in output
+    status, output, _ = run("render", "mine.nest:two", "-o", "two.dot")
+    assert status == 0
+    assert "ema" in Path("two.dot").read_text()
+
+
 def test_an_optimizer_is_explained_by_itself(run):
     Path("mine.nest").write_text(
         "optimizer two(lr = 0.1) {\n  level m = sum_of(0.9) { learn grad }\n  flow update = -lr * m\n}\n"

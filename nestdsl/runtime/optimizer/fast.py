@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,13 +18,13 @@ from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.graph.optimizer_timing import ALWAYS, timing
 from nestdsl.runtime.optimizer.constants import Numbers, known_numbers
 from nestdsl.runtime.optimizer.decay import split_decay
-from nestdsl.runtime.optimizer.elementwise import EagerKernel, Kernel
 from nestdsl.runtime.optimizer.groups import Batch, Driven, grouped
-from nestdsl.runtime.optimizer.kernels import kernel
+from nestdsl.runtime.optimizer.kernels import StageKernels
 from nestdsl.runtime.optimizer.lines import KEEP, SCALE, Given, due_lines, steps_of, value_of
 from nestdsl.runtime.optimizer.memories import initial_state
 from nestdsl.runtime.optimizer.stages import Copy, Elementwise, Stage, Whole, is_elementwise, stages_of
-from nestdsl.runtime.optimizer.whole import Values, run_whole
+from nestdsl.runtime.optimizer.values import Values
+from nestdsl.runtime.optimizer.whole import run_whole
 
 _COMPILED_UPDATES = 32
 """How many kinds of updates are all compiled; of more only the one at which no slow memory moves."""
@@ -53,10 +52,14 @@ class FastOptimizer:
 
         parameters: of the update of a weight with that number (`constants.parameters_at`).
         """
+        ages: dict[int, tuple[_Update, Numbers]] = {}
         for group in self._groups:
             for batch in group.batches():
-                update = self._update_at(batch.step_count)
-                update.run(batch, self._known(batch, parameters(batch.step_count), scale))
+                age = batch.step_count
+                if age not in ages:
+                    ages[age] = self._update_at(age), parameters(age)
+                update, numbers = ages[age]
+                update.run(batch, self._known(batch, numbers, scale))
                 batch.done()
 
     def start_anew(self, one: Driven) -> None:
@@ -102,45 +105,27 @@ class FastOptimizer:
 
 
 class _Update:
-    """One kind of update: its stages, and their kernels."""
+    """One kind of update: its stages, and what carries them out."""
 
     def __init__(self, stages: tuple[Stage, ...], *, compile: bool, is_elementwise: bool) -> None:
-        self._stages, self._compile, self._is_elementwise = stages, compile, is_elementwise
-        self._kernels: dict[tuple[Any, ...], Kernel] = {}
+        self._stages = [
+            StageKernels(stage, compile=compile) if isinstance(stage, Elementwise) else stage
+            for stage in stages
+        ]
+        self._is_elementwise = is_elementwise
 
     def run(self, batch: Batch, known: Numbers) -> None:
-        kind = torch.promote_types(batch.weights[0].dtype, torch.float32)
-        values = Values(batch, kind)
-        given: dict[Given, float] = _Given(known)
+        values, given = Values(batch), _Given(known)
+        items = len(batch.weights) if self._is_elementwise else values.items
         for stage in self._stages:
             match stage:
-                case Elementwise():
-                    self._elementwise(stage, batch, values, given, kind)
+                case StageKernels():
+                    stage.run(values, given, items)
                 case Whole():
                     run_whole(stage.steps, values, given)
                 case Copy():
                     for where, name in stage.writes:
                         values.copy(where, name)
-
-    def _elementwise(
-        self, stage: Elementwise, batch: Batch, values: Values, given: dict[Given, float], kind: torch.dtype
-    ) -> None:
-        for where, name in stage.stores:
-            if where == name:
-                values.room(name, stage.shape)
-        tensors = [values.tensors(name) for name in stage.tensors]
-        items = len(batch.weights) if self._is_elementwise else values.items
-        types = tuple(one.dtype if isinstance(one, Tensor) else one[0].dtype for one in tensors)
-        device = batch.weights[0].device.type
-        key = (stage, types, kind, device)
-        if key not in self._kernels:
-            found = kernel(stage, types, kind, device) if self._compile else None
-            self._kernels[key] = found or EagerKernel(stage, kind)
-        numbers = [values.numbers(name) for name in stage.numbers]
-        self._kernels[key](tensors, numbers, [given[one] for one in stage.given], items)
-        for where, name in stage.stores:
-            if where != name:
-                values.stored(name, where)
 
 
 class _Given(dict[Given, float]):

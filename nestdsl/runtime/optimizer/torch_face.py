@@ -13,7 +13,6 @@ from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
-from nestdsl.runtime.optimizer.fast import FastOptimizer
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.parts import Part, parts_of
@@ -21,6 +20,8 @@ from nestdsl.semantics.names import listed
 from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
 
 _MATRICES = "matrices"
+_COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_scheduled")
+"""What a copy of an optimizer has beside what copies of torch's have."""
 Value = int | float | bool | str
 
 
@@ -95,17 +96,34 @@ class NestOptimizer(torch.optim.Optimizer):
         self._scheduled.append({one.parameter: one.peak for one in program.schedules})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from what `state_dict()` of the same optimizer gave; memories keep their own precision."""
-        super().load_state_dict(state_dict)
-        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
-        weights = [weight for group in self.param_groups for weight in group["params"]]
-        saved = dict(zip(weights, (state_dict["state"].get(number) for number in numbers), strict=True))
-        self.state.clear()
+        """Goes on from what `state_dict()` of the same optimizer gave; memories keep their own precision.
+
+        Parameters that the optimizer did not declare then have their defaults. Raises NestError N0502, before
+        anything has changed, for the state of another optimizer, of other periods, or of other shapes.
+        """
+        saved = self._saved(state_dict)
+        for number, group in enumerate(state_dict["param_groups"]):
+            self._verify_structure(number, group)
         for moving in self._all_moving():
             for one in moving.fast.driven:
-                self._take_up(moving.fast, one, saved[one.weight])
-        for group, scheduled in zip(self.param_groups, self._scheduled, strict=True):
-            scheduled.update({name: group[name] for name in scheduled})
+                _verify_state(one, saved.get(one.weight))
+        super().load_state_dict(state_dict)
+        self.state.clear()
+        self._take_up_all(saved)
+        for number, group in enumerate(self.param_groups):
+            for name, value in {**_numbers(self._of_groups[number]), _MATRICES: True}.items():
+                group.setdefault(name, value)
+            self._scheduled[number] = {name: group[name] for name in self._scheduled[number]}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is built from it: kernels, and memories where they move."""
+        own = {name: value for name, value in self.__dict__.items() if name in _COPIED}
+        return {**super().__getstate__(), **own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._programs, self._moving = {}, {}
+        self._take_up_all(dict(self.state))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -151,22 +169,37 @@ class NestOptimizer(torch.optim.Optimizer):
         for number in range(len(self.param_groups)):
             yield from self._of_group(number)
 
-    def _take_up(self, fast: FastOptimizer, one: Driven, saved: dict[str, Any] | None) -> None:
-        """Puts what was saved of a weight in the place of what is remembered of it now."""
-        if not saved:
-            fast.start_anew(one)
-            return
-        names = {name for name in saved if name != STEP_COUNT}
-        if names != one.state.keys():
-            raise fail(
-                "N0502",
-                f"this is the state of another optimizer: it remembers {listed(sorted(names))} of a weight",
-                f"this one remembers {listed(sorted(one.state))}",
-            )
-        for name, tensor in one.state.items():
-            tensor.copy_(saved[name])
-        one.step_count = int(saved[STEP_COUNT])
-        self.state[one.weight] = {**one.state, STEP_COUNT: one.step_count}
+    def _saved(self, state_dict: dict[str, Any]) -> dict[Tensor, dict[str, Any]]:
+        """What a state dict holds of each weight of this optimizer; empty if it is of other weights."""
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        # torch says what is wrong where their numbers differ.
+        pairs = zip(weights, numbers, strict=False)
+        return {weight: state_dict["state"].get(number) or {} for weight, number in pairs}
+
+    def _verify_structure(self, number: int, saved: dict[str, Any]) -> None:
+        program = self._of_groups[min(number, len(self._of_groups) - 1)]
+        made = _numbers(program)
+        for name in program.structural:
+            if name in made and saved.get(name, made[name]) != made[name]:
+                raise fail(
+                    "N0502",
+                    f"this state was saved with `{name} = {saved[name]}`, and here `{name}` is {made[name]}",
+                    f"make the optimizer with `{name}={saved[name]}`: the program is built from it",
+                )
+
+    def _take_up_all(self, saved: dict[Tensor, dict[str, Any]]) -> None:
+        """Puts what was saved of each weight in the place of what is remembered of it now."""
+        for moving in self._all_moving():
+            for one in moving.fast.driven:
+                its = saved.get(one.weight)
+                if not its:
+                    moving.fast.start_anew(one)
+                    continue
+                for name, tensor in one.state.items():
+                    tensor.copy_(its[name])
+                one.step_count = int(its[STEP_COUNT])
+                self.state[one.weight] = {**one.state, STEP_COUNT: one.step_count}
 
     # --- programs --------------------------------------------------------------------------
 
@@ -220,6 +253,27 @@ def _numbers(program: OptimizerProgram) -> dict[str, int | float]:
         for name, value in program.parameters
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def _verify_state(one: Driven, saved: dict[str, Any] | None) -> None:
+    """Raises N0502 if what was saved is not what is remembered of such a weight here."""
+    if not saved:
+        return
+    names = {name for name in saved if name != STEP_COUNT}
+    if names != one.state.keys():
+        raise fail(
+            "N0502",
+            f"this is the state of another optimizer: it remembers {listed(sorted(names))} of a weight",
+            f"this one remembers {listed(sorted(one.state))}; a state fits the text that it was saved with",
+        )
+    for name, tensor in one.state.items():
+        if saved[name].shape != tensor.shape:
+            raise fail(
+                "N0502",
+                f"this is the state of other weights: `{name}` is {list(saved[name].shape)} there, and here "
+                f"{list(tensor.shape)}, of a weight {list(one.weight.shape)}",
+                "give the optimizer the parameters of the model that it was saved with, in their order",
+            )
 
 
 def _verify(weight: Tensor) -> None:

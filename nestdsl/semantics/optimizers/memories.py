@@ -186,7 +186,8 @@ def learned(body: OptimizerBody, level: ast.Level, memory: GradientMemory) -> Re
     flows = [flow for flow in found if isinstance(flow, Flow)]
     if len(flows) < len(found) or not _fits(body, memory, flows, learn):
         return UNKNOWN
-    if memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1:
+    keeps_nothing = memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1
+    if keeps_nothing and memory.read == "after":
         return replace(flows[0], memory=None)
     body.flows.lines.append(
         Line(memory.name, "learn", tuple(flow.operand for flow in flows), memory.shape, memory.period)

@@ -25,6 +25,11 @@ PROGRAMS = {
         level v = ema(beta2) { learn grad * grad }
         flow update = -lr * debias(m) / (sqrt(debias(v)) + eps)
     }""",
+    "last": """optimizer last(lr = 1e-2, b = 0) {
+        level last = sum_of(0) { learn grad  read before }
+        level top = sum_of(b) { learn max(top, grad * grad)  read before }
+        flow update = -lr * (2 * grad - last) / (1 + sqrt(top))
+    }""",
     "lion": """optimizer lion(lr = 1e-3) {
         level m = ema(0.99) { learn grad  read before }
         flow update = -lr * (sign(0.9 * m + 0.1 * grad) + 0.1 * weight)

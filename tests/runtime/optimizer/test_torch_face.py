@@ -1,10 +1,12 @@
 """`nestdsl.optimizer`: an optimizer of the language drives a model that is none of ours, as torch would."""
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 import nestdsl
 from nestdsl.diagnostics import NestError
@@ -281,6 +283,62 @@ def test_the_state_of_another_optimizer_is_refused(model):
     train(model, other, range(1))
     with pytest.raises(NestError, match="N0502"):
         adamw(model.parameters()).load_state_dict(other.state_dict())
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    saved = nestdsl.optimizer("std.optim:m3", nn.Linear(32, 1).parameters(), lr=1e-2, compile=False)
+    loaded = nn.Linear(32, 2)
+    optimizer = nestdsl.optimizer("std.optim:m3", loaded.parameters(), lr=5e-2, compile=False)
+    for one in (saved, optimizer):
+        for weight in one.param_groups[0]["params"]:
+            weight.grad = torch.ones_like(weight)
+        one.step()
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(NestError, match=r"N0502.*other weights.*\[1, 32\].*\[2, 32\]"):
+        optimizer.load_state_dict(saved.state_dict())
+    assert_close(optimizer.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_state_of_another_period_is_refused(model):
+    saved = nestdsl.optimizer("std.optim:m3", model.parameters(), period=8, compile=False)
+    train(model, saved, range(1))
+    with pytest.raises(NestError, match=r"saved with `period = 8`(.|\n)*make the optimizer with `period=8`"):
+        nestdsl.optimizer("std.optim:m3", model.parameters(), period=4, compile=False).load_state_dict(
+            saved.state_dict()
+        )
+
+
+def test_a_parameter_that_was_not_declared_has_its_default(tmp_path):
+    file = tmp_path / "mine.nest"
+    weight = nn.Parameter(torch.ones(3, 3))
+    weight.grad = torch.ones(3, 3)
+    file.write_text(
+        "optimizer mine(lr = 0.1) {\n level m = ema(0.9) { learn grad }\n flow update = -lr * m\n}\n"
+    )
+    first = nestdsl.optimizer(f"{file}:mine", [weight], compile=False)
+    first.step()
+    text = file.read_text().replace("lr = 0.1", "lr = 0.1, more = 2").replace("-lr", "-lr * more")
+    file.write_text(text)
+    second = nestdsl.optimizer(f"{file}:mine", [weight], compile=False)
+    second.load_state_dict(first.state_dict())
+    second.step()
+    assert second.param_groups[0]["more"] == 2
+
+
+def _pickled(both):
+    return pickle.loads(pickle.dumps(both))  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize("name", ["m3", "adamw"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, _pickled])
+def test_a_copy_goes_on_as_the_original(model, name, copied):
+    optimizer = nestdsl.optimizer(f"std.optim:{name}", model.parameters(), lr=1e-2)
+    train(model, optimizer, range(3))
+    other_model, other = copied((model, optimizer))
+    train(other_model, other, range(3, 20))
+    expected = [weight.detach().clone() for weight in other_model.parameters()]
+    train(model, optimizer, range(3, 20))
+    assert_close(list(model.parameters()), expected, rtol=0, atol=0)
 
 
 def test_whether_matrices_are_some_is_a_truth(model):

@@ -42,8 +42,9 @@ _NUMBER_LIKE = re.compile(r"[0-9][A-Za-z0-9_.]*")
 _MEANT = {
     "\u2192": "`->`",
     "\u21d2": "`->`",
-    ">": "`->`",
+    ">": "`->`; there are no comparisons: `sign`, `relu`, `max`, `min` and `clip` choose between values",
     "|": "`->`",
+    "<": "`max`, `min`, `sign` or `relu`: there are no comparisons",
     "'": '`"` around a string',
     "\u201c": '`"` around a string',
     "\u201d": '`"` around a string',

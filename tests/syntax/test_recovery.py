@@ -256,7 +256,17 @@ def test_a_broken_header_still_opens_its_body(header, report):
 
 @pytest.mark.parametrize(
     ("sign", "meant"),
-    [("\u2192", "`->`"), (">", "`->`"), ("^", "`**`"), ("\u2212", "`-`"), ("\u00d7", "`*`")],
+    [
+        ("\u2192", "`->`"),
+        (
+            ">",
+            "`->`; there are no comparisons: `sign`, `relu`, `max`, `min` and `clip` choose between values",
+        ),
+        ("<", "`max`, `min`, `sign` or `relu`: there are no comparisons"),
+        ("^", "`**`"),
+        ("\u2212", "`-`"),
+        ("\u00d7", "`*`"),
+    ],
 )
 def test_signs_that_are_meant_for_others(sign, meant):
     _, (diagnostic,) = read(f"param x = a {sign} b")

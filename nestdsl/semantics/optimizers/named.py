@@ -30,7 +30,8 @@ def named_optimizer(name: str | os.PathLike[str]) -> NamedOptimizer:
     name = os.fspath(name)
     place, sign, optimizer = name.rpartition(":")
     if not sign:
-        hint = f"write `{name}:NAME`" if name.endswith(".nest") else f"write `{LIBRARY}:{name}`"
+        is_file = name.endswith(".nest") or name == LIBRARY
+        hint = f"write `{name}:NAME`" if is_file else f"write `{LIBRARY}:{name}`"
         raise fail("N0105", f"`{name}` names no optimizer of a file", hint)
     is_library = place == LIBRARY
     return NamedOptimizer(Source(f"use {LIBRARY}\n", place) if is_library else read_source(place), optimizer)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.optimizer.addresses import addresses_of, sizes_of
-from nestdsl.runtime.optimizer.expressions import C_LIKE, expressions
+from nestdsl.runtime.optimizer.expressions import C_LIKE, written
 from nestdsl.runtime.optimizer.groups import Tensors
 from nestdsl.runtime.optimizer.stages import Elementwise
 
@@ -83,11 +83,8 @@ class CppKernel:
 
 def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype) -> str:
     """The C++ of a stage."""
-    names = {name: f"n{index}" for index, name in enumerate(stage.numbers)}
-    names |= {operand: f"g{index}" for index, operand in enumerate(stage.given)}
-    places = {name: f"p{index}" for index, name in enumerate(stage.tensors)}
-    names |= {name: f"x{places[name][1:]}" for name in stage.reads}
-    lines, names = expressions(stage, names, C_LIKE)
+    kernel = written(stage, C_LIKE)
+    names, places = kernel.names, kernel.places
     text = [f"  const T {names[one]} = given[{index}];  // {one[0]}" for index, one in enumerate(stage.given)]
     text.append(_LOOP.replace("BLOCK", str(_BLOCK)).rstrip())
     for index, (name, type) in enumerate(zip(stage.tensors, types, strict=True)):
@@ -101,7 +98,7 @@ def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype
     ]
     text += ["    #pragma omp simd", "    for (int64_t i = begin; i < end; i++) {"]
     text += [f"      const T {names[name]} = static_cast<T>({places[name]}[i]);" for name in stage.reads]
-    text += [f"      const T {result} = {value};  // {name}" for result, value, name in lines]
+    text += [f"      const T {result} = {value};  // {name}" for result, value, name in kernel.lines]
     text += [f"      {places[where]}[i] = {names[name]};" for where, name in stage.stores]
     return "\n".join([_PRELUDE.format(kind=_TYPES[kind]), *text, "    }", "  }", "}", ""])
 

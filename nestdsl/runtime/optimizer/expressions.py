@@ -20,20 +20,30 @@ class Language:
     number: Callable[[float], str]
 
 
-def expressions(
-    stage: Elementwise, names: Mapping[Any, str], language: Language
-) -> tuple[list[Line], dict[Any, str]]:
-    """One line for each step, and the variables of all names; `names` are those of what the stage takes."""
-    known = dict(names)
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A stage in a kernel's language: its lines, the variable of each name, the pointer of each tensor."""
+
+    lines: list[Line]
+    names: dict[Any, str]
+    places: dict[str, str]
+
+
+def written(stage: Elementwise, language: Language) -> Written:
+    """The steps of a stage, one line for each."""
+    places = {name: f"p{index}" for index, name in enumerate(stage.tensors)}
+    names: dict[Any, str] = {name: f"n{index}" for index, name in enumerate(stage.numbers)}
+    names |= {given: f"g{index}" for index, given in enumerate(stage.given)}
+    names |= {name: f"x{places[name][1:]}" for name in stage.reads}
     lines = []
     for index, step in enumerate(stage.steps):
-        operands = [_operand(one, known, language) for one in step.operands]
+        operands = [_operand(one, names, language) for one in step.operands]
         (name,) = step.results
         value = _POWERS.get(step.operands[-1], "") if step.function == "power" else ""
         value = (value or language.functions[step.function]).format(*operands)
-        known[name] = f"v{index}"
-        lines.append((known[name], value, name))
-    return lines, known
+        names[name] = f"v{index}"
+        lines.append((names[name], value, name))
+    return Written(lines, names, places)
 
 
 def _operand(operand: Any, known: Mapping[Any, str], language: Language) -> str:

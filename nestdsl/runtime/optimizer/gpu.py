@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.optimizer.addresses import addresses_of, sizes_of
-from nestdsl.runtime.optimizer.expressions import TRITON, Line, expressions
+from nestdsl.runtime.optimizer.expressions import TRITON, Line, written
 from nestdsl.runtime.optimizer.groups import Tensors
 from nestdsl.runtime.optimizer.stages import Elementwise
 
@@ -103,11 +103,8 @@ class TritonKernel:
 
 def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype) -> str:
     """The Python of a stage, in which Triton kernels are written."""
-    names: dict[Any, str] = {name: f"n{index}" for index, name in enumerate(stage.numbers)}
-    names |= {operand: f"g{index}" for index, operand in enumerate(stage.given)}
-    places = {name: f"p{index}" for index, name in enumerate(stage.tensors)}
-    names |= {name: f"x{places[name][1:]}" for name in stage.reads}
-    lines, names = expressions(stage, names, TRITON)
+    kernel = written(stage, TRITON)
+    names, places = kernel.names, kernel.places
     behind = f"{len(stage.tensors)} * items"
     text = []
     for index, (name, type) in enumerate(zip(stage.tensors, types, strict=True)):
@@ -127,11 +124,10 @@ def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype
     reads = [(names[one], places[one]) for one in stage.reads]
     stores = [(places[where], names[name]) for where, name in stage.stores]
     text.append("if (number + 1) * BLOCK <= size:")
-    text += [f"    {line}" for line in _body(reads, lines, stores, "")]
+    text += [f"    {line}" for line in _body(reads, kernel.lines, stores, "")]
     text.append("else:")
-    text += [
-        f"    {line}" for line in ("inside = places < size", *_body(reads, lines, stores, ", mask=inside"))
-    ]
+    rest = _body(reads, kernel.lines, stores, ", mask=inside")
+    text += [f"    {line}" for line in ("inside = places < size", *rest)]
     return "\n".join([_PRELUDE.format(kind=_TYPES[kind]).rstrip(), *(f"    {line}" for line in text), ""])
 
 

@@ -17,7 +17,9 @@ def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
     is_acyclic = True
     for component in networkx.strongly_connected_components(reads):
         if len(component) > 1 or any(reads.has_edge(id, id) for id in component):
-            _report_cycle(graph, networkx.find_cycle(reads.subgraph(component)), diagnostics)
+            # A copy in the graph's own order: of a subgraph networkx may take the order of a set.
+            circular = networkx.DiGraph([edge for edge in reads.edges() if component.issuperset(edge)])
+            _report_cycle(graph, networkx.find_cycle(circular), diagnostics)
             is_acyclic = False
     if is_acyclic:
         _check_self_reference(graph, diagnostics)

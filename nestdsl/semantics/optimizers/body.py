@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 from nestdsl.diagnostics import Diagnostics
@@ -29,13 +28,13 @@ from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, num
 from nestdsl.semantics.optimizers.memories import learned, read_memory
 from nestdsl.semantics.optimizers.needed import learned_in, needed
 from nestdsl.semantics.optimizers.schedules import quoted_schedule
+from nestdsl.semantics.optimizers.unused import report_unused
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
 _SHAPED = "compute it from flows of that shape, such as `grad`"
-_WORD = re.compile(r"[A-Za-z_]\w*")
 _TRANSPOSED = "write `transpose(...)` around it"
 
 
@@ -89,7 +88,7 @@ class OptimizerBody:
         otherwise = self._otherwise()
         if update is None or len(self.diagnostics) or len(self.parameters.diagnostics) > before:
             return None
-        self._report_unused()
+        report_unused(self.declaration, self._flows, self.levels, self._used, self.diagnostics)
         arguments = otherwise.arguments if otherwise else ()
         lines = needed((update, *(value for _, value in arguments)), self._memories, self.flows.lines)
         memories = tuple(self._memories[name] for name in self._memories if name in learned_in(lines))
@@ -389,27 +388,3 @@ class OptimizerBody:
             return None
         assert isinstance(result.operand, str)
         return result.operand
-
-    def _report_unused(self) -> None:
-        used = set(self._used)
-        for parameter in self.declaration.parameters:  # a later one may be computed from it
-            if parameter.default is not None:
-                used |= set(_WORD.findall(parameter.default.span.text))
-        for parameter in self.declaration.parameters:
-            if parameter.name.text not in used:
-                self.diagnostics.report(
-                    "N0304",
-                    f"nothing in `{self.declaration.name.text}` uses its parameter `{parameter.name.text}`",
-                    parameter.span,
-                    "use it on the way to `update`, or remove it",
-                )
-        for name, statement in {**self._flows, **self.levels}.items():
-            if name in self._used or name == "update":
-                continue
-            what = "flow" if name in self._flows else "level"
-            self.diagnostics.report(
-                "N0304",
-                f"nothing {'uses' if what == 'flow' else 'reads'} the {what} `{name}`",
-                statement.span,
-                "use it on the way to `update`, or remove it",
-            )

@@ -118,8 +118,8 @@ def can_compile(device: torch.device) -> bool:
         get_cpp_compiler()
     except InvalidCxxCompiler:
         warnings.warn(
-            "no C++ compiler is installed, which torch.compile needs on a CPU: the model runs uncompiled "
-            "and slower; install g++ or clang, or ask for `compile=False` (`--eager`)",
+            "no C++ compiler is installed, which compiling needs on a CPU: models and optimizers run "
+            "uncompiled and slower; install g++ or clang, or ask for `compile=False` (`--eager`)",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -17,22 +17,6 @@ from torch import Tensor
 
 from nestdsl.runtime.functions import stop
 
-MATRIX_FUNCTIONS = frozenset(
-    {
-        "normalize",
-        "norm",
-        "rms",
-        "mean",
-        "trace",
-        "rms_match",
-        "outer",
-        "transpose",
-        "matmul",
-        "newton_schulz",
-    }
-)
-"""Functions for which it matters which elements are a weight's, and where they stand in it."""
-
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _SMALLEST_NORM = 1e-7
 
@@ -115,8 +99,7 @@ def rms_match_divisor(x: Tensor, rms: float = 0.2) -> Tensor:
 
 def _divided(x: Tensor, by: Tensor) -> Tensor:
     # What is not finite must show: only a true zero is replaced.
-    is_zero = by == 0
-    return (x / by.masked_fill(is_zero, 1.0)).masked_fill(is_zero, 0.0)
+    return (x / without_zero(by)).masked_fill(by == 0, 0.0)
 
 
 def sign(x: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nestdsl.runtime.optimizer import memories as rules
@@ -51,13 +50,8 @@ def _learned(
     return rules.learned((inner, outer), key, value, step, retain)
 
 
-def _zero(x: Tensor) -> Tensor:
-    return torch.zeros_like(x)
-
-
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **FUNCTIONS,
-    "zero": _zero,
     "answer": _answer,
     "error": _error,
     "seen": rules.seen,

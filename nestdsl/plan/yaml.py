@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import FORMAT, Plan
+from nestdsl.plan.verify import verify
+from nestdsl.plan.wellformed import OddPlanError
+from nestdsl.records import MismatchError, plain, typed
 
 
 def to_yaml(plan: Plan) -> str:
     """The plan's text; equal plans give equal texts."""
     return yaml.dump(
-        _plain(plan, Plan),
+        plain(plan, Plan),
         Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
@@ -36,12 +36,10 @@ def from_yaml(text: str) -> Plan:
         found = data.get("format") if isinstance(data, dict) else None
         raise _unreadable(f"its format is {found}, this nestdsl reads format {FORMAT}")
     try:
-        plan = _typed(data, Plan, "plan")
-    except _MismatchError as error:
+        plan = typed(data, Plan, "plan")
+        verify(plan)
+    except (MismatchError, OddPlanError) as error:
         raise _unreadable(str(error)) from error
-    assert isinstance(plan, Plan)
-    if not plan.bodies:
-        raise _unreadable("plan.bodies is empty")
     return plan
 
 
@@ -61,10 +59,6 @@ def _check_plain(text: str) -> None:
         if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent) or has_tag:
             place = event.start_mark
             raise _unreadable(f"line {place.line + 1} has what no plan has: deep nesting, an alias or a tag")
-
-
-class _MismatchError(Exception):
-    pass
 
 
 def _unreadable(why: str) -> Exception:
@@ -110,72 +104,3 @@ def _represent_dict(dumper: yaml.SafeDumper, data: dict[Any, Any]) -> yaml.Node:
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(dict, _represent_dict)
 _Dumper.ignore_aliases = lambda self, data: True  # type: ignore[method-assign,assignment]
-
-
-def _is_mapping(hint: Any) -> bool:
-    """True for `tuple[tuple[key, value], ...]`, which is a mapping in YAML."""
-    arguments = get_args(hint)
-    return (
-        get_origin(hint) is tuple
-        and len(arguments) == 2
-        and arguments[1] is Ellipsis
-        and get_origin(arguments[0]) is tuple
-        and Ellipsis not in get_args(arguments[0])
-    )
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _plain(value: Any, hint: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        hints = _hints(type(value))
-        return {
-            field.name: _plain(getattr(value, field.name), hints[field.name])
-            for field in fields(value)
-            if getattr(value, field.name) != field.default
-        }
-    if isinstance(value, tuple):
-        item = get_args(hint)[0]
-        if _is_mapping(hint):
-            return {key: _plain(part, get_args(item)[1]) for key, part in value}
-        return [_plain(part, item) for part in value]
-    return value
-
-
-def _typed(data: Any, hint: Any, place: str) -> Any:
-    """The data as the type hint says; raises _MismatchError with the place where it differs."""
-    if isinstance(hint, type) and is_dataclass(hint):
-        hints = _hints(hint)
-        needed = {field.name for field in fields(hint) if field.default is MISSING}
-        if not isinstance(data, dict) or not needed <= set(data) <= set(hints):
-            raise _MismatchError(f"{place} should have the fields {', '.join(hints)}")
-        return hint(**{name: _typed(part, hints[name], f"{place}.{name}") for name, part in data.items()})
-    if get_origin(hint) is tuple:
-        item = get_args(hint)[0]
-        if _is_mapping(hint):
-            key_hint, value_hint = get_args(item)
-            if not isinstance(data, dict):
-                raise _MismatchError(f"{place} should be a mapping")
-            return tuple(
-                (_typed(key, key_hint, place), _typed(part, value_hint, f"{place}.{key}"))
-                for key, part in data.items()
-            )
-        if not isinstance(data, list):
-            raise _MismatchError(f"{place} should be a list")
-        return tuple(_typed(part, item, f"{place}[{number}]") for number, part in enumerate(data))
-    if get_origin(hint) in (Union, UnionType):
-        options = get_args(hint)
-        if data is None and NoneType in options:
-            return None
-        nested = [option for option in options if is_dataclass(option)]
-        if nested:
-            return _typed(data, nested[0], place)
-        if type(data) in options:
-            return data
-        raise _MismatchError(f"{place} should not be {data!r}")
-    if type(data) is not hint:
-        raise _MismatchError(f"{place} should be {hint.__name__}, not {data!r}")
-    return data

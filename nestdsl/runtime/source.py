@@ -17,6 +17,7 @@ from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan, SharedPlan
 from nestdsl.plan.sharing import SIDE_BY_SIDE
 from nestdsl.plan.stages import names_in
+from nestdsl.plan.wellformed import OddPlanError, require_identifier
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
 from nestdsl.runtime.pieces import Piece, caches, cut, cycle_tokens, staged_bodies
@@ -27,7 +28,6 @@ _ATOM = 9
 _AFTER_TORCH = 6
 """The line of the header where imports of our own begin."""
 _INLINE_WIDTH = 72
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 _ANONYMOUS = re.compile(r".*_\d+\Z")
 
 
@@ -251,11 +251,11 @@ def _remembers(level: LevelPlan) -> bool:
 
 
 def _checked(name: str) -> str:
-    if not _IDENTIFIER.match(name):
-        raise fail(
-            "N0502", f"this plan has the name {name!r}, which no program gives", "compile the program again"
-        )
-    return name
+    """A name that is written as code. Plans that were read have been checked; this is asked of any."""
+    try:
+        return require_identifier(name, "this plan", free=False)
+    except OddPlanError as error:
+        raise fail("N0502", f"{error}, which no program gives", "compile the program again") from error
 
 
 class _Lines:

@@ -82,23 +82,21 @@ class CppKernel:
 
 
 def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype) -> str:
-    """The C++ of a stage."""
+    """The C++ of a stage, with variables of our own naming: none of a program's text is in it."""
     kernel = written(stage, C_LIKE)
     names, places = kernel.names, kernel.places
-    text = [f"  const T {names[one]} = given[{index}];  // {one[0]}" for index, one in enumerate(stage.given)]
+    text = [f"  const T {names[one]} = given[{index}];" for index, one in enumerate(stage.given)]
     text.append(_LOOP.replace("BLOCK", str(_BLOCK)).rstrip())
     for index, (name, type) in enumerate(zip(stage.tensors, types, strict=True)):
         pointer, address = f"{_TYPES[type]}*", f"tensors[{index} * items + item]"
-        text.append(
-            f"    {pointer} __restrict {places[name]} = static_cast<{pointer}>({address});  // {name}"
-        )
+        text.append(f"    {pointer} __restrict {places[name]} = static_cast<{pointer}>({address});")
     text += [
-        f"    const T {names[name]} = static_cast<const T*>(numbers[{index}])[item];  // {name}"
+        f"    const T {names[name]} = static_cast<const T*>(numbers[{index}])[item];"
         for index, name in enumerate(stage.numbers)
     ]
     text += ["    #pragma omp simd", "    for (int64_t i = begin; i < end; i++) {"]
     text += [f"      const T {names[name]} = static_cast<T>({places[name]}[i]);" for name in stage.reads]
-    text += [f"      const T {result} = {value};  // {name}" for result, value, name in kernel.lines]
+    text += [f"      const T {result} = {value};" for result, value in kernel.lines]
     text += [f"      {places[where]}[i] = {names[name]};" for where, name in stage.stores]
     return "\n".join([_PRELUDE.format(kind=_TYPES[kind]), *text, "    }", "  }", "}", ""])
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from nestdsl.runtime.optimizer.stages import Elementwise
 
-Line = tuple[str, str, str]
-"""A variable, its value, and the name in the program."""
+Line = tuple[str, str]
+"""A variable and its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def written(stage: Elementwise, language: Language) -> Written:
         value = _POWERS.get(step.operands[-1], "") if step.function == "power" else ""
         value = (value or language.functions[step.function]).format(*operands)
         names[name] = f"v{index}"
-        lines.append((names[name], value, name))
+        lines.append((names[name], value))
     return Written(lines, names, places)
 
 

@@ -102,7 +102,8 @@ class TritonKernel:
 
 
 def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype) -> str:
-    """The Python of a stage, in which Triton kernels are written."""
+    """The Python of a stage, in which Triton kernels are written, with variables of our own naming: none of
+    a program's text is in it."""
     kernel = written(stage, TRITON)
     names, places = kernel.names, kernel.places
     behind = f"{len(stage.tensors)} * items"
@@ -111,16 +112,16 @@ def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype
         place = places[name]
         pointer = f"tl.load(table + {index} * items + item).to(tl.pointer_type({_TYPES[type]}))"
         text += [
-            f"{place} = {pointer}  # {name}",
+            f"{place} = {pointer}",
             "if ALIGNED:",
             f"    {place} = tl.multiple_of({place}, 16)",
         ]
     for index, name in enumerate(stage.numbers):
         pointer = f"tl.load(table + {behind} + {index}).to(tl.pointer_type(T))"
-        text.append(f"{names[name]} = tl.load({pointer} + item)  # {name}")
+        text.append(f"{names[name]} = tl.load({pointer} + item)")
     for index, one in enumerate(stage.given, len(stage.numbers)):
         bits = f"tl.load(table + {behind} + {index})"
-        text.append(f"{names[one]} = {bits}.to(tl.float64, bitcast=True).to(T)  # {one[0]}")
+        text.append(f"{names[one]} = {bits}.to(tl.float64, bitcast=True).to(T)")
     reads = [(names[one], places[one]) for one in stage.reads]
     stores = [(places[where], names[name]) for where, name in stage.stores]
     text.append("if (number + 1) * BLOCK <= size:")
@@ -137,7 +138,7 @@ def _body(
     """What is done with a block; without a mask several elements are read at a time."""
     return [
         *(f"{name} = tl.load({place} + places{mask}).to(T)" for name, place in reads),
-        *(f"{result} = {value}  # {name}" for result, value, name in lines),
+        *(f"{result} = {value}" for result, value in lines),
         *(f"tl.store({place} + places, {name}{mask})" for place, name in stores),
     ]
 

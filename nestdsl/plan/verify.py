@@ -1,0 +1,283 @@
+"""A plan that was read is only data: every name, number and kind in it is checked before anything is built.
+
+Names become attributes of modules and variables of generated code; kinds and functions are looked up;
+numbers become sizes. What is not of the form that `lower` makes is refused here, once, at the door.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from dataclasses import fields, is_dataclass
+
+from nestdsl import limits
+from nestdsl.graph.optimizer import GradientMemory, Line
+from nestdsl.library.signatures import (
+    INITS,
+    LIBRARY,
+    OBJECTIVES_IN_CONTEXT,
+    OBJECTIVES_TRAIN,
+    READS,
+    RESETS,
+    Value,
+)
+from nestdsl.plan.names import identifier
+from nestdsl.plan.plan import (
+    Body,
+    InputPlan,
+    Instruction,
+    LevelPlan,
+    OptimizerPlan,
+    OrderedLevel,
+    Plan,
+    SharedPlan,
+    SurprisePlan,
+    TrainPlan,
+    WeightsPlan,
+)
+from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
+from nestdsl.plan.verify_program import verify_program
+from nestdsl.plan.wellformed import (
+    is_number,
+    require,
+    require_arguments,
+    require_identifier,
+    require_member,
+    require_operands,
+    shown,
+)
+
+_GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,17}\)")
+_ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1}
+_OPERANDS = {
+    "read": (1, 1),
+    "learn": (2, limits.MAX_LEVELS),
+    "recall": (2, 3),
+    "peek": (1, 2),
+    "start": (1, 1),
+    "columns": (2, 2),
+    "block": (1, 1),
+}
+"""How many operands the operations on levels and blocks take."""
+_COUNTED = ("recall", "peek", "columns")
+"""Operations whose last operand may say which of several memories answers."""
+_FREE_TEXT = {(Plan, "source"), (WeightsPlan, "file"), (WeightsPlan, "key"), (WeightsPlan, "tensors")}
+"""Paths and foreign names: shown in messages and opened, but no part of a model."""
+_POSITIVE = {
+    Plan: ("output_size",),
+    InputPlan: ("size",),
+    TrainPlan: ("period_steps",),
+    OrderedLevel: ("period", "copies"),
+    Body: ("input_size", "output_size"),
+    LevelPlan: ("input_size", "output_size"),
+    SurprisePlan: ("period_tokens",),
+    GradientMemory: ("period",),
+    Line: ("period",),
+}
+"""Numbers that are at least 1; all others of a plan's own fields are at least 0."""
+_OPTIONS: dict[str, tuple[Value, ...] | type] = {
+    "objective": OBJECTIVES_IN_CONTEXT,
+    "p": float,
+    "optimizer": ("gd", "dgd", "momentum", "dgd_momentum"),
+    "toward": ("zero", "init"),
+    "read": READS,
+    "period": int,
+    "chunk": int,
+    "gradient": ("stop", "through"),
+    "anchored": (True, False),
+    "init": (*INITS, "identity"),
+    "init_std": float,
+}
+"""The options of levels: what each may be; numbers are positive."""
+
+
+def verify(plan: Plan) -> None:
+    """Raises OddPlanError for what no program gives."""
+    _verify_values(plan, "plan")
+    _verify_words(plan)
+    bodies: dict[str, Body] = {}
+    sizes: dict[str, int] = {}
+    for body in plan.bodies:
+        require(body.name not in bodies, f"there are two bodies `{body.name}`")
+        sizes[body.name] = _verify_body(body, sizes)
+        bodies[body.name] = body
+    require(bool(plan.bodies), "plan.bodies is empty")
+    require(sizes[plan.root.name] <= limits.MAX_NODES, "it has more levels than a program may have")
+    paths = set(_paths(plan.root, bodies, ""))
+    named = [path for level in plan.levels for path in level.modules]
+    require(len(named) == len(set(named)) and paths == set(named), "its levels are not those of its bodies")
+    for one in plan.weights:
+        require_member(one.module, paths, "a level with weights from a file")
+
+
+def _verify_values(value: object, place: str) -> None:
+    """Text on one line, numbers in their ranges, programs of optimizers, wherever they stand."""
+    if not is_dataclass(value):
+        for part in _texts(value):
+            require(part.isprintable(), f"{place} has the text {shown(part)}")
+        return
+    kind = type(value)
+    if isinstance(value, OptimizerPlan):
+        _verify_optimizer(value, place)
+    for field in fields(value):
+        part, here = getattr(value, field.name), f"{place}.{field.name}"
+        if (kind, field.name) in _FREE_TEXT:
+            continue
+        if type(part) is int:
+            least = 1 if field.name in _POSITIVE.get(kind, ()) else 0
+            require(least <= part, f"{here} is {part}")
+            continue
+        for one in part if isinstance(part, tuple) else (part,):
+            _verify_values(one, here)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _texts(part)
+
+
+def _verify_words(plan: Plan) -> None:
+    require_identifier(plan.model, "the model", free=False)
+    require_member(plan.input.takes, ("ids", "vectors"), "what the model takes")
+    require_member(plan.train.objective, OBJECTIVES_TRAIN, "the objective")
+    require(plan.train.optimizer.program is not None, "its optimizer has no program")
+    for name, _ in plan.parameters:
+        require_identifier(name, "a parameter", free=False)
+    for level in plan.levels:
+        require_identifier(level.kind, f"the kind of `{level.name}`", free=False)
+        require_member(level.unit, ("step", "token"), f"the unit of `{level.name}`")
+
+
+def _verify_optimizer(optimizer: OptimizerPlan, place: str) -> None:
+    require_identifier(optimizer.name, f"the optimizer of {place}", free=False)
+    for name, _ in optimizer.arguments:
+        require_identifier(name, f"an argument of `{optimizer.name}`", free=False)
+    if optimizer.program is not None:
+        reduce = dict(optimizer.arguments).get("reduce")
+        require_member(reduce, ("mean", "sum"), f"how `{optimizer.name}` combines gradients")
+        program = optimizer.program
+        verify_program(program)
+        given = {name for name, _ in optimizer.arguments} - {"reduce"}
+        parameters = {name for name, _ in program.parameters}
+        parameters |= {schedule.parameter for schedule in program.schedules}
+        require(given == parameters, f"`{optimizer.name}` is given other arguments than it takes")
+
+
+def _verify_body(body: Body, sizes: dict[str, int]) -> int:
+    """Checks one body; gives the number of levels and blocks in it, copies counted."""
+    require_identifier(body.name, "a body", free=False)
+    require_identifier(body.block, f"the block of `{body.name}`", free=False)
+    together = [shared for shared in body.shared if shared.form == SIDE_BY_SIDE]
+    parts = [*body.levels, *body.blocks, *together]
+    attributes = {require_identifier(part.attribute, f"`{body.name}`") for part in parts}
+    require(len(attributes) == len(parts), f"`{body.name}` has two parts of one name")
+    count = len(parts)
+    for level in body.levels:
+        _verify_level(level, attributes)
+    for block in body.blocks:
+        require(bool(block.bodies), f"`{block.attribute}` of `{body.name}` has no body")
+        require(block.repeated or len(block.bodies) == 1, f"`{block.attribute}` is not repeated")
+        for name in block.bodies:
+            require_member(name, sizes, f"the body of `{block.attribute}` of `{body.name}`")
+            count += sizes[name]
+    levels = {level.attribute for level in body.levels}
+    for shared in body.shared:
+        require_member(shared.form, (SIDE_BY_SIDE, ONE_PRODUCT), f"the form of `{shared.attribute}`")
+        for name in shared.members:
+            require_identifier(name, f"`{shared.attribute}`")
+            is_there = shared.form == ONE_PRODUCT or name in levels
+            require(is_there, f"`{shared.attribute}` has no member `{name}`")
+        require_member(shared.attribute, attributes, f"what stands for memories of `{body.name}`")
+        require(not shared.source or shared.source in levels, f"`{shared.attribute}` has no such source")
+    _verify_lines(body, attributes)
+    return count
+
+
+def _verify_level(level: LevelPlan, attributes: Set[str]) -> None:
+    here = f"`{level.attribute}`"
+    require(bool(re.fullmatch(_GRADIENT, level.gradient)), f"the gradient of {here} is odd")
+    kind = LIBRARY.kinds.get(level.kind)
+    require_identifier(level.kind, f"the kind of {here}", free=False)
+    if kind is not None:  # one that is not known here is refused where it is built
+        require_arguments(level.arguments, kind.arguments, here)
+    for name, _ in level.arguments:
+        require_identifier(name, f"an argument of {here}", free=False)
+    for name, value in level.options:
+        require_member(name, _OPTIONS, f"an option of {here}")
+        known = _OPTIONS[name]
+        if isinstance(known, tuple):
+            require_member(value, known, f"{name} of {here}")
+        else:
+            is_positive = type(value) in (int, known) and is_number(value) and value > 0
+            require(is_positive, f"{name} of {here} is no positive number")
+    surprise = level.surprise
+    if surprise is not None:
+        require(bool(re.fullmatch(_GRADIENT, surprise.gradient)), f"the gradient of {here} is odd")
+        require_member(surprise.reset, RESETS, f"the reset of {here}")
+        require(not surprise.parent or surprise.parent in attributes, f"{here} has no such parent")
+        own = {name for name, _ in surprise.optimizer.arguments}
+        has_rule = surprise.optimizer.program is not None or own >= {"step", "retain"}
+        require(has_rule, f"the optimizer of {here} has no rule")
+
+
+def _verify_lines(body: Body, attributes: Set[str]) -> None:
+    known = {identifier("in")}
+    together = {shared.attribute for shared in body.shared}
+    for line in body.lines:
+        here = f"`{line.result}` of `{body.name}`"
+        require_identifier(line.result, f"a line of `{body.name}`")
+        for operand in line.operands:
+            require(not isinstance(operand, str) or operand in known, f"{here} reads what is not there")
+        for name, value in line.keywords:
+            require_identifier(name, here, free=False)
+            if line.operation == "learn":
+                require_member(name, ("step", "retain", "momentum"), f"what {here} takes")
+                is_known = value in known if isinstance(value, str) else is_number(value)
+                require(is_known, f"{here} reads what is not there")
+        _verify_operation(line, attributes, together, here)
+        known.add(line.result)
+    require(body.output in known, f"`{body.name}` has no flow that is its output")
+
+
+def _verify_operation(line: Instruction, attributes: Set[str], together: Set[str], here: str) -> None:
+    """together: the attributes of memories that work as one."""
+    count = len(line.operands)
+    if line.operation != "function":
+        require_member(line.operation, _OPERANDS, f"the operation of {here}")
+        least, most = _OPERANDS[line.operation]
+        require(least <= count <= most, f"{here} has {count} operands")
+        require_member(line.target, attributes, f"what {here} runs")
+        for number, operand in enumerate(line.operands):
+            may_count = number == count - 1 and line.operation in _COUNTED and line.target in together
+            require(isinstance(operand, str) or may_count, f"{here} reads a number")
+        return
+    require_identifier(line.target, f"the function of {here}", free=False)
+    function = LIBRARY.functions.get(line.target)
+    flows = sum(isinstance(operand, str) for operand in line.operands)
+    if line.target == "constant":
+        require(count == 1 and not flows and not line.keywords, f"{here} is an odd constant")
+    elif line.target in _ARITHMETIC:
+        require(flows > 0, f"{here} reads numbers alone")
+        require(count == _ARITHMETIC[line.target], f"{here} has {count} operands")
+        require(not line.keywords, f"{here} has options")
+    elif function is not None:  # one that is not known here is refused where it is built
+        require_operands(function, count, here)
+        require(flows == count, f"{here} reads a number")
+        require_arguments(line.keywords, function.arguments, here)
+
+
+def _paths(body: Body, bodies: dict[str, Body], prefix: str) -> Iterator[str]:
+    """Where each declared level stands in the built model; one that stands for several is none of them."""
+    joint = {name for shared in body.shared if shared.form == ONE_PRODUCT for name in _stand_ins(shared)}
+    yield from (f"{prefix}{level.attribute}" for level in body.levels if level.attribute not in joint)
+    for block in body.blocks:
+        for number, name in enumerate(block.bodies):
+            inner = f"{block.attribute}.{number}." if block.repeated else f"{block.attribute}."
+            yield from _paths(bodies[name], bodies, prefix + inner)
+
+
+def _stand_ins(shared: SharedPlan) -> tuple[str, str]:
+    return shared.attribute, shared.source

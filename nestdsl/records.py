@@ -1,0 +1,119 @@
+"""Frozen dataclasses as plain data and back, checked field by field: what a file holds is only data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+class MismatchError(Exception):
+    """Data that is not of the type it should have; the message names the place."""
+
+
+def plain(value: Any, hint: Any) -> Any:
+    """A value of the type `hint` as dicts, lists, numbers and text. Fields at their defaults are left out."""
+    if is_dataclass(value) and not isinstance(value, type):
+        hints = _hints(type(value))
+        return {
+            field.name: plain(getattr(value, field.name), hints[field.name])
+            for field in fields(value)
+            if getattr(value, field.name) != field.default
+        }
+    if isinstance(value, tuple):
+        item = get_args(hint)[0]
+        if _is_pairs(hint):
+            return {key: plain(part, get_args(item)[1]) for key, part in value}
+        return [plain(part, item) for part in value]
+    return value
+
+
+def typed(data: Any, hint: type[T], place: str) -> T:
+    """The data as the type says: dataclasses, tuples, mappings, unions and plain values.
+
+    A whole number may stand for a float. Raises MismatchError, with the place, for any other type, for
+    fields that are missing or unknown, and for numbers that are not finite.
+    """
+    return _typed(data, hint, place)
+
+
+def _is_pairs(hint: Any) -> bool:
+    """True for `tuple[tuple[key, value], ...]`, which is a mapping in a file."""
+    arguments = get_args(hint)
+    return (
+        get_origin(hint) is tuple
+        and len(arguments) == 2
+        and arguments[1] is Ellipsis
+        and get_origin(arguments[0]) is tuple
+        and Ellipsis not in get_args(arguments[0])
+    )
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _typed(data: Any, hint: Any, place: str) -> Any:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _record(data, hint, place)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is tuple and _is_pairs(hint):
+        return tuple(_mapping(data, get_args(arguments[0]), place).items())
+    if origin is Mapping:
+        return _mapping(data, arguments, place)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise MismatchError(f"{place} should be a list")
+        return tuple(_typed(part, arguments[0], f"{place}[{number}]") for number, part in enumerate(data))
+    if origin in (Union, UnionType):
+        return _one_of(data, arguments, place)
+    if type(data) is int and hint is float and abs(data) < 2**63:
+        return float(data)
+    if type(data) is not hint:
+        raise MismatchError(f"{place} should be {hint.__name__}, not {_shown(data)}")
+    return _finite(data, place)
+
+
+def _record(data: Any, hint: type, place: str) -> Any:
+    hints = _hints(hint)
+    needed = {field.name for field in fields(hint) if field.default is MISSING}
+    if not isinstance(data, dict) or not needed <= set(data) <= set(hints):
+        raise MismatchError(f"{place} should have the fields {', '.join(hints)}")
+    return hint(**{name: _typed(part, hints[name], f"{place}.{name}") for name, part in data.items()})
+
+
+def _mapping(data: Any, hints: tuple[Any, ...], place: str) -> dict[Any, Any]:
+    if not isinstance(data, dict):
+        raise MismatchError(f"{place} should be a mapping")
+    key_hint, value_hint = hints
+    return {
+        _typed(key, key_hint, place): _typed(part, value_hint, f"{place}.{key}") for key, part in data.items()
+    }
+
+
+def _one_of(data: Any, options: tuple[Any, ...], place: str) -> Any:
+    if data is None and NoneType in options:
+        return None
+    nested = [option for option in options if is_dataclass(option)]
+    if nested:
+        return _typed(data, nested[0], place)
+    if type(data) in options:
+        return _finite(data, place)
+    raise MismatchError(f"{place} should not be {_shown(data)}")
+
+
+def _finite(value: Any, place: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MismatchError(f"{place} should be a finite number, not {value}")
+    return value
+
+
+def _shown(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -21,15 +21,21 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse(self, unknown: list[str]) -> NoReturn:
         """Ends with status 2, the words that are not understood and, where one is near, what was meant."""
-        hints = [hint for word in unknown if word.startswith("--") and (hint := self._hint(word))]
+        following = [*unknown[1:], ""]
+        hints = [hint for one, next in zip(unknown, following, strict=True) if (hint := self._hint(one, next))]
         self.error("\nhelp: ".join([f"unrecognized arguments: {' '.join(unknown)}", *hints]))
 
-    def _hint(self, word: str) -> str:
-        name, _, value = word.removeprefix("--").partition("=")
+    def _hint(self, word: str, following: str) -> str:
+        """What may be meant by a word that is no option; "" where nothing is near."""
+        if not word.startswith("--"):
+            return ""
+        name, sign, value = word.removeprefix("--").partition("=")
         known = {one.removeprefix("--"): one for one in self._option_string_actions if one.startswith("--")}
         if near := difflib.get_close_matches(name, known, n=1):
             return f"did you mean `{known[near[0]]}`?"
         name = name.replace("-", "_")
         if "set" in known and name.isidentifier():
-            return f"a parameter `{name}` of the program is set with `--set {name}={value or 'VALUE'}`"
+            value = value if sign else following
+            value = "VALUE" if not value or value.startswith("-") else value
+            return f"a parameter of the program is set with `--set {name}={value}`"
         return ""

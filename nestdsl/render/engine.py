@@ -58,19 +58,20 @@ def _graphviz_pure() -> str:
 def _run(command: list[str], dot: str, format: str) -> bytes:
     """What a program that draws makes of a DOT text. Raises NestError N0504 unless that is a picture."""
     name = command[0]
+    hint = _WITHOUT_DOT if Path(name).stem == "dot" else "install graphviz, or write a .dot"
     try:
         drawn = run_drawing(command, dot.encode(), TIMEOUT_SECONDS, MAX_BYTES)
     except OSError as error:
-        raise fail("N0504", f"{name} cannot be run: {error.strerror}", _INSTEAD) from error
+        raise fail("N0504", f"{name} cannot be run: {error.strerror}", hint) from error
     except DrawingStopped as error:
-        raise fail("N0504", f"{name} was stopped: {error}", _INSTEAD) from error
+        raise fail("N0504", f"{name} was stopped: {error}", hint) from error
     if drawn.status != 0:
         reason = f"signal {-drawn.status}" if drawn.status < 0 else f"exit status {drawn.status}"
         lines = drawn.errors.strip().splitlines()
-        raise fail("N0504", f"{name} could not draw this: {lines[0] if lines else reason}", _INSTEAD)
+        raise fail("N0504", f"{name} could not draw this: {lines[0] if lines else reason}", hint)
     if not _is_picture(drawn.picture, format):
         what = "something else" if drawn.picture else "nothing"
-        raise fail("N0504", f"{name} was to write {format.upper()} and wrote {what}", _INSTEAD)
+        raise fail("N0504", f"{name} was to write {format.upper()} and wrote {what}", hint)
     return drawn.picture
 
 
@@ -92,4 +93,4 @@ def _is_svg(data: bytes) -> bool:
 
 _TAIL_BYTES = 1024
 
-_INSTEAD = "see whether it draws elsewhere, or write a .dot; without a `dot` in PATH, nestdsl draws by itself"
+_WITHOUT_DOT = "see whether it draws elsewhere, or write a .dot; without `dot` in PATH, nestdsl draws by itself"

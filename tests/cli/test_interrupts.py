@@ -96,7 +96,7 @@ def test_ignored_interrupts_stay_ignored() -> None:
 
 def test_a_run_that_was_started_to_ignore_interrupts_goes_on_to_its_end(tmp_path) -> None:
     """As `nohup` and `&` in a script do it: what such a shell starts is not for its Ctrl-C to end."""
-    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 40)
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 400)
     small = ("--set", "dim=16", "--set", "depth=1", "--eager", "--batch", "1", "--tokens", "256")
     run = ("train", HOPE, "--data", "text.txt", "--out", "run", "--steps", "3", "--quiet", *small)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_shown
 from nestdsl.cli.report import report
 from nestdsl.interrupts import interrupts_held
+from nestdsl.terminal import columns
 
 _WIDTH = 140
 """Columns of a table that no terminal shows."""
@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _summary(nest: Nest) -> str:
     from nestdsl.cli.summary import summary
 
-    width = max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _WIDTH
-    return summary(nest.plan, width)
+    width = columns(sys.stdout)
+    return summary(nest.plan, _WIDTH if width is None else max(80, width))
 
 
 def _ast(nest: Nest) -> str:

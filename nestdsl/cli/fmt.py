@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import sys
-import tempfile
-from pathlib import Path
 
 from nestdsl.cli.report import report
-from nestdsl.diagnostics import Diagnostic, NestError, fail
+from nestdsl.diagnostics import Diagnostic, NestError
+from nestdsl.files import write_whole
 from nestdsl.syntax.files import read_source
 from nestdsl.syntax.formatter import format_source
 
@@ -42,22 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
             elif arguments.check:
                 print(f"{file} would change")
             else:
-                _replace(Path(file), formatted)
+                write_whole(file, formatted.encode("utf-8"), "check its permissions, and those of its folder")
                 print(f"{file} formatted")
         except NestError as error:
             found += error.diagnostics
     report(found, "text", sys.stderr)
     return int(bool(found) or (would_change and arguments.check))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="", dir=path.parent, delete=False
-        ) as new:
-            new.write(text)
-        Path(new.name).chmod(path.stat().st_mode)
-        os.replace(new.name, path)
-    except OSError as error:
-        raise fail("N0504", f"{path} cannot be written: {error.strerror}", "check its permissions") from error

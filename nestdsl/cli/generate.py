@@ -11,7 +11,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "generate",
         help="text from a trained model",
-        description="Prints the prompt and what the model makes of it, byte by byte, as UTF-8; what is "
+        description="Prints the prompt and what the model makes of it, byte by byte, read as UTF-8; what is "
         "no character is shown as �. Equal arguments print equal text.",
     )
     parser.add_argument("run_folder", metavar="DIR", help="the folder of a run, as `train --out` wrote it")
@@ -39,7 +39,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     import codecs
-    import sys
 
     with interrupts_held():
         from nestdsl.diagnostics import fail
@@ -69,16 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
     for byte in made:
         _write(decoder.decode(byte))
     _write(decoder.decode(b"", final=True) + "\n")
-    sys.stdout.flush()
     return 0
 
 
 def _write(text: str) -> None:
-    """Shows text at once. Control characters, which could upset a terminal, are shown as �."""
+    """Shows text at once. Control characters, which are no text either, are shown as �."""
     import sys
 
-    safe = "".join(
-        character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text
-    )
-    sys.stdout.buffer.write(safe.encode("utf-8"))
-    sys.stdout.buffer.flush()
+    sys.stdout.write("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text))
+    sys.stdout.flush()

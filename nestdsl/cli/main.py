@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from nestdsl.interrupts import interrupts_held
+from nestdsl.terminal import standard_streams
 
 INTERRUPTED = 130
 
@@ -15,13 +16,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Exit status: 0 clean, 1 diagnostics, 2 wrong usage, 3 a fault of nestdsl, 130 interrupted.
     """
-    try:
-        with interrupts_held():
-            from nestdsl.cli.commands import parser, run
-        return run(parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
+    with standard_streams():
+        try:
+            with interrupts_held():
+                from nestdsl.cli.commands import run
+            return run(arguments)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TextIO
 
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.diagnostics.render import render_github, render_json, render_text
+from nestdsl.terminal import columns, is_colored, styled
 
 FORMATS = ("text", "json", "github")
 
@@ -18,9 +18,9 @@ def report(diagnostics: Sequence[Diagnostic], format: str, stream: TextIO) -> No
         return
     match format:
         case "json":
-            text = render_json(diagnostics)
+            print(render_json(diagnostics), file=stream)
         case "github":
-            text = render_github(diagnostics)
+            print(render_github(diagnostics), file=stream)
         case _:
-            text = render_text(diagnostics, color=stream.isatty() and "NO_COLOR" not in os.environ)
-    print(text, file=stream)
+            text = render_text(diagnostics, is_colored(stream), columns(stream))
+            print(text, file=styled(stream))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import StringIO
 
 from rich import box
 from rich.console import Console
@@ -34,10 +35,9 @@ def summary(plan: Plan, width: int) -> str:
     table.add_column("state/sequence" if is_wide else "state/ sequence", justify="right")
     for rows in _rows(plan).values():
         table.add_row(*_cells(rows, plan))
-    console = Console(width=width, color_system=None, force_terminal=False)
-    with console.capture() as captured:
-        console.print(table)
-    lines = (line.rstrip() for line in captured.get().splitlines())  # as wide as they are, also in a pipe
+    drawn = StringIO()  # the same table, whatever standard output is
+    Console(file=drawn, width=width, color_system=None, force_terminal=False).print(table)
+    lines = (line.rstrip() for line in drawn.getvalue().splitlines())  # as wide as they are, also in a pipe
     return "\n".join([*lines, _costs(plan)])
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rich.cells import get_character_cell_size
 
+from nestdsl.characters import escape
 from nestdsl.source import Span
 
 MAX_CELLS = 100
@@ -25,13 +26,6 @@ class Excerpt:
     text: str
     indent: int
     carets: int
-
-
-def visible(text: str) -> str:
-    """The text with everything that does not print as its escape; line ends stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c == "\n" or c.isprintable() else _escape(c) for c in text)
 
 
 def excerpt(span: Span) -> Excerpt:
@@ -61,10 +55,6 @@ def is_multiline(span: Span) -> bool:
     return span.line < span.end_line and span.text.find("\n") < len(span.text) - 1
 
 
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
-
-
 def _cells(text: str) -> list[tuple[str, int]]:
     """Each character as it is shown, with its width."""
     cells: list[tuple[str, int]] = []
@@ -77,7 +67,7 @@ def _cells(text: str) -> list[tuple[str, int]]:
             width = get_character_cell_size(character)
             shown = character
         else:
-            shown = _escape(character)
+            shown = escape(character)
             width = len(shown)
         cells.append((shown, width))
         column += width

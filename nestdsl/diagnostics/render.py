@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from nestdsl.characters import visible
 from nestdsl.diagnostics.codes import Severity
-from nestdsl.diagnostics.excerpt import excerpt, is_multiline, visible
+from nestdsl.diagnostics.excerpt import excerpt, is_multiline
 from nestdsl.diagnostics.model import Diagnostic
+from nestdsl.diagnostics.wrap import wrapped
 from nestdsl.source import Span
 
 _RESET = "\x1b[0m"
@@ -22,12 +24,16 @@ _BLUE = "\x1b[1;34m"
 _CYAN = "\x1b[1;36m"
 
 
-def render_text(diagnostics: Iterable[Diagnostic], color: bool = False) -> str:
-    """Each diagnostic with its source line, a caret, its notes and its hint; then the count."""
+def render_text(diagnostics: Iterable[Diagnostic], color: bool = False, width: int | None = None) -> str:
+    """Each diagnostic with its source line, a caret, its notes and its hint; then the count.
+
+    Sentences are broken between words so that no line of theirs is longer than `width` cells, if one is
+    given; a line of the program never is.
+    """
     found = tuple(diagnostics)
     if not found:
         return ""
-    return "\n\n".join([*(_render_one(diagnostic, color) for diagnostic in found), summary(found)])
+    return "\n\n".join([*(_render_one(diagnostic, color, width) for diagnostic in found), summary(found)])
 
 
 def render_json(diagnostics: Iterable[Diagnostic]) -> str:
@@ -59,20 +65,26 @@ def _severity(diagnostic: Diagnostic) -> str:
 # --- text ----------------------------------------------------------------------------------
 
 
-def _render_one(diagnostic: Diagnostic, color: bool) -> str:
+def _render_one(diagnostic: Diagnostic, color: bool, width: int | None) -> str:
     style = _RED if diagnostic.is_error else _YELLOW
     spans = [span for span in (diagnostic.span, *(note.span for note in diagnostic.notes)) if span]
     gutter = max((len(str(span.line)) for span in spans), default=0)
-    title = _paint(f"{_severity(diagnostic)}[{diagnostic.code}]", style, color)
-    lines = [f"{title}{_paint(': ' + _hanging(diagnostic.message, 2), _BOLD, color)}"]
+    title = f"{_severity(diagnostic)}[{diagnostic.code}]"
+    message = wrapped(visible(diagnostic.message), width, len(title) + 2, 2)
+    lines = [f"{_paint(title, style, color)}{_paint(': ' + message, _BOLD, color)}"]
     if diagnostic.span:
         lines += _place(diagnostic.span, gutter, "^", style, color)
     for note in diagnostic.notes:
-        lines.append(f"{_paint('note', _CYAN, color)}: {_hanging(note.message, 6)}")
+        lines.append(_labelled("note", note.message, color, width))
         lines += _place(note.span, gutter, "-", _BLUE, color)
     if diagnostic.hint:
-        lines.append(f"{_paint('help', _CYAN, color)}: {_hanging(diagnostic.hint, 6)}")
+        lines.append(_labelled("help", diagnostic.hint, color, width))
     return "\n".join(lines)
+
+
+def _labelled(label: str, text: str, color: bool, width: int | None) -> str:
+    indent = len(label) + 2
+    return f"{_paint(label, _CYAN, color)}: {wrapped(visible(text), width, indent, indent)}"
 
 
 def _place(span: Span, gutter: int, mark: str, style: str, color: bool) -> list[str]:
@@ -90,10 +102,6 @@ def _place(span: Span, gutter: int, mark: str, style: str, color: bool) -> list[
     if is_multiline(span):
         lines.append(f"{margin} {bar} ...")
     return lines
-
-
-def _hanging(text: str, indent: int) -> str:
-    return visible(text).replace("\n", "\n" + " " * indent)
 
 
 def _paint(text: str, style: str, color: bool) -> str:

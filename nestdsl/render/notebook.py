@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from nestdsl.diagnostics import fail
+from nestdsl.files import write_whole
 from nestdsl.graph.nest import NestGraph
 from nestdsl.render.engine import FORMATS, draw
 from nestdsl.render.page import page
@@ -40,12 +41,7 @@ class Picture:
         the path cannot be written.
         """
         target = Path(path)
-        data = self._drawn(format_of(target))
-        try:
-            target.write_bytes(data)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise fail("N0504", f"{target} cannot be written: {reason}", "choose another place") from error
+        write_whole(target, self._drawn(format_of(target)), "choose another place")
 
     def _drawn(self, format: str) -> bytes:
         if format == "html":

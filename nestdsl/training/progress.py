@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.status import Status
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn
 
+from nestdsl.characters import visible
+from nestdsl.terminal import is_colored, is_terminal, styled
 from nestdsl.training.figures import NO_UNIT, Figures, Unit, brief, sentence
 
 
@@ -117,10 +119,10 @@ class Lines(Quiet):
         self._speed = Speed(tokens_per_step)
 
     def note(self, text: str) -> None:
-        self._print(text)
+        _print(self._console, text)
 
     def held_out(self, step: int, figures: Figures) -> None:
-        self._print(f"step {step}: {sentence(figures)}")
+        _print(self._console, f"step {step}: {sentence(figures)}")
         self._speed.pause_ends()
 
     def moved(self, step: int, loss: float) -> None:
@@ -130,24 +132,21 @@ class Lines(Quiet):
             if self._speed.seconds_per_step is not None:
                 left = self._speed.time_left(self._steps - step)
                 text += f", {self._speed.tokens_per_second()} tokens/s, {left} left"
-            self._print(text)
-
-    def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            _print(self._console, text)
 
 
 class Bar(Quiet):
     """One line in a terminal that moves: loss, held-out bits per byte, tokens per second, time left."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
+        self._progress = _moving(
+            console,
             # Together not wider than 80 columns; only the bar itself can shrink.
             BarColumn(bar_width=20),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("loss {task.fields[loss]} {task.fields[held_out]}"),
-            TextColumn("{task.fields[speed]} tokens/s"),
-            TextColumn("{task.fields[left]} left"),
-            console=console,
+            _text("{task.completed}/{task.total}"),
+            _text("loss {task.fields[loss]} {task.fields[held_out]}"),
+            _text("{task.fields[speed]} tokens/s"),
+            _text("{task.fields[left]} left"),
         )
         self._task: TaskID | None = None
         self._steps = 0
@@ -169,7 +168,7 @@ class Bar(Quiet):
         self._progress.start()
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        _print(self._progress.console, text)
 
     def held_out(self, step: int, figures: Figures) -> None:
         assert self._task is not None, "the run has not started"
@@ -193,29 +192,32 @@ class Measuring:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status: Status | None = None
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
         self._what, self._tenth = "", 0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._status = self._console.status("measuring…")
-            self._status.start()
+            spinner = SpinnerColumn("line"), _text("{task.description}")
+            self._progress = _moving(self._console, *spinner, transient=True)
+            self._task = self._progress.add_task("measuring…")
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
     def note(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        _print(self._console, text)
 
     def __call__(self, what: str, done: int, of: int) -> None:
         """`done` of `of` batches are measured."""
         text = f"measuring {what}: {done}/{of} batches"
-        if self._status is not None:
-            self._status.update(text)
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=visible(text))
             return
         if what != self._what:
             self._what, self._tenth = what, 0
@@ -226,15 +228,44 @@ class Measuring:
 
 def measuring(quiet: bool = False) -> Measuring:
     """Shows on standard error how far a measurement is, or nothing."""
-    return Measuring(Console(stderr=True, quiet=quiet))
+    return Measuring(_console(quiet))
 
 
 def reporter(quiet: bool = False) -> Reporter:
     """Shows progress on standard error: a bar in a terminal, plain lines elsewhere, or nothing."""
-    console = Console(stderr=True)
     if quiet:
         return Quiet()
+    console = _console()
     return Bar(console) if console.is_terminal else Lines(console)
+
+
+def _console(quiet: bool = False) -> Console:
+    """Standard error, to which nothing is written where it is closed."""
+    stream = sys.stderr
+    if stream is None:
+        return Console(quiet=True, force_terminal=False)
+    return Console(
+        file=styled(stream),
+        quiet=quiet,
+        force_terminal=is_terminal(stream),
+        no_color=not is_colored(stream),
+    )
+
+
+def _print(console: Console, text: str) -> None:
+    """A line of text, whatever is in it; in a terminal it is broken between words."""
+    console.print(visible(text), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _moving(console: Console, *columns: ProgressColumn, transient: bool = False) -> Progress:
+    """A line that moves. What else is printed meanwhile does not go through rich, which lets escapes pass."""
+    return Progress(
+        *columns, console=console, transient=transient, redirect_stdout=False, redirect_stderr=False
+    )
+
+
+def _text(format: str) -> TextColumn:
+    return TextColumn(format, markup=False)
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,10 @@ from nestdsl.interrupts import interrupts_held
 ROOT = Path(__file__).parents[2]
 HOPE = str(ROOT / "examples/hope.nest")
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="sends a signal"),
+    pytest.mark.usefixtures("interrupts_arrive"),
+]
 
 
 def interrupted(arguments: tuple[str, ...], imported: str, delay: float, folder: Path) -> tuple[int, str]:
@@ -89,3 +92,28 @@ def test_ignored_interrupts_stay_ignored() -> None:
         assert not held.interrupted
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_run_that_was_started_to_ignore_interrupts_goes_on_to_its_end(tmp_path) -> None:
+    """As `nohup` and `&` in a script do it: what such a shell starts is not for its Ctrl-C to end."""
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 400)
+    small = ("--set", "dim=16", "--set", "depth=1", "--eager", "--batch", "1", "--tokens", "256")
+    run = ("train", HOPE, "--data", "text.txt", "--out", "run", "--steps", "3", "--quiet", *small)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nestdsl", *run],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
+    try:
+        sent = 0
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            sent += 1
+            time.sleep(0.2)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, "")
+    assert "after 3 steps" in out
+    assert sent > 3

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -68,9 +69,9 @@ def test_with_dot_a_pdf_is_drawn() -> None:
 
 @needs_shell
 def test_the_systems_dot_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(tmp_path / "bin", 'echo "drawn with $1"; cat')
+    stand_in(tmp_path / "bin", 'echo "%PDF drawn with $1"; cat; echo "%%EOF"')
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    assert draw(DOT, "pdf") == f"drawn with -Tpdf\n{DOT}".encode()
+    assert draw(DOT, "pdf") == f"%PDF drawn with -Tpdf\n{DOT}%%EOF\n".encode()
 
 
 @needs_shell
@@ -81,6 +82,56 @@ def test_a_dot_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.Monkey
         draw(DOT, "svg")
     assert message(error)[0] == "N0504"
     assert "no plugins" in message(error)[1]
+
+
+@needs_shell
+@pytest.mark.parametrize("format", ["svg", "png", "pdf"])
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("true", "wrote nothing"),
+        ("cat > /dev/null", "wrote nothing"),
+        ("echo hello", "wrote something else"),
+        ("echo '<svg'", "wrote something else"),
+        ("printf '<svg>\\377</svg>'", "wrote something else"),
+        ("echo '<svg></svg> and more'", "wrote something else"),
+        ("echo '%PDF-1.7'", "wrote something else"),
+        ("printf '\\211PNG'", "wrote something else"),
+        ("head -c 100000 /dev/urandom", "wrote something else"),
+        ("exit 3", "could not draw this: exit status 3"),
+        ("kill -SEGV $$", "could not draw this: signal 11"),
+        ("yes", "was stopped: it wrote more than 1 MiB"),
+        ("yes >&2", "was stopped: it wrote more than 1 MiB"),
+        ("exec sleep 60", "was stopped: it did not end within 0.5 seconds"),
+        ("sleep 60 & sleep 60", "was stopped: it did not end within 0.5 seconds"),
+    ],
+)
+def test_a_dot_that_draws_nothing_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str, format: str
+) -> None:
+    stand_in(tmp_path / "bin", script)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(engine, "MAX_BYTES", 2**20)
+    begun = time.monotonic()
+    with pytest.raises(NestError) as error:
+        draw(DOT, format)
+    assert time.monotonic() - begun < 10
+    assert message(error)[0] == "N0504"
+    assert said in message(error)[1]
+    assert ".dot" in message(error)[2]
+
+
+@needs_shell
+def test_a_dot_that_fails_leaves_the_last_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path / "bin", "true")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    path = tmp_path / "picture.svg"
+    path.write_text("drawn before")
+    with pytest.raises(NestError):
+        Picture("a", DOT).save(path)
+    assert path.read_text() == "drawn before"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["bin", "picture.svg"]
 
 
 def test_where_nothing_draws_the_error_says_so(

@@ -201,6 +201,7 @@ def test_a_program_without_bytes(capsys) -> None:
     assert "`input vectors(4)`" in err
 
 
+@pytest.mark.usefixtures("interrupts_arrive")
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_an_interrupt_ends_with_a_message_and_its_status(tmp_path) -> None:
     command = [sys.executable, "-m", "nestdsl", "train", "tiny.nest", "--data", "text.txt", "--out", "run"]

@@ -149,6 +149,7 @@ class _Signal(Quiet):
                 signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("interrupts_arrive")
 @pytest.mark.parametrize("step", [2, 5, 8, 10])
 def test_an_interrupted_run_ends_its_step_and_leaves_it_as_a_checkpoint(data, tmp_path, step) -> None:
     straight = tiny_model()
@@ -163,6 +164,7 @@ def test_an_interrupted_run_ends_its_step_and_leaves_it_as_a_checkpoint(data, tm
     assert torch.equal(again.slow.weight, straight.slow.weight)
 
 
+@pytest.mark.usefixtures("interrupts_arrive")
 @pytest.mark.parametrize(("signals", "saved"), [(_Signal(1), 0), (_Signal(5, times=2), 3)])
 def test_an_interrupt_of_the_first_step_or_a_second_one_is_raised_at_once(
     data, tmp_path, signals, saved

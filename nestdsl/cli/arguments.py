@@ -1,0 +1,41 @@
+"""The parser of the command line, which answers a wrong option where it was given."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """As argparse's, but what a subcommand does not know is answered with that command's own usage."""
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self._refuse(unknown)
+        return found, unknown
+
+    def _refuse(self, unknown: list[str]) -> NoReturn:
+        """Ends with status 2, the words that are not understood and, where one is near, what was meant."""
+        following = [*unknown[1:], ""]
+        hints = [hint for one, next in zip(unknown, following, strict=True) if (hint := self._hint(one, next))]
+        self.error("\nhelp: ".join([f"unrecognized arguments: {' '.join(unknown)}", *hints]))
+
+    def _hint(self, word: str, following: str) -> str:
+        """What may be meant by a word that is no option; "" where nothing is near."""
+        if not word.startswith("--"):
+            return ""
+        name, sign, value = word.removeprefix("--").partition("=")
+        known = {one.removeprefix("--"): one for one in self._option_string_actions if one.startswith("--")}
+        if near := difflib.get_close_matches(name, known, n=1):
+            return f"did you mean `{known[near[0]]}`?"
+        name = name.replace("-", "_")
+        if "set" in known and name.isidentifier():
+            value = value if sign else following
+            value = "VALUE" if not value or value.startswith("-") else value
+            return f"a parameter of the program is set with `--set {name}={value}`"
+        return ""

@@ -19,12 +19,13 @@ from nestdsl.runtime.block import CompiledRun, State
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
-from nestdsl.training.arguments import require_model, run_folder
+from nestdsl.training.arguments import require_model
 from nestdsl.training.checkpoint import Checkpoint, Progress
 from nestdsl.training.data import Data, mixed_seed, read_data
 from nestdsl.training.donor import take_weights
 from nestdsl.training.evaluate import held_out_figures
 from nestdsl.training.figures import Figures, shown, words
+from nestdsl.training.folders import run_folder
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.ranges import raise_any, verify_whole

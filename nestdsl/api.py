@@ -78,11 +78,13 @@ class Nest:
         flash-linear-attention where that is installed and computes what they do, unless `kernels=False`.
 
         Raises NestError: N0503 if the memory of this machine cannot hold it, N0203 for a device that
-        is not there.
+        is not there or for what is no seed.
         """
         from nestdsl.runtime.module import build
         from nestdsl.training.device import usable_device
+        from nestdsl.training.ranges import require_seed
 
+        require_seed(seed)
         plan = self.plan
         if sharing is not None and sharing != self.sharing:
             plan = lower(self.nest_graph, self.source.name, sharing=sharing)

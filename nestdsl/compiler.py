@@ -58,8 +58,9 @@ class Analysis:
             return "write `model NAME(...) { ... }`"
         name = f"{self.source.name}:{own}"
         return (
-            f"it has optimizers alone: `nestdsl explain`, `compile` and `render` show one as `{name}`, and "
-            f'`nestdsl.optimizer("{name}", ...)` uses it in any PyTorch project'
+            "it has optimizers alone: `check`, `compile`, `explain`, `render` and `bench` take one as "
+            f"`{name}`, "
+            f'and `nestdsl.optimizer("{name}", ...)` uses it in any PyTorch project'
         )
 
 

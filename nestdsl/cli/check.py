@@ -6,15 +6,15 @@ import argparse
 import gc
 import sys
 
+from nestdsl.cli.chosen import choose
+from nestdsl.cli.program import FILE_HELP
 from nestdsl.cli.report import FORMATS, report
-from nestdsl.compiler import analyse
 from nestdsl.diagnostics import Diagnostic, NestError
-from nestdsl.syntax.files import read_source
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("check", help="find everything that is wrong with programs")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="programs, `.nest` files")
+    parser.add_argument("files", metavar="FILE", nargs="+", help=FILE_HELP)
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print what is found")
     parser.add_argument("--strict", action="store_true", help="let warnings fail as errors do")
     parser.set_defaults(run=run)
@@ -38,6 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(file: str) -> tuple[Diagnostic, ...]:
     try:
-        return analyse(read_source(file)).diagnostics
+        return choose(file).analyse().diagnostics
     except NestError as error:
         return error.diagnostics

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from nestdsl.api import Nest
 from nestdsl.cli.output import write_text
-from nestdsl.cli.program import add_program_arguments, load_shown
+from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.interrupts import interrupts_held
 from nestdsl.terminal import columns
@@ -21,8 +21,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "compile",
         help="compile a program, and show it in any form on the way",
-        description="Compiles a program, and shows its levels or any form on the way. FILE may also be an "
-        "optimizer by itself, such as mine.nest:three_speed, which is shown as it drives one small layer.",
+        description="Compiles a program, and shows its levels or any form on the way. An optimizer by "
+        "itself, such as mine.nest:three_speed, is shown as it drives two small layers.",
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -41,7 +41,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    nest = load_shown(arguments)
+    nest = load_program(arguments)
     report(nest.diagnostics, "text", sys.stderr)
     if arguments.emit is None and arguments.output is None and not arguments.verify:
         print(_summary(nest))

@@ -7,7 +7,7 @@ import os
 import sys
 
 from nestdsl.cli.output import write_text
-from nestdsl.cli.program import add_program_arguments, load_shown, names_optimizer
+from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.diagnostics.explain import explain
 
@@ -26,14 +26,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    is_optimizer = names_optimizer(arguments.file)
-    is_path = is_optimizer or arguments.file.endswith(".nest") or os.sep in arguments.file
+    is_path = ":" in arguments.file or arguments.file.endswith(".nest") or os.sep in arguments.file
     if not is_path and not os.path.exists(arguments.file):
         print(explain(arguments.file))
         return 0
     from nestdsl.explain import as_latex, as_text
 
-    nest = load_shown(arguments)
+    nest = load_program(arguments)
     report(nest.diagnostics, "text", sys.stderr)
     write = as_latex if arguments.latex else as_text
     write_text(write(nest.nest_graph, nest.plan), None)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping
 
 from nestdsl.api import Nest
-from nestdsl.compiler import analyse
+from nestdsl.cli.chosen import SHOWN_SIZE, Chosen, choose
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.semantics.optimizers.named import LIBRARY, named_optimizer
 from nestdsl.semantics.parameters import Override
 from nestdsl.source import Source
 from nestdsl.syntax import ast
-from nestdsl.syntax.files import read_source
 from nestdsl.syntax.parser import parse
 
+FILE_HELP = (
+    "the program, a `.nest` file, or one model or optimizer of a file, as FILE:NAME: `mine.nest:small`, "
+    "`std.optim:m3`"
+)
 
-def add_program_arguments(parser: argparse.ArgumentParser) -> None:
+
+def add_program_arguments(parser: argparse.ArgumentParser, file_help: str = FILE_HELP) -> None:
     """FILE, --set, --model and --no-sharing."""
-    parser.add_argument("file", metavar="FILE", help="the program, a `.nest` file")
+    parser.add_argument("file", metavar="FILE", help=file_help)
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -37,45 +38,22 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_program(arguments: argparse.Namespace, *, weights: bool = True) -> Nest:
-    """The program that the arguments name; raises NestError. Without `weights`, it starts from no file."""
-    source = read_source(arguments.file)
-    analysis = analyse(source, overrides(arguments.settings), arguments.model, weights=weights)
-    return Nest(analysis, sharing=arguments.sharing)
+def load_program(
+    arguments: argparse.Namespace,
+    chosen: Chosen | None = None,
+    *,
+    weights: bool = True,
+    size: int = SHOWN_SIZE,
+) -> Nest:
+    """The program that the arguments name; raises NestError.
 
-
-def names_optimizer(file: str) -> bool:
-    """Whether FILE means an optimizer by itself, as in `mine.nest:two_speed`."""
-    return ":" in file and not os.path.exists(file)
-
-
-def load_shown(arguments: argparse.Namespace) -> Nest:
-    """What is to be shown: a program, or an optimizer by itself; raises NestError."""
-    if names_optimizer(arguments.file):
-        return load_optimizer(arguments.file, overrides(arguments.settings))
-    return load_program(arguments)
-
-
-def load_optimizer(name: str, given: Mapping[str, Override] | None = None) -> Nest:
-    """A small model that an optimizer drives, `std.optim:m3` or `mine.nest:two_speed`, to show it by itself.
-
-    Raises NestError for one that is not there, and for whatever is wrong with its file.
+    chosen: what FILE means, where that is known already. Without `weights`, it starts from no file. An
+    optimizer by itself drives layers of this `size`.
     """
-    named_optimizer(name)  # which says what is missing
-    place, _, own = name.rpartition(":")
-    source = Source(f"use {place}\n", place) if place == LIBRARY else read_source(place)
-    text = f"{source.text}\n{_DRIVEN.format(optimizer=own)}"
-    return Nest(analyse(Source(text, source.name, source.path), given, f"{own}_alone"))
-
-
-_DRIVEN = """model {optimizer}_alone {{
-  input vectors(4)
-  level layer = linear(4)
-  flow out = in -> layer -> linear(4)
-  train {{ objective mse  optimizer {optimizer} }}
-}}
-"""
-"""Weights of every sort: a matrix of a hidden level, a vector, and the level that makes the output."""
+    chosen = chosen or choose(arguments.file)
+    given = overrides(arguments.settings)
+    analysis = chosen.analyse(given, arguments.model, weights=weights, size=size)
+    return Nest(analysis, sharing=arguments.sharing)
 
 
 def overrides(settings: list[str]) -> dict[str, Override]:

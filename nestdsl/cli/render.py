@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from nestdsl.cli.program import add_program_arguments, load_shown, names_optimizer
+from nestdsl.cli.chosen import choose
+from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.render.notebook import SUFFIXES, format_of
 from nestdsl.render.views import VIEWS
@@ -16,9 +17,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "render",
         help="draw a program",
-        description="Draws what nests in what, or the data flow. FILE may also be an optimizer by itself, "
-        "such as mine.nest:three_speed, whose levels are drawn inside of a small layer that it drives. Uses "
-        "the system's `dot` where there is one.",
+        description="Draws what nests in what, or the data flow. The levels of an optimizer by itself, "
+        "such as mine.nest:three_speed, are drawn inside of a small layer that it drives. Uses the system's "
+        "`dot` where there is one.",
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -38,18 +39,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--output",
         metavar="OUT",
         help=f"the file to write, a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} as its suffix says "
-        "(default: the name of FILE with .svg, in this folder)",
+        "(default: the name of FILE, or NAME, with .svg, in this folder)",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    is_optimizer = names_optimizer(arguments.file)
-    stem = arguments.file.rpartition(":")[2] if is_optimizer else Path(arguments.file).stem
-    output = Path(arguments.output or f"{stem}.svg")
+    chosen = choose(arguments.file)
+    output = Path(f"{chosen.stem}.svg" if arguments.output is None else arguments.output)
     format_of(output)
-    nest = load_shown(arguments)
+    nest = load_program(arguments, chosen)
     report(nest.diagnostics, "text", sys.stderr)
-    nest.render(arguments.view, optimizers=arguments.optimizers or is_optimizer).save(output)
+    nest.render(arguments.view, optimizers=arguments.optimizers or chosen.is_optimizer).save(output)
     print(output)
     return 0

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
+from nestdsl.cli.chosen import Chosen, choose
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import fail
 from nestdsl.interrupts import Interrupted, interrupts_held
+from nestdsl.training.folders import run_folder
 from nestdsl.training.settings import DATA, Settings, sequence_tokens
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "a folder: checkpoint.safetensors, metrics.jsonl and plan.yaml. A part of the data is held out and "
         "never trained on. Equal arguments give equal numbers.",
     )
-    add_program_arguments(parser)
+    add_program_arguments(parser, "the program, a `.nest` file, or one of its models, as FILE:NAME")
     parser.add_argument(
         "--data",
         metavar="SOURCE",
@@ -53,7 +55,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         f"`task:NAME` (default: {DATA}; with --resume, the data of the run)",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="folder of the run (default: runs/ and the name of FILE)"
+        "--out", metavar="DIR", help="folder of the run (default: runs/ and the name of FILE, or NAME)"
     )
     for name, kind, shown, text in _SETTINGS:
         default = getattr(Settings(), name)
@@ -83,16 +85,35 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
-    out = Path(arguments.out or Path("runs", Path(arguments.file).stem))
+    chosen = choose(arguments.file)
+    if chosen.is_optimizer:
+        raise fail(
+            "N0104",
+            f"`{arguments.file}` is an optimizer, and `train` trains a model",
+            f"write `optimizer {chosen.name}` in a model's `train` clause, or give it the parameters of any "
+            f'PyTorch model: `nestdsl.optimizer("{arguments.file}", ...)`',
+        )
+    out = Path("runs", chosen.stem) if arguments.out is None else run_folder(arguments.out, "--out")
     try:
-        print(_train(arguments, out))
+        print(_train(arguments, chosen, out))
     except Interrupted as interrupt:
         print(f"\n{interrupt}; add --resume to continue the run in {out}", file=sys.stderr)
         return 130
     return 0
 
 
-def _train(arguments: argparse.Namespace, out: Path) -> Result:
+def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
+    if arguments.resume and arguments.donor is not None:
+        raise fail(
+            "N0103",
+            "--resume and --from say two things: where a run goes on, and what another one starts from",
+            "leave one of them out",
+        )
+    donor_folder = None if arguments.donor is None else run_folder(arguments.donor, "--from")
+    values = {name: getattr(arguments, name) for name, *_ in _SETTINGS}
+    given = {name: value for name, value in values.items() if value is not None}
+    settings = Settings(**given)
+    settings.verify()
     with interrupts_held():
         from nestdsl.training.checkpoint import load
         from nestdsl.training.data import read_data
@@ -101,26 +122,16 @@ def _train(arguments: argparse.Namespace, out: Path) -> Result:
         from nestdsl.training.progress import reporter
         from nestdsl.training.restore import data_of
 
-    if arguments.resume and arguments.donor:
-        raise fail(
-            "N0103",
-            "--resume and --from say two things: where a run goes on, and what another one starts from",
-            "leave one of them out",
-        )
-    values = {name: getattr(arguments, name) for name, *_ in _SETTINGS}
-    given = {name: value for name, value in values.items() if value is not None}
-    settings = Settings(**given)
-    settings.verify()
     device = usable_device(arguments.device)
-    program = load_program(arguments, weights=not arguments.resume)
+    program = load_program(arguments, chosen, weights=not arguments.resume)
     report(program.diagnostics, "text", sys.stderr)
     shown = reporter(arguments.quiet)
     if not arguments.resume:
-        data = read_data(arguments.data or DATA)
+        data = read_data(DATA if arguments.data is None else arguments.data)
         settings = replace(settings, tokens=sequence_tokens(arguments.tokens, data.tokens, data.source))
         report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
         model = _compile(program, device, not arguments.eager, settings.seed)
-        donor = load(Path(arguments.donor)) if arguments.donor else None
+        donor = None if donor_folder is None else load(donor_folder)
         with _levels_placed(program):
             return start(model, data, out, settings, shown, arguments.until, donor)
     saved = load(out)

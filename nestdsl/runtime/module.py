@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from nestdsl.library.extension import PYTHON_KINDS
+from nestdsl.memory import fits_memory
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Block, Pass, Run, State
@@ -211,24 +212,27 @@ def build(
     namespace: dict[str, Any] = {}
     exec(builtins.compile(text, file, "exec"), namespace)
     device = torch.device(device)
-    require_memory(
-        plan.costs.parameter_bytes,
-        device,
-        f"the model `{plan.model}`",
-        "make it smaller, with `--set` for instance",
-    )
+    what, hint = f"the model `{plan.model}`", "make it smaller, with `--set` for instance"
+    require_memory(plan.costs.parameter_bytes, device, what, hint)
+    with fits_memory(what, hint):
+        model = _built(namespace["Model"], plan, seed, device, load=load)
+    if kernels and device.type == "cuda" and fla.is_installed():
+        use_kernels(model)
+    model.run = compiled_run(model) if compile and can_compile(device) else Run()
+    return model
+
+
+def _built(made: type[NestModule], plan: Plan, seed: int, device: torch.device, *, load: bool) -> NestModule:
+    """The model with its weights, on its device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: NestModule = namespace["Model"]()
+        model = made()
     model.plan = plan
     if load:
         load_weights(model, plan.weights)
     model.to(device)
     _verify_declarations(model)
     _freeze(model)
-    if kernels and device.type == "cuda" and fla.is_installed():
-        use_kernels(model)
-    model.run = compiled_run(model) if compile and can_compile(device) else Run()
     return model
 
 

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.runtime.block import CompiledRun
-from nestdsl.runtime.memory import require_memory, training_bytes
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
-from nestdsl.training.memory import fits_memory
+from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,16 +64,11 @@ def measure_speed(model: NestModule, settings: Settings) -> Speeds:
     """
     settings.verify()
     plan, device = model.plan, next(model.parameters(), torch.empty(0)).device
-    require_memory(
-        training_bytes(plan, settings.batch, settings.tokens) - plan.costs.parameter_bytes,
-        device,
-        f"training with {settings.batch:,} sequences of {settings.tokens:,} tokens",
-        "lower --batch or --tokens, or the model's sizes",
-    )
+    require_step_memory(model, settings)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    inputs, targets = _random(model, settings, device)
-    with fits_memory(settings):
+    with step_fits_memory(settings):
+        inputs, targets = _random(model, settings, device)
         step = _median(_step(model, inputs, targets), settings.steps, device)
         was_training = model.training
         model.eval()

@@ -7,13 +7,16 @@ repeated, and continued from any step.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.memory import fits_memory
 from nestdsl.plan.plan import Plan
+from nestdsl.runtime.memory import require_memory
 from nestdsl.training.figures import Unit
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -87,18 +90,20 @@ class Data(Protocol):
         ...
 
 
-def read_data(source: str) -> Data:
+def read_data(source: str | os.PathLike[str]) -> Data:
     """Reads a data source: `task:NAME`, or text (`sources.read_texts` says which there are, and the errors).
 
-    Raises NestError N0501 for a task that does not exist.
+    Raises NestError: N0501 for a task that does not exist, N0503 for more text than memory holds.
     """
+    source = os.fspath(source)
     if source.startswith(TASK):
         from nestdsl.training.tasks import read_task
 
         return read_task(source)
     from nestdsl.training.text import read_text
 
-    return read_text(source)
+    with fits_memory(f"the text of `{source}`", "give a part of it: all text is held in memory"):
+        return read_text(source)
 
 
 def spare_ids(source: str, plan: Plan, inputs: int, outputs: int) -> str:
@@ -118,6 +123,13 @@ def no_stream(source: str) -> NestError:
         f"the sequences of `{source}` do not follow one another, as `reset never` needs it",
         hint="train on text, or leave `reset never` out",
     )
+
+
+def require_sequences(source: str, count: int, tokens: int, token_bytes: int) -> None:
+    """Raises NestError N0503 where so many held-out sequences of `source` do not fit into memory."""
+    what = f"{count:,} held-out sequences of {tokens:,} tokens of `{source}`"
+    needed = count * tokens * token_bytes
+    require_memory(needed, torch.device("cpu"), what, "measure fewer or shorter sequences")
 
 
 def mixed_seed(seed: int, step: int, purpose: str) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 
+from nestdsl.memory import fits_memory
+from nestdsl.runtime.memory import reading_bytes, require_memory
 from nestdsl.training.arguments import require_model
 from nestdsl.training.data import NO_TARGET, Batch, Data, HeldOut, read_data
 from nestdsl.training.figures import EXACT, Figures, words
@@ -82,21 +84,42 @@ def held_out_figures(
     Each sequence starts from the initial state; but of a model that carries state along a stream
     (`reset never`) each row reads sequences that follow one another. Nothing is trained, and nothing
     is dropped out. Levels that learn from surprise in context learn on the way for the loss, but see no label
-    before they are asked for an exact match. `watch` is told of each batch.
+    before they are asked for an exact match. `watch` is told of each batch. Raises NestError N0503 where
+    that does not fit into memory.
     """
     was_training = model.training
     model.eval()
-    figures: dict[str, float] = {}
     try:
-        if model.carries_state():
-            return _stream_figures(model, data, sequences, batch, tokens, watch)
-        # Not under no_grad: for that mode the model would be compiled a second time.
-        for part in data.held_out(sequences, tokens):
-            figures[f"{part.name}_{data.unit.name}"] = _loss(model, part, batch, watch) * data.unit.scale
-            if data.is_exact:
-                figures[f"{part.name}_{EXACT}"] = 100 * _exact_matches(model, part, batch, watch)
+        with fits_memory(_what(batch, tokens), _SMALLER):
+            return _figures(model, data, sequences, batch, tokens, watch)
     finally:
         model.train(was_training)
+
+
+_SMALLER = "measure shorter sequences, or fewer at a time"
+
+
+def _what(batch: int, tokens: int) -> str:
+    return f"measuring {batch:,} sequences of {tokens:,} tokens at a time"
+
+
+def _require_memory(model: NestModule, rows: int, tokens: int) -> None:
+    """Raises NestError N0503 if not even the least that a batch needs is free."""
+    device = next(model.parameters()).device
+    require_memory(reading_bytes(model.plan, rows, tokens), device, _what(rows, tokens), _SMALLER)
+
+
+def _figures(
+    model: NestModule, data: Data, sequences: int | None, batch: int, tokens: int, watch: Watch
+) -> Figures:
+    if model.carries_state():
+        return _stream_figures(model, data, sequences, batch, tokens, watch)
+    figures: dict[str, float] = {}
+    # Not under no_grad: for that mode the model would be compiled a second time.
+    for part in data.held_out(sequences, tokens):
+        figures[f"{part.name}_{data.unit.name}"] = _loss(model, part, batch, watch) * data.unit.scale
+        if data.is_exact:
+            figures[f"{part.name}_{EXACT}"] = 100 * _exact_matches(model, part, batch, watch)
     return figures
 
 
@@ -104,7 +127,7 @@ def _loss(model: NestModule, part: HeldOut, batch: int, watch: Watch) -> float:
     """The mean of the model's loss over all targets."""
     device = next(model.parameters()).device
     total, count = 0.0, 0
-    batches = _batches(part, batch)
+    batches = _batches(model, part, batch)
     for number, (inputs, targets) in enumerate(batches):
         watch(f"the loss on {words(part.name)}", number, len(batches))
         targets = targets.to(device)
@@ -127,6 +150,7 @@ def _stream_figures(
         while len(parts[few.name].inputs) < rows:  # what lies between the places is too short
             steps -= 1
             parts = {part.name: part for part in data.held_out(rows, steps * tokens)}
+        _require_memory(model, rows, tokens)
         state, losses = None, []
         part = parts[few.name]
         pairs = zip(part.inputs.split(tokens, 1), part.targets.split(tokens, 1), strict=True)
@@ -142,7 +166,7 @@ def _exact_matches(model: NestModule, part: HeldOut, batch: int, watch: Watch) -
     """The share of sequences of which the likeliest label is right wherever there is one."""
     device = next(model.parameters()).device
     right = 0
-    batches = _batches(part, batch)
+    batches = _batches(model, part, batch)
     for number, (inputs, targets) in enumerate(batches):
         watch(f"exact matches on {words(part.name)}", number, len(batches))
         outputs, _ = model(inputs.to(device))
@@ -152,10 +176,12 @@ def _exact_matches(model: NestModule, part: HeldOut, batch: int, watch: Watch) -
     return right / len(part.inputs)
 
 
-def _batches(part: HeldOut, batch: int) -> list[Batch]:
+def _batches(model: NestModule, part: HeldOut, batch: int) -> list[Batch]:
     """The sequences, `batch` at a time. Where targets can be left out, a short last batch is filled up
     with rows that have none: the model is not compiled once more for another shape."""
     inputs, targets = part.inputs, part.targets
+    rows = min(batch, len(inputs)) if targets.is_floating_point() else batch
+    _require_memory(model, rows, inputs.shape[1])
     missing = -len(inputs) % batch
     if missing and not targets.is_floating_point():
         inputs = F.pad(inputs, (0, 0, 0, missing))

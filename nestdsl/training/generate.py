@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nestdsl.diagnostics import fail
+from nestdsl.diagnostics import Diagnostics, fail
+from nestdsl.memory import fits_memory
 from nestdsl.training.arguments import require_model
+from nestdsl.training.ranges import raise_any, verify_number, verify_seed, verify_whole
 from nestdsl.training.text import VOCABULARY
 
 if TYPE_CHECKING:
@@ -35,9 +37,9 @@ def generate(
         text = b"".join(nestdsl.generate(model, "Once upon", 100)).decode(errors="replace")
     """
     require_model(model, "generate")
-    _verify(model, tokens, temperature, top_k)
-    prompt = prompt.encode() if isinstance(prompt, str) else prompt
-    return _bytes(model, prompt or b"\n", tokens, temperature, top_k, seed, learn)
+    _verify_model(model)
+    _verify_numbers(tokens, temperature, top_k, seed)
+    return _bytes(model, _prompt_bytes(prompt) or b"\n", tokens, temperature, top_k, seed, learn)
 
 
 def _bytes(
@@ -54,10 +56,12 @@ def _bytes(
     was_training = model.training
     model.eval()
     try:
-        ids = torch.tensor([list(prompt)], device=device)
+        what = f"generating after a prompt of {len(prompt):,} bytes"
+        with fits_memory(what, "give a shorter prompt"):
+            ids = torch.frombuffer(bytearray(prompt), dtype=torch.uint8).long().to(device)[None]
         state = None
         for _ in range(tokens):
-            with torch.no_grad():
+            with torch.no_grad(), fits_memory(what, "give a shorter prompt"):
                 logits, state = model(ids, state, learn=learn)
             # Ids from 256 on, if the model has them, are no bytes.
             byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
@@ -65,6 +69,16 @@ def _bytes(
             ids = torch.tensor([[byte]], device=device)
     finally:
         model.train(was_training)
+
+
+def _prompt_bytes(prompt: str | bytes) -> bytes:
+    if not isinstance(prompt, str):
+        return bytes(memoryview(prompt))  # bytes of a number would be so many zeros
+    try:
+        return prompt.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        character = f"U+{ord(prompt[error.start]):04X}"
+        raise fail("N0501", f"the prompt has {character}, no character of UTF-8", "leave it out") from error
 
 
 def _draw(logits: torch.Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
@@ -75,7 +89,7 @@ def _draw(logits: torch.Tensor, temperature: float, top_k: int | None, generator
     return int(bytes_[torch.multinomial(probabilities, 1, generator=generator)])
 
 
-def _verify(model: NestModule, tokens: int, temperature: float, top_k: int | None) -> None:
+def _verify_model(model: NestModule) -> None:
     plan = model.plan
     if plan.input.takes != "ids" or plan.input.size < VOCABULARY or plan.output_size < VOCABULARY:
         raise fail(
@@ -84,9 +98,13 @@ def _verify(model: NestModule, tokens: int, temperature: float, top_k: int | Non
             f"`{plan.input.takes}({plan.input.size})` and makes {plan.output_size} numbers",
             hint=f"only a model with `input ids({VOCABULARY})` and `{VOCABULARY}` outputs makes text",
         )
-    if tokens < 0:
-        raise fail("N0202", f"`tokens` is {tokens}", hint="give a whole number of at least 0")
-    if top_k is not None and top_k < 1:
-        raise fail("N0202", f"`top_k` is {top_k}", hint="give a whole number of at least 1")
-    if not 0 <= temperature < float("inf"):
-        raise fail("N0203", f"`temperature` is {temperature}", hint="give a number of at least 0")
+
+
+def _verify_numbers(tokens: int, temperature: float, top_k: int | None, seed: int) -> None:
+    found = Diagnostics()
+    verify_whole(found, "tokens", tokens, least=0)
+    if top_k is not None:
+        verify_whole(found, "top_k", top_k)
+    verify_number(found, "temperature", temperature)
+    verify_seed(found, seed)
+    raise_any(found)

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 
-from nestdsl.diagnostics import NestError, fail
+from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.runtime.block import CompiledRun, State
-from nestdsl.runtime.memory import require_memory, training_bytes
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
@@ -26,8 +25,10 @@ from nestdsl.training.data import Data, mixed_seed, read_data
 from nestdsl.training.donor import take_weights
 from nestdsl.training.evaluate import held_out_figures
 from nestdsl.training.figures import Figures, shown, words
-from nestdsl.training.memory import fits_memory
+from nestdsl.training.folders import run_folder
+from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.progress import Reporter, reporter
+from nestdsl.training.ranges import raise_any, verify_whole
 from nestdsl.training.restore import data_of, verify_same_data
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
@@ -101,8 +102,9 @@ def train(
     settings = Settings(
         steps, batch, length, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every
     )
-    donor = None if start_from is None else checkpoint.load(Path(start_from))
-    return start(model, read, Path(out), settings, reporter(quiet), until, donor)
+    settings.verify()
+    donor = None if start_from is None else checkpoint.load(run_folder(start_from, "start_from"))
+    return start(model, read, run_folder(out, "out"), settings, reporter(quiet), until, donor)
 
 
 def resume(
@@ -126,7 +128,7 @@ def resume(
     """
     if model is not None:
         require_model(model, "resume")
-    saved = checkpoint.load(Path(out))
+    saved = checkpoint.load(run_folder(out, "out"))
     if model is None:
         model = build(saved.plan, compile=saved.progress.compiled, load=False)
     read = data_of(saved) if data is None else read_data(data)
@@ -145,16 +147,18 @@ def start(
 ) -> Result:
     """Begins a run in a folder that holds none, with the weights of another run if one is given."""
     settings.verify()
+    _verify_until(until)
     data.verify(settings.tokens, model.plan)
-    if model.carries_state():
-        data.following(1, settings.batch, settings.tokens)  # which says what does not fit
-    if donor is not None:
-        take_weights(model, donor)
-    _require_memory(model, settings)
-    prepare_folder(out)
-    levels = StepLevels(model, settings.steps)
+    require_step_memory(model, settings)
+    with step_fits_memory(settings):
+        if model.carries_state():
+            data.following(1, settings.batch, settings.tokens)  # which says what does not fit
+        if donor is not None:
+            take_weights(model, donor)
+        prepare_folder(out)
+        levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
-    with shown, fits_memory(settings):
+    with shown, step_fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model)
         if donor is not None:
@@ -177,17 +181,12 @@ def _introduce(shown: Reporter, data: Data, model: NestModule) -> None:
         shown.note(spare)
 
 
-def _require_memory(model: NestModule, settings: Settings) -> None:
-    """Raises NestError N0503 if not even the least that a step needs is free."""
-    device = next(model.parameters()).device
-    what = f"training with {settings.batch:,} sequences of {settings.tokens:,} tokens"
-    needed = training_bytes(model.plan, settings.batch, settings.tokens)
-    require_memory(
-        needed - model.plan.costs.parameter_bytes,
-        device,
-        what,
-        "lower --batch or --tokens, or the model's sizes",
-    )
+def _verify_until(until: int | None) -> None:
+    """Raises NestError N0202 or N0203 for what is no step."""
+    found = Diagnostics()
+    if until is not None:
+        verify_whole(found, "until", until, least=0)
+    raise_any(found)
 
 
 def proceed(
@@ -202,16 +201,19 @@ def proceed(
     out = saved.folder
     settings = continued_settings(saved.settings, out, given)
     settings.verify()
+    _verify_until(until)
     data.verify(settings.tokens, model.plan)
     verify_same_data(data, saved)
-    levels = StepLevels(model, settings.steps)
-    saved.apply(model, levels)
+    require_step_memory(model, settings)
+    with step_fits_memory(settings):
+        levels = StepLevels(model, settings.steps)
+        saved.apply(model, levels)
     if not model.plan.weights:  # the file from which they once came need not be there any more
         model.plan = replace(model.plan, weights=saved.plan.weights)
     stream = saved.stream_of(model)
     compiled = isinstance(model.run, CompiledRun)
     progress = replace(saved.progress, data_source=data.source, compiled=compiled)
-    with shown, fits_memory(settings), metrics.Metrics(out, progress.step) as written:
+    with shown, step_fits_memory(settings), metrics.Metrics(out, progress.step) as written:
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model)
         _note_if_nothing_is_left(shown, progress.step, settings.steps, until, out)

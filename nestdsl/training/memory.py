@@ -1,32 +1,31 @@
-"""Says it plainly when a step of training does not fit into memory."""
+"""Whether a step of training fits into memory: judged beforehand, and said where it does not all the same."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-import torch
-
-from nestdsl.diagnostics import fail
+from nestdsl.memory import fits_memory
+from nestdsl.runtime.memory import require_memory, training_bytes
 from nestdsl.training.settings import Settings
 
-_REFUSED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
-"""What the allocators of torch say, on a CPU and on an accelerator."""
+if TYPE_CHECKING:
+    from nestdsl.runtime.module import NestModule
+
+_HINT = "lower --batch or --tokens, or the model's sizes"
 
 
-@contextmanager
-def fits_memory(settings: Settings) -> Iterator[None]:
+def require_step_memory(model: NestModule, settings: Settings) -> None:
+    """Raises NestError N0503 if not even the least that a step needs is free. The weights are there."""
+    device = next(model.parameters()).device
+    needed = training_bytes(model.plan, settings.batch, settings.tokens)
+    require_memory(needed - model.plan.costs.parameter_bytes, device, _training(settings), _HINT)
+
+
+def step_fits_memory(settings: Settings) -> AbstractContextManager[None]:
     """Raises NestError N0503 for memory that is refused inside."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        found = _REFUSED.search(str(error))
-        if found is None and not isinstance(error, MemoryError | torch.OutOfMemoryError):
-            raise
-        asked = f": it asks for {found[1]} more" if found else ""
-        raise fail(
-            "N0503",
-            f"{settings.batch:,} sequences of {settings.tokens:,} tokens do not fit into memory{asked}",
-            hint="lower --batch or --tokens",
-        ) from error
+    return fits_memory(_training(settings), _HINT)
+
+
+def _training(settings: Settings) -> str:
+    return f"training with {settings.batch:,} sequences of {settings.tokens:,} tokens"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from nestdsl.diagnostics import Diagnostics, NestError, fail
+from nestdsl.training.ranges import raise_any, verify_number, verify_seed, verify_whole
 
 DATA = "stdlib"
 
@@ -36,18 +38,11 @@ class Settings:
         """Raises NestError with every setting that is out of its range."""
         found = Diagnostics()
         for name in ("steps", "batch", "tokens", "evaluate_every", "checkpoint_every", "held_out_sequences"):
-            value = getattr(self, name)
-            if value < 1:
-                found.report("N0202", f"`{name}` is {value}", hint="give a whole number of at least 1")
-        for name, most in (("warmup", 1.0), ("final_rate", 1.0), ("clip", float("inf"))):
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                limits = f"from 0 to {most:g}" if most < float("inf") else "of at least 0"
-                found.report("N0203", f"`{name}` is {value}", hint=f"give a number {limits}")
-        if not 0 <= self.seed < 2**63:
-            found.report("N0203", f"`seed` is {self.seed}", hint="give a whole number from 0 to 2 ** 63 - 1")
-        if found.has_errors:
-            raise NestError(found)
+            verify_whole(found, name, getattr(self, name))
+        for name, most in (("warmup", 1.0), ("final_rate", 1.0), ("clip", math.inf)):
+            verify_number(found, name, getattr(self, name), most)
+        verify_seed(found, self.seed)
+        raise_any(found)
 
     def as_dict(self) -> dict[str, int | float]:
         return asdict(self)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.files import NotAFile, open_regular
 
 SOURCES = (
     "a text file, a folder of text files, `stdlib` (the Python source of this machine), or `task:` and a name"
 )
 MOST_BYTES = 2**31
 """All text is held in memory, so there is a limit."""
+
+_PIECE = 2**20
+"""Bytes that are read and looked at in one go."""
 
 _NOT_THE_LIBRARY = frozenset(
     (
@@ -32,81 +39,127 @@ _NOT_THE_LIBRARY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One file: its name, relative to the source it belongs to, and its bytes, which are UTF-8."""
+    """One file: its name, relative to the source it belongs to, and the bytes of the whole that are its."""
 
     name: str
-    content: bytes
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts of a source, in an order that depends on their names alone.
+    """The texts of a source, UTF-8, one after another in an order that depends on their names alone.
 
-    `skipped` is the number of its other files, which are not text.
+    `whole` holds all bytes, once. `skipped` is the number of its other files, which are not text.
     """
 
+    whole: bytearray
     texts: tuple[Text, ...]
     skipped: int = 0
 
 
 def read_texts(source: str) -> Texts:
-    """Reads a data source.
+    """Reads a data source into one buffer.
 
-    Raises NestError: N0003 for what is missing, not readable or not UTF-8, N0004 for too much
-    text, N0501 for a source that has no text.
+    Raises NestError: N0003 for what is missing, not readable, not UTF-8 or no file, N0004 for too much
+    text, N0501 for a source that has no text. It never waits for another program, as reading a pipe does.
     """
     if source == "stdlib":
         folder = Path(sysconfig.get_path("stdlib"))
         return _read_folder(folder, _files(folder, ".py", _NOT_THE_LIBRARY))
+    if not source:
+        raise fail("N0003", "no data source is given", hint=f"give {SOURCES}")
     path = Path(source)
     # Unlike those of Path, these are False where one may not look.
     if os.path.isdir(path):
         return _read_folder(path, _files(path))
-    if os.path.isfile(path):
-        return Texts((_read_file(path),))
-    if os.path.exists(path):
-        raise fail("N0003", f"`{source}` is neither a file nor a folder", hint=f"give {SOURCES}")
-    raise fail("N0003", f"data source not found: `{source}`", hint=f"give {SOURCES}")
-
-
-def _read_file(path: Path) -> Text:
+    if not os.path.exists(path):
+        raise fail("N0003", f"data source not found: `{source}`", hint=f"give {SOURCES}")
+    whole = bytearray()
     try:
-        _verify_size(path.stat().st_size, path)
-        content = path.read_bytes()
-        content.decode("utf-8")
+        found = _append(whole, path, path.name)
+    except NotAFile as error:
+        raise fail("N0003", f"`{path}` {error.strerror}", hint=f"give {SOURCES}") from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        place = f"byte {error.object[error.start]:#04x} at offset {error.start}"
-        raise fail("N0003", f"`{path}` is not UTF-8 text: {place}", hint="convert it to UTF-8") from error
-    return Text(path.name, content)
+    if isinstance(found, NotText):
+        raise fail("N0003", f"`{path}` is not UTF-8 text: {found.place}", hint="convert it to UTF-8")
+    return Texts(whole, (found,))
 
 
-def _read_folder(folder: Path, files: list[Path]) -> Texts:
+@dataclass(frozen=True, slots=True)
+class NotText:
+    """What a file is that is not text: `place` says where that shows."""
+
+    place: str
+
+
+def _read_folder(folder: Path, files: Iterable[Path]) -> Texts:
     """The files of a folder that are text; others are left out."""
-    texts = []
-    size = 0
+    whole, texts, skipped = bytearray(), [], 0
     for path in files:
         try:
-            size += path.stat().st_size
-            _verify_size(size, folder)
-            content = path.read_bytes()
+            found = _append(whole, path, path.relative_to(folder).as_posix(), folder)
         except OSError as error:
-            raise _unreadable(path, error) from error
-        if _is_text(content):
-            texts.append(Text(path.relative_to(folder).as_posix(), content))
+            if not (isinstance(error, NotAFile) or _leads_nowhere(path, error)):
+                raise _unreadable(path, error) from error
+            found = None
+        if isinstance(found, Text):
+            texts.append(found)
+        else:
+            skipped += 1
     if not texts:
         raise fail("N0501", f"no text file in `{folder}`", hint=f"give {SOURCES}")
-    return Texts(tuple(texts), len(files) - len(texts))
+    return Texts(whole, tuple(texts), skipped)
+
+
+def _append(whole: bytearray, path: Path, name: str, folder: Path | None = None) -> Text | NotText:
+    """Appends the bytes of a file, but nothing if they are not text: in a folder, what has a NUL is none.
+
+    The rest of a file that turns out not to be text is not read. Raises OSError, and NestError if the file
+    changes meanwhile or makes too much text.
+    """
+    start = len(whole)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_regular(path) as file:
+        before = os.fstat(file.fileno())
+        piece = b"the first"
+        while piece:
+            piece = file.read(_PIECE)
+            if place := _not_text(decoder, piece, len(whole) - start, may_hold_nul=folder is None):
+                del whole[start:]
+                return NotText(place)
+            _verify_size(len(whole) + len(piece), folder or path)
+            whole += piece
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        message = f"`{path}` changed while it was read"
+        raise fail("N0003", message, hint="wait until it is written, or give a copy of it")
+    return Text(name, start, len(whole))
+
+
+def _not_text(decoder: codecs.IncrementalDecoder, piece: bytes, offset: int, *, may_hold_nul: bool) -> str:
+    """Where a piece that begins at `offset` of its file is not text; "" if it is. The last one is empty."""
+    if not may_hold_nul and b"\0" in piece:
+        return f"byte 0x00 at offset {offset + piece.index(0)}"
+    pending, _ = decoder.getstate()  # the start of a character whose end is in this piece
+    try:
+        decoder.decode(piece, final=not piece)
+    except UnicodeDecodeError as error:
+        return f"byte {error.object[error.start]:#04x} at offset {offset - len(pending) + error.start}"
+    return ""
 
 
 def _files(folder: Path, ending: str = "", left_out: frozenset[str] = frozenset()) -> list[Path]:
-    """The regular files with this ending in a folder and the folders in it, hidden ones left out, by name."""
+    """All but folders with this ending in a folder and the folders in it, hidden ones left out, by name."""
     found = []
     for place, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if name not in left_out and not name.startswith(".")]
-        paths = (Path(place, name) for name in names if name.endswith(ending) and not name.startswith("."))
-        found.extend(path for path in paths if os.path.isfile(path))
+        found += (Path(place, name) for name in names if name.endswith(ending) and not name.startswith("."))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -115,17 +168,12 @@ def _refuse(error: OSError) -> None:
 
 
 def _unreadable(path: Path | str, error: OSError) -> NestError:
-    return fail("N0003", f"cannot read `{path}`: {error.strerror}")
+    return fail("N0003", f"cannot read `{path}`: {error.strerror or error}")
 
 
-def _is_text(content: bytes) -> bool:
-    if b"\0" in content:
-        return False
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def _leads_nowhere(path: Path, error: OSError) -> bool:
+    """Whether a path is a link to what is not there, or to itself."""
+    return error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path)
 
 
 def _verify_size(size: int, path: Path) -> None:

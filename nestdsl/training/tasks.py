@@ -9,12 +9,23 @@ from dataclasses import dataclass
 import torch
 
 from nestdsl.diagnostics import fail
+from nestdsl.plan.cost import BYTES
 from nestdsl.plan.plan import Plan
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.tasks.languages import LANGUAGES, Language, Strings, draw_strings
 from nestdsl.tasks.rotations import RULE, SIZE, draw_rotations
 from nestdsl.tasks.strings import String
-from nestdsl.training.data import NO_TARGET, TASK, Batch, Data, HeldOut, mixed_seed, no_stream, spare_ids
+from nestdsl.training.data import (
+    NO_TARGET,
+    TASK,
+    Batch,
+    Data,
+    HeldOut,
+    mixed_seed,
+    no_stream,
+    require_sequences,
+    spare_ids,
+)
 from nestdsl.training.figures import Unit
 
 BITS_PER_LABEL = Unit("bits_per_label", "bits per label", "bits/label", 1 / math.log(2))
@@ -161,11 +172,13 @@ class RotationData:
 
     def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
         """Sequences that no step sees; there are always more, so all means 64."""
+        count = 64 if count is None else count
+        require_sequences(self.source, count, tokens, 2 * SIZE * BYTES)
         drawn = [
             draw_rotations(
                 1, tokens, torch.Generator().manual_seed(mixed_seed(0, number, "held-out rotations"))
             )
-            for number in range(64 if count is None else count)
+            for number in range(count)
         ]
         inputs, targets = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         return (HeldOut("held_out", inputs, targets),)

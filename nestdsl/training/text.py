@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import Plan
-from nestdsl.training.data import Batch, HeldOut, mixed_seed, spare_ids
+from nestdsl.training.data import Batch, HeldOut, mixed_seed, require_sequences, spare_ids
 from nestdsl.training.figures import Unit
-from nestdsl.training.sources import Text, read_texts
+from nestdsl.training.sources import Text, Texts, read_texts
 
 VOCABULARY = 256
 FEWEST_FILES = 20
@@ -87,6 +86,7 @@ class ByteData:
         """
         most = (len(self.held_out_text) - 1) // tokens
         count = most if count is None else min(count, most)
+        require_sequences(self.source, count, tokens, _TOKEN_BYTES)
         last = len(self.held_out_text) - tokens - 1
         starts = torch.tensor([last * index // max(1, count - 1) for index in range(count)])
         return (HeldOut("held_out", *_sequences(self.held_out_text, starts, tokens)),)
@@ -128,23 +128,31 @@ class ByteData:
         return spare_ids(self.source, plan, VOCABULARY, VOCABULARY)
 
 
+_TOKEN_BYTES = 17
+"""What a token takes while sequences are cut out of text: its place, its byte, and its id."""
+
+
 def read_text(source: str) -> ByteData:
     """Reads and splits a source of text (`sources.read_texts` says which there are, and the errors)."""
     found = read_texts(source)
-    train, held_out = split(found.texts)
-    digest = hashlib.blake2b(f"{len(train)}/".encode() + train + held_out, digest_size=16).hexdigest()
-    return ByteData(source, _tensor(train), _tensor(held_out), digest, len(found.texts), found.skipped)
+    train, held_out = split(found)
+    digest = hashlib.blake2b(f"{len(train)}/".encode(), digest_size=16)
+    for part in (train, held_out):
+        digest.update(part)
+    return ByteData(
+        source, _tensor(train), _tensor(held_out), digest.hexdigest(), len(found.texts), found.skipped
+    )
 
 
-def split(texts: tuple[Text, ...]) -> tuple[bytes, bytes]:
-    """The part to train on and the held-out part.
+def split(found: Texts) -> tuple[memoryview, memoryview]:
+    """The part to train on and the held-out part, made from the buffer of the texts, which is used up.
 
     Of many files, files are held out in the order of a hash of their names until they make a
     twentieth of the text, but none that is more than a tenth by itself. Else the last tenth is.
     """
-    size = sum(len(text.content) for text in texts)
+    whole, texts = memoryview(found.whole), found.texts
+    size = len(whole)
     if len(texts) < FEWEST_FILES:
-        whole = b"".join(text.content for text in texts)
         end = size - size // 10
         return whole[:end], whole[end:]
     held_out: set[str] = set()
@@ -152,13 +160,17 @@ def split(texts: tuple[Text, ...]) -> tuple[bytes, bytes]:
     for text in sorted(texts, key=_name_hash):
         if held_out_size * 20 >= size:
             break
-        if len(text.content) * 10 <= size:
+        if text.size * 10 <= size:
             held_out.add(text.name)
-            held_out_size += len(text.content)
-    return (
-        _joined(text for text in texts if text.name not in held_out),
-        _joined(text for text in texts if text.name in held_out),
-    )
+            held_out_size += text.size
+    apart = b"".join(whole[text.start : text.end] for text in texts if text.name in held_out)
+    end = 0
+    for text in texts:  # the others move together: a text may be as large as half of the memory
+        if text.name not in held_out:
+            whole[end : end + text.size] = whole[text.start : text.end]
+            end += text.size
+    whole[end:] = apart
+    return whole[:end], whole[end:]
 
 
 def _count(count: int, what: str) -> str:
@@ -169,17 +181,10 @@ def _name_hash(text: Text) -> bytes:
     return hashlib.blake2b(text.name.encode(errors="surrogateescape"), digest_size=8).digest()
 
 
-def _joined(texts: Iterable[Text]) -> bytes:
-    return b"".join(text.content for text in texts)
-
-
-def _tensor(content: bytes) -> torch.Tensor:
-    # torch refuses to look at no bytes, and warns that a bytes object cannot be written to.
-    return (
-        torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        if content
-        else torch.empty(0, dtype=torch.uint8)
-    )
+def _tensor(content: memoryview) -> torch.Tensor:
+    """The bytes as they lie there, uint8."""
+    # torch refuses to look at no bytes.
+    return torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
 
 
 def _sequences(text: torch.Tensor, starts: torch.Tensor, tokens: int) -> Batch:

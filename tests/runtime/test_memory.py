@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nestdsl
-from nestdsl.runtime.memory import require_memory, training_bytes
+from nestdsl.runtime.memory import reading_bytes, require_memory, training_bytes
 
 PROGRAM = "model m(dim = 8) { input ids(256)\n flow out = in -> embedding(dim) -> linear(256) }"
 
@@ -20,10 +20,20 @@ def test_a_model_beyond_memory_is_refused_with_its_size() -> None:
     assert "186.3 TiB" in diagnostic.message
 
 
-def test_the_estimate_counts_weights_gradients_memories_and_outputs() -> None:
+def test_the_estimate_counts_weights_gradients_memories_data_outputs_and_what_the_loss_keeps() -> None:
     plan = nestdsl.parse(PROGRAM).plan
     weights = 256 * 8 + 256 * 8 + 256
-    assert training_bytes(plan, batch=2, tokens=10) == 4 * (4 * weights + 2 * 10 * (8 + 256))
+    probabilities, ids, outputs = 256, 2 * 8, 8 + 256
+    read = 2 * 10 * (ids + 4 * (outputs + probabilities))
+    assert reading_bytes(plan, batch=2, tokens=10) == read
+    assert training_bytes(plan, batch=2, tokens=10) == 4 * 4 * weights + read + 2 * 10 * 4 * probabilities
+
+
+def test_the_estimate_of_vectors_knows_no_probabilities() -> None:
+    plan = nestdsl.parse(
+        "model m { input vectors(3)\n flow out = in -> linear(3)\n train { objective mse optimizer sgd } }"
+    ).plan
+    assert reading_bytes(plan, batch=2, tokens=10) == 2 * 10 * 4 * (3 + 3 + 3)
 
 
 def test_what_fits_is_let_through() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from nestdsl.diagnostics import NestError
 from nestdsl.plan.plan import InputPlan
 from nestdsl.training import sources
 from nestdsl.training.data import read_data
-from nestdsl.training.sources import Text, read_texts
+from nestdsl.training.sources import Text, Texts, read_texts
 from nestdsl.training.text import ByteData, read_text, split
 from tests.training.models import tiny_model
 
@@ -31,6 +32,15 @@ def errors(code: str, call) -> str:
 def pair(data: ByteData, count: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     (part,) = data.held_out(count, tokens)
     return part.inputs, part.targets
+
+
+def joined(files: Iterable[tuple[str, bytes]]) -> Texts:
+    """Texts as they are read, one after another."""
+    whole, texts = bytearray(), []
+    for name, content in files:
+        texts.append(Text(name, len(whole), len(whole) + len(content)))
+        whole += content
+    return Texts(whole, tuple(texts))
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:
@@ -82,15 +92,16 @@ def test_sources_that_cannot_be_read(tmp_path, monkeypatch) -> None:
     assert "not UTF-8 text: byte 0x89 at offset 0" in errors("N0003", lambda: read_data(str(binary)))
     assert "no text file in" in errors("N0501", lambda: read_data(str(tmp_path)))
     os.mkfifo(tmp_path / "pipe")
-    assert "neither a file nor a folder" in errors("N0003", lambda: read_data(str(tmp_path / "pipe")))
+    assert "is a pipe, not a file" in errors("N0003", lambda: read_data(str(tmp_path / "pipe")))
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", _forbidden)
+        patch.setattr(sources, "open_regular", _forbidden)
         assert "Permission denied" in errors("N0003", lambda: read_data(str(binary)))
         assert "Permission denied" in errors("N0003", lambda: read_data(str(tmp_path)))
         patch.setattr(os, "scandir", _forbidden)
         assert "Permission denied" in errors("N0003", lambda: read_data(str(tmp_path)))
     monkeypatch.setattr(sources, "MOST_BYTES", 4)
-    assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(binary)))
+    long = write(tmp_path, {"long": b"five."}) / "long"
+    assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(long)))
     assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(tmp_path)))
 
 
@@ -126,16 +137,16 @@ files_of_a_folder = st.dictionaries(
 
 @given(files_of_a_folder, st.integers(1, 12), st.integers(0, 5))
 def test_no_training_sequence_holds_a_held_out_byte(sizes, tokens, seed) -> None:
-    texts = tuple(Text(name, random.Random(name).randbytes(size)) for name, size in sizes.items())
-    train, held_out = split(texts)
+    texts = {name: random.Random(name).randbytes(size) for name, size in sizes.items()}
+    train, held_out = map(bytes, split(joined(texts.items())))
     if len(texts) < 20:
-        assert train + held_out == b"".join(text.content for text in texts)
+        assert train + held_out == b"".join(texts.values())
     else:  # each file is whole in one part or the other
         left = {True: train, False: held_out}
-        for text in texts:
-            part = left[True].startswith(text.content)
-            assert left[part].startswith(text.content)
-            left[part] = left[part][len(text.content) :]
+        for content in texts.values():
+            part = left[True].startswith(content)
+            assert left[part].startswith(content)
+            left[part] = left[part][len(content) :]
         assert left == {True: b"", False: b""}
     if min(len(train), len(held_out)) <= tokens:
         return
@@ -153,13 +164,13 @@ def test_no_training_sequence_holds_a_held_out_byte(sizes, tokens, seed) -> None
 
 
 def test_many_files_hold_out_whole_files_and_never_a_great_one() -> None:
-    texts = [Text(f"{index}.py", bytes([index]) * (1000 if index != 7 else 20000)) for index in range(40)]
-    train, held_out = split(tuple(texts))
+    texts = [(f"{index}.py", bytes([index]) * (1000 if index != 7 else 20000)) for index in range(40)]
+    train, held_out = map(bytes, split(joined(texts)))
     assert not set(train) & set(held_out)
     assert 7 not in held_out
     assert 0.05 <= len(held_out) / len(train + held_out) <= 0.1
     random.Random(0).shuffle(texts)
-    assert set(split(tuple(texts))[1]) == set(held_out)
+    assert set(split(joined(texts))[1]) == set(held_out)
 
 
 def test_draws_depend_on_seed_and_step_alone() -> None:

@@ -1,0 +1,20 @@
+"""The folder of a run, as users name it. No torch here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nestdsl.diagnostics import fail
+
+
+def run_folder(path: str | os.PathLike[str], name: str) -> Path:
+    """The folder of a run that was given for `name`.
+
+    Raises NestError N0003 for what can be no path: `Path("")` would mean the folder that one is in.
+    """
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        what = "nothing" if not text else "no path: it has a NUL"
+        raise fail("N0003", f"{name} is {what}", "give the folder of a run")
+    return Path(path)

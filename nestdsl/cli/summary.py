@@ -9,7 +9,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OrderedLevel, Plan
+from nestdsl.plan.precision import precisions
+from nestdsl.processor import has_bfloat16
 
 _WIDE = 110
 """From so many columns on, there is room between the columns of the table."""
@@ -76,6 +79,7 @@ def _costs(plan: Plan) -> str:
         f"parameters        {costs.parameters:,} ({_bytes(costs.parameter_bytes)}), "
         f"{costs.trained_parameters:,} trained; optimizer memories {_bytes(costs.optimizer_bytes)}",
         *_optimizers(plan),
+        *_precisions(plan),
         f"state             {_bytes(costs.state_bytes_per_sequence)} for each sequence"
         + (
             f", and {_bytes(costs.state_bytes_per_token)} for each token read"
@@ -108,6 +112,25 @@ def _optimizers(plan: Plan) -> Iterator[str]:
         places.setdefault(place, []).append(f"{memory} {_bytes(count)}")
     for number, (place, memories) in enumerate(places.items()):
         yield f"{'' if number else 'optimizers':<17} {place}: {', '.join(memories)}"
+
+
+def _precisions(plan: Plan) -> Iterator[str]:
+    """In which precision the optimizers multiply matrices on this machine."""
+    texts = {name: _precision(found) for name, found in precisions(plan).items()}
+    for number, text in enumerate(dict.fromkeys(texts.values())):
+        names = ", ".join(name for name, own in texts.items() if own == text)
+        yield f"{'' if number else 'precision':<17} {names}: newton_schulz in {text}"
+
+
+def _precision(found: frozenset[str]) -> str:
+    """The precisions that one optimizer names, as they are on this machine."""
+    chosen = {
+        None: "bfloat16 or float32: the first run measures which is faster here",
+        True: "bfloat16 on this processor, which has it in hardware",
+        False: "float32 on this processor, which has no bfloat16 in hardware",
+    }[has_bfloat16()]
+    written = [f"{one}, as the program says" for one in sorted(found - {AUTO})]
+    return " and ".join([*written, *([chosen] if AUTO in found else [])])
 
 
 def _sharing(plan: Plan) -> Iterator[str]:

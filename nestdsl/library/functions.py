@@ -13,6 +13,10 @@ def _sigmoid(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
 
 
+PRECISION, AUTO = "precision", "auto"
+"""The argument of `newton_schulz` by which a program leaves the precision of its products to the machine."""
+PRECISIONS = (AUTO, "bfloat16", "float32")
+
 _OF_OPTIMIZERS = (
     ("max", "the larger of two", 2, ()),
     ("min", "the smaller of two", 2, ()),
@@ -39,7 +43,7 @@ _OF_OPTIMIZERS = (
         1,
         (
             whole("steps", 5),
-            ArgumentSpec("precision", Type.STRING, "bfloat16", choices=("bfloat16", "float32")),
+            ArgumentSpec(PRECISION, Type.STRING, AUTO, choices=PRECISIONS),
         ),
     ),
     ("debias", "a moving average without its start at zero", 1, ()),

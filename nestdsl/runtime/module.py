@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import linecache
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from nestdsl.library.extension import PYTHON_KINDS
+from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
 from nestdsl.plan.plan import OrderedLevel, Plan
+from nestdsl.plan.precision import precisions
 from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Block, Pass, Run, State
 from nestdsl.runtime.carried import settled
@@ -22,6 +25,7 @@ from nestdsl.runtime.fitting import verify_input, verify_targets
 from nestdsl.runtime.kinds.matrix import Matrix
 from nestdsl.runtime.memory import require_memory
 from nestdsl.runtime.ops.linear_memory import fla
+from nestdsl.runtime.optimizer.precision import fast_precision, verified
 from nestdsl.runtime.stored import load_weights
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
 from nestdsl.runtime.surprise.learn import Graph, training_loss
@@ -39,6 +43,8 @@ class NestModule(Block):
 
     plan: Plan
     run: Run
+    product_precision: str = AUTO
+    """In which precision optimizers multiply matrices where the program leaves it to the machine."""
 
     def forward(self, x: Tensor, state: State | None = None, *, learn: bool = False) -> tuple[Tensor, State]:
         """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output], state.
@@ -165,6 +171,19 @@ class NestModule(Block):
         # What a cache holds grows from pass to pass, and each length would be compiled anew; where
         # sequences are read in segments, caches run apart (`pieces.py`).
         return Run() if self.state_grows() and not self.plan.clock.segment_tokens else self.run
+
+    def fix_precision(self, precision: str = "") -> str:
+        """Fixes the precision of `newton_schulz` wherever the program leaves it to the machine, and gives
+        it: that of a run that goes on, or else what this machine is fast at. Empty if nothing is left to it.
+
+        To be called before optimizers are built. Raises ValueError for what is no such precision.
+        """
+        if not any(AUTO in found for found in precisions(self.plan).values()):
+            return ""
+        self.product_precision = verified(precision) if precision else fast_precision([self._placement()[0]])
+        for level in plastic_levels(self):
+            level.layer.optimizer = replace(level.layer.optimizer, precision=self.product_precision)
+        return self.product_precision
 
     def graph_kept(self) -> Graph:
         """How much of the graph the outer levels need while levels learn from surprise in context."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OptimizerPlan, OrderedLevel
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.parts import Part, parts_of
@@ -51,18 +52,29 @@ class Driver:
 
 
 def drivers(
-    plan: OptimizerPlan, weights: Weights, matrices: Set[str], *, compile: bool, run_steps: int | None
+    plan: OptimizerPlan,
+    weights: Weights,
+    matrices: Set[str],
+    *,
+    compile: bool,
+    run_steps: int | None,
+    precision: str = AUTO,
 ) -> tuple[Driver, ...]:
     """What carries out `plan` on `weights`.
 
-    `matrices` names the weights that an optimizer for matrices may drive (`hidden_matrices`).
+    `matrices` names the weights that an optimizer for matrices may drive (`hidden_matrices`); `precision`
+    is that of products where the plan leaves it to the machine.
     There is one driver, or two where such an optimizer leaves the other weights to another.
     """
     if plan.program is None:
         raise ValueError(f"the plan says not what the optimizer `{plan.name}` does")
     names = {id(weight): name for name, weight in weights.items()}
     parts = parts_of(
-        plan.program, weights.values(), lambda weight: names[id(weight)] in matrices, compile=compile
+        plan.program,
+        weights.values(),
+        lambda weight: names[id(weight)] in matrices,
+        compile=compile,
+        precision=precision,
     )
     found = []
     for part in parts:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from nestdsl.diagnostics import Diagnostic, NestError, Severity, fail
-from nestdsl.plan.plan import OptimizerPlan, OrderedLevel, Plan
+from nestdsl.plan.plan import OptimizerPlan, OrderedLevel
 from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
@@ -68,6 +68,7 @@ class StepLevels:
     the same tensor.
 
     run_steps: the optimizer steps of the whole run, to whose end schedules fall; 0 where there is no end.
+    Products of optimizers have the precision that the model has now (`NestModule.fix_precision`).
     """
 
     def __init__(self, model: NestModule, run_steps: int = 0) -> None:
@@ -80,7 +81,7 @@ class StepLevels:
         _verify_each_weight_once(model, weights)
         self._source = model.plan.source
         self._level_of = {name: level.name for level, of_level in weights.items() for name in of_level}
-        self.groups = tuple(_groups(model.plan, trained, isinstance(model.run, CompiledRun), run_steps))
+        self.groups = tuple(_groups(model, trained, run_steps))
         # The start of a memory that is never reset has a gradient in the first sequence of a stream only.
         carried = (of_level for level, of_level in weights.items() if level.carried and "->" in level.learns)
         self._resting = {name for of_level in carried for name in of_level}
@@ -190,10 +191,9 @@ def _gradients(group: Group) -> list[torch.Tensor]:
     return [weight.grad for weight in group.weights.values() if weight.grad is not None]
 
 
-def _groups(
-    plan: Plan, weights: Mapping[OrderedLevel, Weights], compile: bool, run_steps: int
-) -> Iterator[Group]:
+def _groups(model: NestModule, weights: Mapping[OrderedLevel, Weights], run_steps: int) -> Iterator[Group]:
     """One group for each optimizer with its arguments and each period, in the order of levels."""
+    plan, compile = model.plan, isinstance(model.run, CompiledRun)
     grouped: dict[tuple[OptimizerPlan, int], dict[str, nn.Parameter]] = {}
     for level, of_level in weights.items():
         if level.unit == "step":
@@ -205,7 +205,14 @@ def _groups(
     for (optimizer, period), of_group in grouped.items():
         if of_group:
             updates = run_steps // period or None
-            parts = drivers(optimizer, of_group, matrices, compile=compile, run_steps=updates)
+            parts = drivers(
+                optimizer,
+                of_group,
+                matrices,
+                compile=compile,
+                run_steps=updates,
+                precision=model.product_precision,
+            )
             yield Group(optimizer, period, of_group, parts)
 
 

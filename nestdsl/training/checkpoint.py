@@ -42,7 +42,9 @@ _MODEL, _OPTIMIZER, _STREAM = "model.", "optimizer.", "stream."
 class Progress:
     """How far a run is: its step, its data, and its held-out figures before the first step.
 
-    `compiled` is whether its model runs compiled, as it does again when the run is continued.
+    `compiled` is whether its model runs compiled, as it does again when the run is continued. `precision` is
+    that of products which the program leaves to the machine (`NestModule.fix_precision`), empty if it
+    leaves none: a run that is continued elsewhere keeps it.
     """
 
     step: int
@@ -50,6 +52,7 @@ class Progress:
     data_fingerprint: str
     before: Figures
     compiled: bool = True
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import torch
 
 from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
+from nestdsl.library.functions import AUTO
 from nestdsl.runtime.block import CompiledRun, State
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
@@ -150,6 +151,7 @@ def start(
     _verify_until(until)
     data.verify(settings.tokens, model.plan)
     require_step_memory(model, settings)
+    precision = model.fix_precision()
     with step_fits_memory(settings):
         if model.carries_state():
             data.following(1, settings.batch, settings.tokens)  # which says what does not fit
@@ -160,7 +162,7 @@ def start(
     compiled = isinstance(model.run, CompiledRun)
     with shown, step_fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
-        _introduce(shown, data, model)
+        _introduce(shown, data, model, "chosen for this machine")
         if donor is not None:
             shown.note(f"starting from the weights of {donor.folder} after {donor.progress.step} steps")
         if compiled:
@@ -168,15 +170,17 @@ def start(
         _note_if_nothing_is_left(shown, 0, settings.steps, until, out)
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
-        progress = Progress(0, data.source, data.fingerprint, before, compiled)
+        progress = Progress(0, data.source, data.fingerprint, before, compiled, precision)
         checkpoint.save(out, model, levels, settings, progress)
         with metrics.Metrics(out) as written:
             written.write(step=0, **before)
             return _run(model, levels, data, out, settings, progress, None, written, shown, until)
 
 
-def _introduce(shown: Reporter, data: Data, model: NestModule) -> None:
+def _introduce(shown: Reporter, data: Data, model: NestModule, why: str) -> None:
     shown.note(str(data))
+    if model.product_precision != AUTO:
+        shown.note(f"newton_schulz multiplies in {model.product_precision}, {why}")
     if spare := data.spare(model.plan):
         shown.note(spare)
 
@@ -205,6 +209,7 @@ def proceed(
     data.verify(settings.tokens, model.plan)
     verify_same_data(data, saved)
     require_step_memory(model, settings)
+    precision = model.fix_precision(saved.progress.precision)
     with step_fits_memory(settings):
         levels = StepLevels(model, settings.steps)
         saved.apply(model, levels)
@@ -212,10 +217,10 @@ def proceed(
         model.plan = replace(model.plan, weights=saved.plan.weights)
     stream = saved.stream_of(model)
     compiled = isinstance(model.run, CompiledRun)
-    progress = replace(saved.progress, data_source=data.source, compiled=compiled)
+    progress = replace(saved.progress, data_source=data.source, compiled=compiled, precision=precision)
     with shown, step_fits_memory(settings), metrics.Metrics(out, progress.step) as written:
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
-        _introduce(shown, data, model)
+        _introduce(shown, data, model, "as the run has it from its start")
         _note_if_nothing_is_left(shown, progress.step, settings.steps, until, out)
         return _run(model, levels, data, out, settings, progress, stream, written, shown, until)
 

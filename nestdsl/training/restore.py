@@ -33,6 +33,7 @@ def restored(
     checkpoint = load(Path(folder))
     model = build(checkpoint.plan, compile=compile, device=place, load=False)
     checkpoint.apply(model)
+    model.fix_precision(checkpoint.progress.precision)
     return model, checkpoint
 
 

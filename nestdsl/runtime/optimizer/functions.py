@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nestdsl.library.functions import AUTO
 from nestdsl.runtime.functions import stop
+from nestdsl.runtime.optimizer.precision import fast_precision
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _SMALLEST_NORM = 1e-7
@@ -112,14 +114,16 @@ def outer(a: Tensor, b: Tensor | None = None) -> Tensor:
     return a @ (a if b is None else b).mT
 
 
-def newton_schulz(x: Tensor, steps: int = 5, precision: str = "bfloat16") -> Tensor:
+def newton_schulz(x: Tensor, steps: int = 5, precision: str = AUTO) -> Tensor:
     """The singular values of each matrix brought near 1 [B4], by `steps` of the quintic iteration
 
         X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X,    from X / max(‖X‖, 1e-7)
 
     on the matrix or its transpose, whichever is wide. With `precision` "bfloat16" it runs in that,
-    as torch.optim.Muon does, unless x is in float64.
+    as torch.optim.Muon does, unless x is in float64; "auto" takes what is fast on the device of x.
     """
+    if precision == AUTO:
+        precision = fast_precision((x.device,))
     kind = torch.bfloat16 if precision == "bfloat16" and x.dtype != torch.float64 else x.dtype
     is_tall = x.shape[-2] > x.shape[-1]
     y = (x.mT if is_tall else x).to(kind)

@@ -9,8 +9,10 @@ from functools import partial
 from torch import Tensor
 
 from nestdsl.graph.optimizer import OptimizerProgram, chain
+from nestdsl.library.functions import AUTO
 from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.runtime.optimizer.fast import FastOptimizer
+from nestdsl.runtime.optimizer.precision import with_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,12 @@ def parts_of(
     is_matrix: Callable[[Tensor], bool],
     *,
     compile: bool,
+    precision: str = AUTO,
 ) -> tuple[Part, ...]:
-    """One part, or two where the program is for matrices alone and there are others too."""
+    """One part, or two where the program is for matrices alone and there are others too.
+
+    precision: of products where the program leaves it to the machine (`precision.py`).
+    """
     driven: dict[bool, list[Tensor]] = {True: [], False: []}
     for weight in weights:
         driven[program.otherwise is None or is_matrix(weight)].append(weight)
@@ -40,5 +46,6 @@ def parts_of(
     for of_matrices, members in driven.items():
         if members:
             programs = chain(program, is_matrix=of_matrices)
-            found.append(Part(programs, FastOptimizer(programs[-1], members, compile=compile)))
+            own = with_precision(programs[-1], precision)
+            found.append(Part(programs, FastOptimizer(own, members, compile=compile)))
     return tuple(found)

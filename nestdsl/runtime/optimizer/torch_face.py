@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,16 +11,23 @@ from torch import Tensor
 
 from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.library.functions import AUTO
+from nestdsl.plan.precision import precisions_of
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.parts import Part, parts_of
+from nestdsl.runtime.optimizer.precision import fast_precision
 from nestdsl.semantics.names import listed
 from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
 
 _MATRICES = "matrices"
-_COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_scheduled")
+_BFLOAT16 = "bfloat16"
+"""The keys of a group that are ours: whether its 2-D parameters are matrices, and whether `newton_schulz` is
+in bfloat16 (or else in float32) where the program leaves that to the machine."""
+_OWN = (_MATRICES, _BFLOAT16)
+_COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_in_bfloat16", "_scheduled")
 """What a copy of an optimizer has beside what copies of torch's have."""
 Value = int | float | bool | str
 
@@ -41,6 +48,8 @@ def optimizer(
     and `"matrices": False` where its 2-D parameters are embeddings or make the model's output: what an
     optimizer for `only matrices` leaves to another. Those move at that one's rate, such as `adamw_lr` of
     muon, which is a number of the group like `lr`; a scheduler that sets `lr` does not change it.
+    Where the program leaves the precision of `newton_schulz` to the machine, as those of the library do, a
+    group shows the choice as `"bfloat16"`, True or False; it may be given, and the state dict keeps it.
     arguments: those that the optimizer declares: numbers, or a schedule as a string, such as
     `lr="cosine(3e-4, warmup = 100)"`.
     steps: how many updates the run has, for schedules that fall to its end.
@@ -76,6 +85,9 @@ class NestOptimizer(torch.optim.Optimizer):
         self._run_steps = steps
         self._programs: dict[str, OptimizerProgram] = {}
         self._of_groups: list[OptimizerProgram] = []
+        self._in_bfloat16: list[bool | None] = []
+        """Of each group, whether the products are whose precision its program leaves to the machine; None
+        where it leaves none."""
         self._moving: dict[int, tuple[Part, ...]] = {}
         self._scheduled: list[dict[str, float]] = []
         """The values that schedules gave to each group's numbers last."""
@@ -86,13 +98,15 @@ class NestOptimizer(torch.optim.Optimizer):
         own = {
             name: value
             for name, value in param_group.items()
-            if name not in ("params", "param_names", _MATRICES) and self.defaults.get(name) != value
+            if name not in ("params", "param_names", *_OWN) and self.defaults.get(name) != value
         }
         if not isinstance(param_group.get(_MATRICES, True), bool):
             raise fail("N0104", f"`{_MATRICES}` of a group is True or False, not {param_group[_MATRICES]!r}")
         program = self._program(own)
+        _verify_precision(program, param_group)
         super().add_param_group({**param_group, **_numbers(program)})
         self._of_groups.append(program)
+        self._in_bfloat16.append(_with_choice(program, self.param_groups[-1]))
         self._scheduled.append({one.parameter: one.peak for one in program.schedules})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -104,6 +118,7 @@ class NestOptimizer(torch.optim.Optimizer):
         saved = self._saved(state_dict)
         for number, group in enumerate(state_dict["param_groups"]):
             self._verify_structure(number, group)
+            _verify_precision(self._of_groups[min(number, len(self._of_groups) - 1)], group)
         for moving in self._all_moving():
             for one in moving.fast.driven:
                 _verify_state(one, saved.get(one.weight))
@@ -113,6 +128,7 @@ class NestOptimizer(torch.optim.Optimizer):
         for number, group in enumerate(self.param_groups):
             for name, value in {**_numbers(self._of_groups[number]), _MATRICES: True}.items():
                 group.setdefault(name, value)
+            self._in_bfloat16[number] = _with_choice(self._of_groups[number], group)
             self._scheduled[number] = {name: group[name] for name in self._scheduled[number]}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,6 +178,7 @@ class NestOptimizer(torch.optim.Optimizer):
                 group["params"],
                 lambda weight: group[_MATRICES] and weight.ndim == 2,
                 compile=self._compile,
+                precision=_PRECISIONS[group.get(_BFLOAT16)],
             )
         return self._moving[number]
 
@@ -228,6 +245,13 @@ class NestOptimizer(torch.optim.Optimizer):
                     f"`{name}` was {made[name]} when the optimizer was made, and cannot become {group[name]}",
                     "the program is built from it: make a new optimizer",
                 )
+        if group.get(_BFLOAT16) is not self._in_bfloat16[number]:
+            raise fail(
+                "N0405",
+                f"`{_BFLOAT16}` of a group was {self._in_bfloat16[number]} when the optimizer was made, and "
+                f"cannot become {group.get(_BFLOAT16)!r}",
+                "give it to the group when the optimizer is made",
+            )
         scheduled = self._scheduled[number]
         for name, value in scheduled.items():
             if group[name] != value:
@@ -253,6 +277,32 @@ def _numbers(program: OptimizerProgram) -> dict[str, int | float]:
         for name, value in program.parameters
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+_PRECISIONS = {None: AUTO, True: "bfloat16", False: "float32"}
+
+
+def _verify_precision(program: OptimizerProgram, group: Mapping[str, Any]) -> None:
+    """Raises N0104 if a group chooses a precision where there is none to choose, or by what is no choice."""
+    if _BFLOAT16 not in group:
+        return
+    if AUTO not in precisions_of(program):
+        raise fail(
+            "N0104",
+            f"a group says `{_BFLOAT16}`, and `{program.name}` leaves no precision to the machine",
+            "leave it out: the program names the precision itself, or makes no matrix orthogonal",
+        )
+    if not isinstance(group[_BFLOAT16], bool):
+        raise fail("N0104", f"`{_BFLOAT16}` of a group is True or False, not {group[_BFLOAT16]!r}")
+
+
+def _with_choice(program: OptimizerProgram, group: dict[str, Any]) -> bool | None:
+    """The choice of a group; if it has none, that of where its weights are is put into it."""
+    if AUTO not in precisions_of(program):
+        return None
+    if _BFLOAT16 not in group:
+        group[_BFLOAT16] = fast_precision(weight.device for weight in group["params"]) == "bfloat16"
+    return group[_BFLOAT16]
 
 
 def _verify_state(one: Driven, saved: dict[str, Any] | None) -> None:

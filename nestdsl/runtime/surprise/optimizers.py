@@ -13,9 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from nestdsl.graph.optimizer import OptimizerProgram, chain
+from nestdsl.library.functions import AUTO
 from nestdsl.runtime.optimizer import naive
 from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
+from nestdsl.runtime.optimizer.precision import with_precision
 
 Memory = dict[str, Any]
 """What is remembered of one weight: tensors [batch, ...], and how often it has moved."""
@@ -25,12 +27,14 @@ Memory = dict[str, Any]
 class ContextOptimizer:
     """What moves the rows of a level: `gd` with its `arguments`, or a program.
 
-    matrices: whether the 2-D weights of the level are matrices, as `only matrices` means them.
+    matrices: whether the 2-D weights of the level are matrices, as `only matrices` means them. precision:
+    of products where the program leaves it to the machine.
     """
 
     arguments: Mapping[str, float | str]
     program: OptimizerProgram | None = None
     matrices: bool = True
+    precision: str = AUTO
 
     @property
     def is_plain_descent(self) -> bool:
@@ -73,7 +77,8 @@ class ContextOptimizer:
 
     def _programs(self, weight: Tensor) -> tuple[OptimizerProgram, ...]:
         assert self.program is not None
-        return chain(self.program, is_matrix=self.matrices and weight.ndim == 3)
+        *before, own = chain(self.program, is_matrix=self.matrices and weight.ndim == 3)
+        return (*before, with_precision(own, self.precision))
 
     def _descended(self, gradient: Tensor, memory: Memory, weight: Tensor) -> Tensor:
         """W = retain W - step gradient; what is let go may return to the start: + (1 - retain) start."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd, sqrt
+from math import gcd
 from typing import TYPE_CHECKING
 
 from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.arguments import bind
+from nestdsl.semantics.functions import without_flows
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
 _SIGNS = {name: sign for sign, name in _ARITHMETIC.items()}
-_PAIRED = ("max", "min", "clip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +167,8 @@ class OptimizerFlows:
         positional = [argument for argument in call.arguments if argument.name is None]
         wanted = len(positional) if function.flows is None else max(0, function.flows - len(piped))
         taken = positional[:wanted]
-        left = tuple(argument for argument in call.arguments if argument not in taken)
         flows = (*piped, *(self.expression(argument.value, place) for argument in taken))
-        return flows, ast.Call(call.function, left, call.span)
+        return flows, without_flows(call, len(taken))
 
     def _no_function(self, call: ast.Call, function: Function | None) -> None:
         name, span = call.function.text, call.function.span
@@ -294,13 +293,11 @@ class OptimizerFlows:
             case _, (_, second) if function in _ARITHMETIC.values():
                 operator = next(sign for sign, name in _ARITHMETIC.items() if name == function)
                 value = self._arithmetic.binary(operator, first, second.operand, span)
-            case _, (_, second):
-                assert isinstance(second.operand, int | float)
-                value = _pair(function, first, second.operand)
             case _:
-                fold = LIBRARY.functions[function].fold or _FOLDS.get(function)
-                assert fold is not None, function
-                value = self._arithmetic.call(fold, function, first, span)
+                fold = LIBRARY.functions[function].fold
+                assert fold is not None, f"`{function}` works element by element, and has no `fold`"
+                numbers = [flow.operand for flow in flows if isinstance(flow.operand, int | float)]
+                value = self._arithmetic.call(fold, function, numbers, span)
         return UNKNOWN if isinstance(value, Unknown) else number(value)
 
     def line(
@@ -352,10 +349,9 @@ class OptimizerFlows:
                 case "power", (float() as one, float() as two):
                     result = one**two
                     return result if is_number(result) else None
-                case _, (float() as one,) if function == "sqrt":
-                    return sqrt(one)
-                case _, (float() as one, float() as two) if function in _PAIRED:
-                    return _pair(function, one, two)
+                case _ if function in LIBRARY.functions:
+                    fold = LIBRARY.functions[function].fold
+                    return None if fold is None else float(fold(*values))
         except (ArithmeticError, ValueError):
             return None
         return None
@@ -376,16 +372,3 @@ class OptimizerFlows:
         options = (("memory", memory.name),)
         bias = self.line("bias", (Flow(decay, CONSTANT, 0),), CONSTANT, place, options, memory.period)
         return self.line("debias", (flow, bias), flow.shape, place)
-
-
-def _pair(function: str, one: float, two: float) -> float:
-    match function:
-        case "max":
-            return max(one, two)
-        case "min":
-            return min(one, two)
-        case _:
-            return max(-two, min(two, one))
-
-
-_FOLDS = {"sign": lambda x: float((x > 0) - (x < 0))}

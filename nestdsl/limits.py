@@ -35,7 +35,19 @@ MAX_NODES = 50_000
 """Levels, flows and operations of all models of one program, copies counted."""
 
 MAX_BLOCK_DEPTH = 30
-"""Blocks within blocks: elaboration recurses over them."""
+"""Blocks within blocks, and optimizers that leave their rest to others: elaboration recurses over them."""
+
+MAX_OPTIMIZER_PARTS = 50_000
+"""Names, numbers and operations of all optimizers of one program, for each use with other values."""
+
+MAX_GUESSES = 300
+"""Known names that are compared with one that is not known, for what was meant."""
+
+MAX_LISTED = 40
+"""Names that one message lists."""
+
+MAX_PATH_LENGTH = 1000
+"""Characters of a path that a program names."""
 
 MAX_PARAMETER_DEPTH = 30
 """Parameters that are computed from one another: elaboration recurses over them."""

@@ -20,9 +20,10 @@ def match_arguments(
     `lists`: an unknown name is answered with all names, and not with the nearest.
     """
     matched: dict[str, ast.Argument] = {}
-    free = list(names)
+    known = dict.fromkeys(names)
+    free = dict(known)
     for argument in call.arguments:
-        name = argument.name.text if argument.name else (free[0] if free else None)
+        name = argument.name.text if argument.name else next(iter(free), None)
         if name is None:
             takes = f"takes {len(names)} argument{'s' * (len(names) != 1)}" if names else "takes no arguments"
             diagnostics.report(
@@ -35,7 +36,7 @@ def match_arguments(
             diagnostics.report(
                 "N0103", f"{what} is given `{name}` twice", argument.span, "leave one of them out"
             )
-        elif name not in names:
+        elif name not in known:
             otherwise = _its_arguments(names) if names else "it takes no arguments"
             diagnostics.report(
                 "N0103",
@@ -45,8 +46,8 @@ def match_arguments(
             )
         else:
             matched[name] = argument
-        if name in free:
-            free.remove(name)
+        if name is not None:
+            free.pop(name, None)
     return matched
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ class Flow:
     """What an expression is: the operand of later lines, its shape, and after how many updates it changes.
 
     `period` is 0 for what never changes. `value` is that of a constant, as far as it is known now;
-    `memory` the moving average that it is the state of; `parts` the parameters in a constant.
+    `memory` the moving average that it is the state of.
     """
 
     operand: Operand
@@ -38,7 +38,6 @@ class Flow:
     period: int = 1
     value: float | None = None
     memory: GradientMemory | None = None
-    parts: frozenset[str] = frozenset()
 
 
 Result = Flow | Unknown
@@ -58,9 +57,11 @@ class OptimizerFlows:
         self._arithmetic = Arithmetic(body.diagnostics)
         self._names: dict[str, int] = {}
         self._known: dict[tuple[object, ...], Flow] = {}
+        self._constants: dict[Operand, tuple[Operand, ...]] = {}
 
     def expression(self, expression: ast.Expression, place: str) -> Result:
         """The flow of an expression; its lines are named after `place`."""
+        self.body.parameters.count_part(expression.span)
         match expression:
             case ast.Number(value, span):
                 bounded = self._arithmetic.bounded(value, span)
@@ -315,14 +316,24 @@ class OptimizerFlows:
         if key in self._known:
             return self._known[key]
         period = gcd(*(flow.period for flow in flows)) if period is None else period
-        parts = (
-            frozenset[str]().union(*(flow.parts for flow in flows)) if shape == CONSTANT else frozenset[str]()
-        )
-        result = Flow(self._name(place), shape, period, self._value(function, flows), None, parts)
+        result = Flow(self._name(place), shape, period, self._value(function, flows))
         assert isinstance(result.operand, str)
         self.lines.append(Line(result.operand, function, operands, shape, period, options))
         self._known[key] = result
+        if shape == CONSTANT:
+            self._constants[result.operand] = operands
         return result
+
+    def names_in(self, flow: Flow, known: Collection[str] = ()) -> list[str]:
+        """The names that a constant is computed from, without those that lead only to `known` results."""
+        found: dict[str, None] = {}
+        waiting = [flow.operand]
+        while waiting:
+            operand = waiting.pop()
+            if isinstance(operand, str) and operand not in found and operand not in known:
+                found[operand] = None
+                waiting += self._constants.get(operand, ())
+        return list(found)
 
     def _name(self, place: str) -> str:
         count = self._names[place] = self._names.get(place, 0) + 1

@@ -23,15 +23,24 @@ MAX_DIAGNOSTICS = 100
 """Mistakes reported for one file before reading stops."""
 
 MAX_WHOLE = 2**63
-"""Size of a whole number that compile-time arithmetic computes."""
+"""Size of a whole number that compile-time arithmetic computes, and that an argument can be."""
+
+MAX_SIZE = 2**31 - 1
+"""Size of one flow: numbers for each token, or ids of an input."""
+
+MAX_NUMBERS = 2**48
+"""Numbers in the weights of one level, or in what it keeps for each sequence."""
 
 MAX_MODULES = 200
 """Files that one program uses."""
 
-MAX_LEVELS = 10_000
+MAX_PROGRAM_CHARACTERS = 2 * MAX_FILE_BYTES
+"""Characters of all files that one program uses, without its own."""
+
+MAX_LEVELS = 5_000
 """Levels of one model, copies counted."""
 
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 """Levels, flows and operations of all models of one program, copies counted."""
 
 MAX_BLOCK_DEPTH = 30

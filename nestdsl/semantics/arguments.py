@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Type, Value
+from nestdsl.limits import MAX_WHOLE
 from nestdsl.semantics.names import argument_meant, did_you_mean, listed
 from nestdsl.semantics.values import UNKNOWN, describe, is_number
 from nestdsl.source import Span
@@ -128,6 +129,14 @@ def check_argument(spec: ArgumentSpec, value: object, span: Span | None, diagnos
                 diagnostics.report("N0202", f"{wanted}, not {describe(value)}", span, "write a whole number")
                 return False
             assert isinstance(value, int | float)
+            if abs(value) > MAX_WHOLE:
+                diagnostics.report(
+                    "N0004",
+                    f"`{spec.name}` is at most {MAX_WHOLE:,}; this is {describe(value)}",
+                    span,
+                    "use a smaller number",
+                )
+                return False
             if spec.minimum == 0 and value < 0:
                 diagnostics.report(
                     "N0203",

@@ -60,7 +60,7 @@ class FileParameters:
         return value
 
     def count_part(self, span: Span) -> None:
-        """Counts one part of an expression in an optimizer: each use with other values elaborates it again."""
+        """Counts one part of an expression in an optimizer, which is elaborated again for other values."""
         self.optimizer_parts += 1
         if self.optimizer_parts > MAX_OPTIMIZER_PARTS:
             self.diagnostics.report(

@@ -15,7 +15,7 @@ from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nodes import OptimizerUse
 from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedule
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
-from nestdsl.limits import MAX_BLOCK_DEPTH
+from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_DIAGNOSTICS
 from nestdsl.semantics.arguments import bind, check_argument, gives_all, match_arguments
 from nestdsl.semantics.modules import Module, library_module
 from nestdsl.semantics.names import did_you_mean, listed
@@ -196,12 +196,14 @@ class OptimizerReader:
             )
             raise LimitReachedError
         inner = OptimizerReader(module, self.parameters, self.evaluate, (*self.open, declaration), self.used)
-        found, places = Diagnostics(), places or {}
+        found, places = Diagnostics(most=MAX_DIAGNOSTICS), places or {}
         body = OptimizerBody(
             module, declaration, values, schedules, self.parameters, found, places, inner._otherwise
         )
-        program = body.run()
-        self.diagnostics.extend(_at_its_argument(diagnostic, places) for diagnostic in found)
+        try:
+            program = body.run()
+        finally:
+            self.diagnostics.extend(_at_its_argument(diagnostic, places) for diagnostic in found)
         if program is not None:
             self.parameters.programs[key] = program
         return program

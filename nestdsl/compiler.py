@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from nestdsl.checks import run_checks
 from nestdsl.checks.used import told_at_use
-from nestdsl.diagnostics import Diagnostic, Diagnostics, NestError, fail
+from nestdsl.diagnostics import Diagnostic, Diagnostics, NestError, TooManyError, fail
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.verify import verify
+from nestdsl.limits import MAX_DIAGNOSTICS
 from nestdsl.semantics.elaborate import elaborate
 from nestdsl.semantics.names import listed
 from nestdsl.semantics.parameters import Override
@@ -77,10 +78,16 @@ def analyse(
     from elsewhere.
     """
     elaboration = elaborate(source, overrides, model)
-    diagnostics = Diagnostics(elaboration.diagnostics)
-    for graph in elaboration.graphs.values():
-        found = Diagnostics(elaboration.diagnostics)
-        run_checks(graph, found, weights=weights)
-        diagnostics.extend(found)
+    diagnostics = elaboration.diagnostics
+    is_whole = not diagnostics.has_errors
+    try:
+        for graph in elaboration.graphs.values():
+            found = Diagnostics(most=MAX_DIAGNOSTICS)
+            try:
+                run_checks(graph, found, weights=weights, whole=is_whole)
+            finally:
+                diagnostics.extend(found)
+    except TooManyError:
+        pass  # which is reported
     told = told_at_use(diagnostics, elaboration.graphs.values(), source)
     return Analysis(source, elaboration.graphs, told.in_order())

@@ -23,19 +23,40 @@ MAX_DIAGNOSTICS = 100
 """Mistakes reported for one file before reading stops."""
 
 MAX_WHOLE = 2**63
-"""Size of a whole number that compile-time arithmetic computes."""
+"""Size of a whole number that compile-time arithmetic computes, and that an argument can be."""
+
+MAX_SIZE = 2**31 - 1
+"""Size of one flow: numbers for each token, or ids of an input."""
+
+MAX_NUMBERS = 2**48
+"""Numbers in the weights of one level, or in what it keeps for each sequence."""
 
 MAX_MODULES = 200
 """Files that one program uses."""
 
-MAX_LEVELS = 10_000
+MAX_PROGRAM_CHARACTERS = 2 * MAX_FILE_BYTES
+"""Characters of all files that one program uses, without its own."""
+
+MAX_LEVELS = 5_000
 """Levels of one model, copies counted."""
 
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 """Levels, flows and operations of all models of one program, copies counted."""
 
 MAX_BLOCK_DEPTH = 30
-"""Blocks within blocks: elaboration recurses over them."""
+"""Blocks within blocks, and optimizers that leave their rest to others: elaboration recurses over them."""
+
+MAX_OPTIMIZER_PARTS = 50_000
+"""Names, numbers and operations of all optimizers of one program, for each use with other values."""
+
+MAX_GUESSES = 300
+"""Known names that are compared with one that is not known, for what was meant."""
+
+MAX_LISTED = 40
+"""Names that one message lists."""
+
+MAX_PATH_LENGTH = 1000
+"""Characters of a path that a program names."""
 
 MAX_PARAMETER_DEPTH = 30
 """Parameters that are computed from one another: elaboration recurses over them."""

@@ -38,11 +38,13 @@ class Source:
         line = bisect_right(self._line_starts, offset)
         return line, offset - self._line_starts[line - 1] + 1
 
-    def line_text(self, line: int) -> str:
-        """The text of a 1-based line, without its end."""
-        start = self._line_starts[line - 1]
-        end = self.text.find("\n", start)
-        return self.text[start : end if end != -1 else len(self.text)].rstrip("\r")
+    def line_bounds(self, line: int) -> tuple[int, int]:
+        """The offsets between which a 1-based line stands, without its end."""
+        starts = self._line_starts
+        start, end = starts[line - 1], starts[line] - 1 if line < len(starts) else len(self.text)
+        while end > start and self.text[end - 1] == "\r":
+            end -= 1
+        return start, end
 
     def span(self, start: int, end: int) -> Span:
         return Span(self, start, end)

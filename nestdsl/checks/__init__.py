@@ -35,14 +35,16 @@ CHECKS: tuple[Check, ...] = (
 WHOLE: tuple[Check, ...] = (check_use,)
 
 
-def run_checks(graph: NestGraph, diagnostics: Diagnostics, *, weights: bool = True) -> None:
+def run_checks(
+    graph: NestGraph, diagnostics: Diagnostics, *, weights: bool = True, whole: bool = True
+) -> None:
     """Runs every check that this graph can take, and reports all that they find.
 
-    Without `weights`, files of weights need not be there.
+    Without `weights`, files of weights need not be there. Without `whole`, something else is wrong already.
     """
     for check in CHECKS:
         if weights or check is not check_weights:
             check(graph, diagnostics)
-    if not diagnostics.has_errors:
+    if whole and not diagnostics.has_errors:
         for check in WHOLE:
             check(graph, diagnostics)

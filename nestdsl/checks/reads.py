@@ -11,19 +11,35 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Level, Train
 from nestdsl.graph.self_reference import LEARNING, anchored_reads, circles, without_anchored_reads
 
+_MOST_SHOWN = 20
+"""Flows that a message names."""
+
 
 def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
     reads = graph.part((EdgeType.READ,))
     is_acyclic = True
-    for component in networkx.strongly_connected_components(reads):
-        if len(component) > 1 or any(reads.has_edge(id, id) for id in component):
-            # A copy in the graph's own order: of a subgraph networkx may take the order of a set.
-            circular = networkx.DiGraph([edge for edge in reads.edges() if component.issuperset(edge)])
-            _report_cycle(graph, networkx.find_cycle(circular), diagnostics)
-            is_acyclic = False
+    for circular in _circular_parts(reads):
+        _report_cycle(graph, networkx.find_cycle(circular), diagnostics)
+        is_acyclic = False
     if is_acyclic:
         _check_self_reference(graph, diagnostics)
         _check_attention(graph, diagnostics)
+
+
+def _circular_parts(reads: networkx.DiGraph) -> list[networkx.DiGraph]:
+    """The parts of a graph in which every node leads back to itself."""
+    parts = {
+        id: number
+        for number, part in enumerate(networkx.strongly_connected_components(reads))
+        if len(part) > 1 or any(reads.has_edge(id, id) for id in part)
+        for id in part
+    }
+    # Copies in the graph's own order: of a subgraph networkx may take the order of a set.
+    edges: dict[int, list[tuple[str, str]]] = {}
+    for source, target in reads.edges():
+        if source in parts and parts[source] == parts.get(target):
+            edges.setdefault(parts[source], []).append((source, target))
+    return [networkx.DiGraph(edges[number]) for number in sorted(edges)]
 
 
 def _report_cycle(graph: NestGraph, cycle: list[tuple[str, ...]], diagnostics: Diagnostics) -> None:
@@ -32,8 +48,10 @@ def _report_cycle(graph: NestGraph, cycle: list[tuple[str, ...]], diagnostics: D
     flows = flows or nodes
     first = min(range(len(flows)), key=lambda place: flows[place].span.start)
     flows = flows[first:] + flows[:first]
-    path = " -> ".join(flow.name for flow in [*flows, flows[0]])
-    notes = tuple(Note(f"`{flow.name}` is part of it", flow.span) for flow in flows[1:])
+    shown, left = flows[:_MOST_SHOWN], len(flows) - _MOST_SHOWN
+    more = [f"{left:,} more"] if left > 0 else []
+    path = " -> ".join([*(flow.name for flow in shown), *more, flows[0].name])
+    notes = tuple(Note(f"`{flow.name}` is part of it", flow.span) for flow in shown[1:])
     diagnostics.report(
         "N0301",
         f"these flows read one another in a circle: {path}",

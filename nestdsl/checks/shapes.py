@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import networkx
 
-from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.diagnostics import LIMIT, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Input, Learning, Level, Node, Operation, Read
 from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
-from nestdsl.library.signatures import LIBRARY, Kind, Takes
+from nestdsl.library.signatures import LIBRARY, Kind, Takes, count
+from nestdsl.limits import MAX_NUMBERS, MAX_SIZE
 from nestdsl.source import Span
 
 _SIZE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
@@ -28,6 +29,8 @@ def check_shapes(graph: NestGraph, diagnostics: Diagnostics) -> None:
         flows.remove_edges_from(list(networkx.selfloop_edges(flows)))
     for id in networkx.topological_sort(flows):
         inference.visit(graph[id])
+        inference.limit_size(graph[id])
+    inference.limit_levels()
 
 
 class _Inference:
@@ -60,6 +63,35 @@ class _Inference:
                 self._memory(node)
             case Read():
                 self._read(node)
+
+    def limit_size(self, node: Node) -> None:
+        """N0004 for a flow that is larger than any; nothing is said of what is computed from it."""
+        size = self.sizes.get(node.id, 0)
+        if size > MAX_SIZE:
+            del self.sizes[node.id]
+            self.diagnostics.report(
+                LIMIT,
+                f"the size of a flow is at most {MAX_SIZE:,}; this is {_shown(size)}",
+                node.span,
+                "choose smaller sizes",
+            )
+
+    def limit_levels(self) -> None:
+        """N0004 for levels that no machine can hold: their numbers could not even be counted in 64 bits."""
+        for id, sizes in list(self.graph.level_sizes.items()):
+            level = self.graph.level(id)
+            kind, arguments = LIBRARY.kinds[level.kind], dict(level.arguments)
+            for shapes, what in ((kind.parameters, "weights"), (kind.state, "numbers of state")):
+                numbers = count(shapes(arguments, *sizes))
+                if numbers > MAX_NUMBERS:
+                    self.diagnostics.report(
+                        LIMIT,
+                        f"`{level.name}` would have {_shown(numbers)} {what}; a level has at most "
+                        f"{MAX_NUMBERS:,}",
+                        level.clause(KIND_CALL),
+                        "choose smaller sizes",
+                    )
+                    break
 
     def _size(self, id: str, span: Span) -> int | None:
         """The size of a flow of vectors."""
@@ -244,6 +276,10 @@ class _Inference:
             return False
         self.graph.level_sizes[level.id] = (size, output)
         return True
+
+
+def _shown(number: int) -> str:
+    return f"{number:,}" if number < 10**15 else f"{number:.3g}" if number < 10**300 else "far more"
 
 
 def _keeps_channels(level: Level) -> bool:

@@ -11,6 +11,7 @@ from nestdsl.library.signatures import LIBRARY, Shapes
 
 def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
     _check_chunks(graph, diagnostics)
+    circular = _own_ancestors(graph)
     for level in graph.levels():
         if level.id in graph.unsure:
             continue
@@ -23,10 +24,12 @@ def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
             )
         parent = graph.parent(level)
         if parent is not None and parent.id not in graph.unsure:
-            _check(graph, level, parent, diagnostics)
+            _check(graph, level, parent, level.id in circular, diagnostics)
 
 
-def _check(graph: NestGraph, level: Level, parent: Level, diagnostics: Diagnostics) -> None:
+def _check(
+    graph: NestGraph, level: Level, parent: Level, is_circular: bool, diagnostics: Diagnostics
+) -> None:
     def refuse(clause: str, why: str, hint: str, code: str = "N0405", notes: tuple[Note, ...] = ()) -> None:
         diagnostics.report(code, why, level.clause(clause), hint, notes)
 
@@ -57,7 +60,7 @@ def _check(graph: NestGraph, level: Level, parent: Level, diagnostics: Diagnosti
             f"`{level.name}` starts from `{parent.name}`, which nothing reads, so that it learns nothing",
             f"read `{parent.name}` on the way to `out`",
         )
-    elif _is_own_ancestor(graph, level):
+    elif is_circular:
         refuse(
             "init",
             f"`{level.name}` starts from `{parent.name}`, which itself starts from `{level.name}`",
@@ -103,13 +106,21 @@ def _check_chunks(graph: NestGraph, diagnostics: Diagnostics) -> None:
             )
 
 
-def _is_own_ancestor(graph: NestGraph, level: Level) -> bool:
-    seen: set[str] = set()
-    one: Level | None = level
-    while one is not None and one.id not in seen:
-        seen.add(one.id)
-        one = graph.parent(one)
-    return one is not None and one.id == level.id
+def _own_ancestors(graph: NestGraph) -> set[str]:
+    """The levels that start from one that starts, in the end, from them."""
+    found: set[str] = set()
+    known: set[str] = set()
+    for level in graph.levels():
+        way: dict[str, None] = {}
+        one: Level | None = level
+        while one is not None and one.id not in known and one.id not in way:
+            way[one.id] = None
+            one = graph.parent(one)
+        if one is not None and one.id in way:
+            ids = list(way)
+            found.update(ids[ids.index(one.id) :])
+        known.update(way)
+    return found
 
 
 def _shapes(graph: NestGraph, level: Level) -> Shapes | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
+
 import networkx
 
 from nestdsl.checks.clauses import WITHOUT_START
@@ -10,12 +12,12 @@ from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import FROZEN_BLOCK, Flow, Input, Learning, Level
 from nestdsl.library.signatures import LIBRARY
-from nestdsl.source import Span
+from nestdsl.source import Source, Span
 
 
 def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
     used = {"out", *networkx.ancestors(graph.networkx, "out")} if "out" in graph else set()
-    unused: list[Span] = []
+    unused = _Spans()
     for node in [*graph.nodes(Input), *graph.nodes(Flow), *graph.levels()]:
         if node.id in used or _is_part(graph, node, unused):
             continue
@@ -35,7 +37,7 @@ def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
                 )
             case Flow() if node.name not in ("in", "out") and not node.name.endswith((".in", ".out")):
                 _report(diagnostics, f"nothing uses the flow `{node.name}`", node)
-                unused.append(node.span)
+                unused.add(node.span)
     reached = reached_levels(graph)
     for level in graph.levels():
         _check_start(graph, level, diagnostics)
@@ -43,18 +45,30 @@ def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:
             _check_reached(graph, level, diagnostics)
 
 
-def _is_part(graph: NestGraph, node: Input | Flow | Level, unused: list[Span]) -> bool:
+class _Spans:
+    """Places of flows, none of which is inside another."""
+
+    def __init__(self) -> None:
+        self._found: dict[Source, list[tuple[int, int]]] = {}
+
+    def add(self, span: Span) -> None:
+        insort(self._found.setdefault(span.source, []), (span.start, span.end))
+
+    def hold(self, span: Span) -> bool:
+        """Whether a place is within one of these."""
+        found = self._found.get(span.source, [])
+        place = bisect_right(found, (span.start, len(span.source.text)))
+        return place > 0 and span.end <= found[place - 1][1]
+
+
+def _is_part(graph: NestGraph, node: Input | Flow | Level, unused: _Spans) -> bool:
     """True for what an unused flow makes in its place: a level, or a block and all that is in it."""
     spans = [node.span] if isinstance(node, Level) else []
     scope: str | None = node.scope
     while scope:
         spans.append(graph.scopes[scope].span)
         scope = graph.scopes[scope].parent
-    return any(
-        span.source == flow.source and flow.start <= span.start and span.end <= flow.end
-        for span in spans
-        for flow in unused
-    )
+    return any(unused.hold(span) for span in spans)
 
 
 def _report(diagnostics: Diagnostics, message: str, node: Input | Flow | Level, hint: str = "") -> None:

@@ -6,6 +6,7 @@ there, and a note says where it shows. In a file of the user's own a note says w
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -21,11 +22,11 @@ def at_their_use(
     found: Iterable[Diagnostic], graphs: Iterable[NestGraph], program: Source
 ) -> Iterator[Diagnostic]:
     """The diagnostics, those in other files with the places of the program that led to them."""
-    graphs = tuple(graphs)
+    places = _Uses(graphs, program)
     told: set[tuple[str, Span]] = set()
     for diagnostic in found:
         span = diagnostic.span
-        uses = [] if span is None or span.source == program else _uses(span, graphs, program)
+        uses = [] if span is None or span.source == program else places.of(span)
         if span is None or not uses:
             yield diagnostic
         elif not span.source.name.startswith(LIBRARY):
@@ -39,20 +40,41 @@ def at_their_use(
                     yield replace(diagnostic, span=use, notes=(shown, *diagnostic.notes))
 
 
-def _uses(span: Span, graphs: Iterable[NestGraph], program: Source) -> list[Span]:
-    """Where the program calls the blocks that hold a place of another file, copies once."""
-    found: dict[Span, None] = {}
-    for graph in graphs:
-        for scope in graph.scopes.values():
-            body = scope.body
-            if body is None or body.source != span.source or not body.start <= span.start < body.end:
-                continue
-            outer = scope
-            while outer.parent is not None and outer.span.source != program:
-                outer = graph.scopes[outer.parent]
-            if outer.span.source == program:
-                found.setdefault(outer.span)
-    return list(found)
+class _Uses:
+    """Where a program calls the blocks of other files, by the place of those blocks."""
+
+    def __init__(self, graphs: Iterable[NestGraph], program: Source) -> None:
+        self._graphs, self._program = tuple(graphs), program
+        self._calls: dict[Span, dict[Span, None]] = {}
+        self._bodies: dict[Source, list[Span]] = {}
+        self._is_read = False
+
+    def of(self, span: Span) -> list[Span]:
+        """Where the program calls the blocks that hold a place of another file, copies once."""
+        if not self._is_read:
+            self._read()
+        bodies = self._bodies.get(span.source, [])
+        place = bisect_right(bodies, span.start, key=lambda body: body.start)
+        if not place or span.start >= bodies[place - 1].end:
+            return []
+        return list(self._calls[bodies[place - 1]])
+
+    def _read(self) -> None:
+        self._is_read = True
+        for graph in self._graphs:
+            for scope in graph.scopes.values():
+                body = scope.body
+                if body is None or body.source == self._program:
+                    continue
+                outer = scope
+                while outer.parent is not None and outer.span.source != self._program:
+                    outer = graph.scopes[outer.parent]
+                if outer.span.source == self._program:
+                    self._calls.setdefault(body, {}).setdefault(outer.span)
+        for body in self._calls:
+            self._bodies.setdefault(body.source, []).append(body)
+        for bodies in self._bodies.values():
+            bodies.sort(key=lambda body: body.start)
 
 
 def told_at_use(found: Diagnostics, graphs: Iterable[NestGraph], program: Source) -> Diagnostics:

@@ -22,7 +22,9 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str]) -> NoReturn:
         """Ends with status 2, the words that are not understood and, where one is near, what was meant."""
         following = [*unknown[1:], ""]
-        hints = [hint for one, next in zip(unknown, following, strict=True) if (hint := self._hint(one, next))]
+        hints = [
+            hint for one, next in zip(unknown, following, strict=True) if (hint := self._hint(one, next))
+        ]
         self.error("\nhelp: ".join([f"unrecognized arguments: {' '.join(unknown)}", *hints]))
 
     def _hint(self, word: str, following: str) -> str:

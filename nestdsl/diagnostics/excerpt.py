@@ -30,19 +30,21 @@ class Excerpt:
 
 def excerpt(span: Span) -> Excerpt:
     """The first line of a span, cut to MAX_CELLS around it."""
-    line = span.source.line_text(span.line)
-    start = min(span.column - 1, len(line))
-    end = len(line) if span.end_line > span.line else min(span.end_column - 1, len(line))
+    line_start, line_end = span.source.line_bounds(span.line)
+    length = line_end - line_start
+    start = min(span.column - 1, length)
+    end = length if span.end_line > span.line else min(span.end_column - 1, length)
 
     # Only what is near can be shown, and a line may be a whole file long.
     first = max(0, start - MAX_CELLS)
-    shown = _cells(line[first : start + MAX_CELLS])
+    near = span.source.text[line_start + first : min(line_start + start + MAX_CELLS, line_end)]
+    shown = _cells(near)
     start, end = start - first, min(end - first, len(shown))
-    is_cut = first > 0 or first + len(shown) < len(line)
+    is_cut = first > 0 or first + len(shown) < length
     left, right = _window(shown, start, end, is_cut)
 
     before = _ELLIPSIS if first + left > 0 else ""
-    after = _ELLIPSIS if first + right < len(line) else ""
+    after = _ELLIPSIS if first + right < length else ""
     return Excerpt(
         text=before + "".join(text for text, _ in shown[left:right]) + after,
         indent=len(before) + _width(shown[left:start]),
@@ -52,7 +54,7 @@ def excerpt(span: Span) -> Excerpt:
 
 def is_multiline(span: Span) -> bool:
     """True if a span goes on past the end of its first line; the line end itself does not count."""
-    return span.line < span.end_line and span.text.find("\n") < len(span.text) - 1
+    return span.line < span.end_line and span.source.text.find("\n", span.start, span.end) < span.end - 1
 
 
 def _cells(text: str) -> list[tuple[str, int]]:

@@ -40,11 +40,26 @@ class Diagnostic:
         return self.severity is Severity.ERROR
 
 
-class Diagnostics:
-    """Collects what one run finds, each thing once (copies of a repeat report the same place)."""
+LIMIT = "N0004"
 
-    def __init__(self, found: Iterable[Diagnostic] = ()) -> None:
-        self._found: dict[Diagnostic, None] = dict.fromkeys(found)
+
+class TooManyError(Exception):
+    """Ends a run that has found more errors than anyone reads; an N0004 that says so is reported."""
+
+
+class Diagnostics:
+    """Collects what one run finds, each thing once (copies of a repeat report the same place).
+
+    With `most`, TooManyError is raised in the place of the error that comes after so many: what follows
+    from mistakes may cost more than the program itself. Limits that are exceeded do not count.
+    """
+
+    def __init__(self, found: Iterable[Diagnostic] = (), most: int | None = None) -> None:
+        self._found: dict[Diagnostic, None] = {}
+        self._errors = 0
+        self._counted = 0
+        self._most = most
+        self.extend(found)
 
     def report(
         self,
@@ -54,10 +69,24 @@ class Diagnostics:
         hint: str = "",
         notes: tuple[Note, ...] = (),
     ) -> None:
-        self._found[Diagnostic(code, message, span, hint, notes)] = None
+        self._add(Diagnostic(code, message, span, hint, notes))
 
     def extend(self, others: Iterable[Diagnostic]) -> None:
-        self._found.update(dict.fromkeys(others))
+        for other in others:
+            self._add(other)
+
+    def _add(self, diagnostic: Diagnostic) -> None:
+        if diagnostic in self._found:
+            return
+        if diagnostic.is_error:
+            self._errors += 1
+            self._counted += diagnostic.code != LIMIT
+        if self._most is None or self._counted <= self._most:
+            self._found[diagnostic] = None
+            return
+        message = f"more than {self._most} mistakes: checking stops here"
+        self._found[Diagnostic(LIMIT, message, diagnostic.span, "correct the others first")] = None
+        raise TooManyError
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self._found)
@@ -67,7 +96,7 @@ class Diagnostics:
 
     @property
     def has_errors(self) -> bool:
-        return any(diagnostic.is_error for diagnostic in self._found)
+        return self._errors > 0
 
     def in_order(self) -> tuple[Diagnostic, ...]:
         """All diagnostics by file and place; those without a place come first."""

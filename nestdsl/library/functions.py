@@ -17,14 +17,37 @@ PRECISION, AUTO = "precision", "auto"
 """The argument of `newton_schulz` by which a program leaves the precision of its products to the machine."""
 PRECISIONS = (AUTO, "bfloat16", "float32")
 
+
+def _same(x: float) -> float:
+    return x
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _gelu(x: float) -> float:
+    return x * 0.5 * math.erfc(-x / math.sqrt(2))
+
+
+_PAIRED = (
+    Function("max", "the larger of two", 2, fold=max, place=Place.OPTIMIZER),
+    Function("min", "the smaller of two", 2, fold=min, place=Place.OPTIMIZER),
+    Function(
+        "clip",
+        "brought between -limit and limit, element by element",
+        2,
+        fold=lambda x, limit: min(max(x, -limit), limit),
+        place=Place.OPTIMIZER,
+    ),
+)
+_ONE_NUMBER = (
+    Function("norm", "the root of the sum of squares", fold=abs, place=Place.OPTIMIZER),
+    Function("rms", "the root of the mean of squares", fold=abs, place=Place.OPTIMIZER),
+    Function("mean", "the mean of the elements", fold=_same, place=Place.OPTIMIZER),
+    Function("trace", "the sum of the diagonal", fold=_same, place=Place.OPTIMIZER),
+)
 _OF_OPTIMIZERS = (
-    ("max", "the larger of two", 2, ()),
-    ("min", "the smaller of two", 2, ()),
-    ("clip", "brought between -limit and limit, element by element", 2, ()),
-    ("norm", "the root of the sum of squares", 1, ()),
-    ("rms", "the root of the mean of squares", 1, ()),
-    ("mean", "the mean of the elements", 1, ()),
-    ("trace", "the sum of the diagonal", 1, ()),
     ("rows", "how many rows; a vector is one", 1, ()),
     ("columns", "how many columns", 1, ()),
     ("normalize", "divided by its norm; zero stays zero", 1, ()),
@@ -56,23 +79,23 @@ FUNCTIONS = (
         arguments=(whole("heads", 1), EPSILON),
         place=Place.MODEL,
     ),
-    Function("silu", "x sigmoid(x)"),
-    Function("gelu", "x times the normal distribution function of x"),
-    Function("relu", "the positive part"),
+    Function("silu", "x sigmoid(x)", fold=lambda x: x * _sigmoid(x)),
+    Function("gelu", "x times the normal distribution function of x", fold=_gelu),
+    Function("relu", "the positive part", fold=lambda x: max(x, 0)),
     Function("sigmoid", "1 / (1 + exp(-x))", fold=_sigmoid),
-    Function("softplus", "log(1 + exp(x))"),
+    Function("softplus", "log(1 + exp(x))", fold=_softplus),
     Function("tanh", "the hyperbolic tangent", fold=math.tanh),
     Function("sqrt", "the square root", fold=math.sqrt),
     Function("exp", "the exponential", fold=math.exp),
     Function("abs", "the absolute value", fold=abs),
-    Function("sign", "-1, 0 or 1"),
+    Function("sign", "-1, 0 or 1", fold=lambda x: (x > 0) - (x < 0)),
     Function(
         "softmax",
         "positive, adding to 1 over the features",
         arguments=(whole("heads", 1),),
         place=Place.MODEL,
     ),
-    Function("stop", "the same value; no gradient passes"),
+    Function("stop", "the same value; no gradient passes", fold=_same),
     Function(
         "concat",
         "flows side by side",
@@ -86,6 +109,8 @@ FUNCTIONS = (
         arguments=(ArgumentSpec("rate", Type.NUMBER, 0.1, minimum=0.0, maximum=1.0),),
         place=Place.MODEL,
     ),
+    *_PAIRED,
+    *_ONE_NUMBER,
     *(
         Function(name, summary, flows, arguments, place=Place.OPTIMIZER)
         for name, summary, flows, arguments in _OF_OPTIMIZERS

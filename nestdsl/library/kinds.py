@@ -33,7 +33,8 @@ def _hidden(arguments: Arguments, in_: int) -> int:
     hidden = arguments["hidden"]
     if hidden is not None:
         return int(hidden)
-    return max(1, round(float(arguments["expand"] or 4) * in_))
+    # What would not be finite is far above every limit (`checks/shapes.py`), and has to be a number there.
+    return max(1, round(min(float(arguments["expand"] or 4) * in_, 1e300)))
 
 
 def _mlp_parameters(arguments: Arguments, in_: int, out: int) -> Shapes:

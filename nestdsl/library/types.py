@@ -112,7 +112,8 @@ class Function:
     """A stateless function of flows.
 
     It takes `flows` flows (None: one or more), then compile-time arguments. `output_size(sizes,
-    arguments)` gives its size; `fold` computes it at compile time if its argument is a number.
+    arguments)` gives its size; `fold` computes it at compile time if all its flows are numbers. Every
+    function that works element by element, or gives one number, has one.
     """
 
     name: str
@@ -120,7 +121,7 @@ class Function:
     flows: int | None = 1
     arguments: tuple[ArgumentSpec, ...] = ()
     output_size: Callable[[tuple[int, ...], Arguments], int] = lambda sizes, arguments: max(sizes)
-    fold: Callable[[float], float] | None = None
+    fold: Callable[..., float] | None = None
     place: Place = Place.BOTH
     is_causal: bool = True
     is_custom: bool = False

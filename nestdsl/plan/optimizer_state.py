@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from math import prod
 
 from nestdsl.graph.driving import levels_of
@@ -43,10 +43,14 @@ def _level_of(program: OptimizerProgram, slot: str) -> str:
         kept = (*state_names(level), *gathered_names(level)) if is_memory else (level.result,)
         holders |= dict.fromkeys((name, *kept), name)
     lines = {line.result: line for line in program.lines if line.function != "learn"}
-    waiting = [slot]
+    waiting = deque([slot])
+    seen = {slot}
     while waiting:
-        one = waiting.pop(0)
+        one = waiting.popleft()
         if one in holders:
             return holders[one]
-        waiting += [operand for operand in lines[one].operands if operand in lines or operand in holders]
+        for operand in lines[one].operands:
+            if isinstance(operand, str) and operand not in seen and (operand in lines or operand in holders):
+                seen.add(operand)
+                waiting.append(operand)
     raise ValueError(f"{slot} is kept, and made of no level")

@@ -93,4 +93,6 @@ def _is_svg(data: bytes) -> bool:
 
 _TAIL_BYTES = 1024
 
-_WITHOUT_DOT = "see whether it draws elsewhere, or write a .dot; without `dot` in PATH, nestdsl draws by itself"
+_WITHOUT_DOT = (
+    "see whether it draws elsewhere, or write a .dot; without `dot` in PATH, nestdsl draws by itself"
+)

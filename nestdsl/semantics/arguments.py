@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Type, Value
+from nestdsl.limits import MAX_WHOLE
 from nestdsl.semantics.names import argument_meant, did_you_mean, listed
 from nestdsl.semantics.values import UNKNOWN, describe, is_number
 from nestdsl.source import Span
@@ -20,9 +21,10 @@ def match_arguments(
     `lists`: an unknown name is answered with all names, and not with the nearest.
     """
     matched: dict[str, ast.Argument] = {}
-    free = list(names)
+    known = dict.fromkeys(names)
+    free = dict(known)
     for argument in call.arguments:
-        name = argument.name.text if argument.name else (free[0] if free else None)
+        name = argument.name.text if argument.name else next(iter(free), None)
         if name is None:
             takes = f"takes {len(names)} argument{'s' * (len(names) != 1)}" if names else "takes no arguments"
             diagnostics.report(
@@ -35,7 +37,7 @@ def match_arguments(
             diagnostics.report(
                 "N0103", f"{what} is given `{name}` twice", argument.span, "leave one of them out"
             )
-        elif name not in names:
+        elif name not in known:
             otherwise = _its_arguments(names) if names else "it takes no arguments"
             diagnostics.report(
                 "N0103",
@@ -45,8 +47,8 @@ def match_arguments(
             )
         else:
             matched[name] = argument
-        if name in free:
-            free.remove(name)
+        if name is not None:
+            free.pop(name, None)
     return matched
 
 
@@ -127,6 +129,14 @@ def check_argument(spec: ArgumentSpec, value: object, span: Span | None, diagnos
                 diagnostics.report("N0202", f"{wanted}, not {describe(value)}", span, "write a whole number")
                 return False
             assert isinstance(value, int | float)
+            if abs(value) > MAX_WHOLE:
+                diagnostics.report(
+                    "N0004",
+                    f"`{spec.name}` is at most {MAX_WHOLE:,}; this is {describe(value)}",
+                    span,
+                    "use a smaller number",
+                )
+                return False
             if spec.minimum == 0 and value < 0:
                 diagnostics.report(
                     "N0203",

@@ -17,6 +17,7 @@ from nestdsl.graph.nodes import (
     Unit,
 )
 from nestdsl.library.signatures import ArgumentSpec, Takes, Type
+from nestdsl.limits import MAX_DIAGNOSTICS
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.bodies import Body
 from nestdsl.semantics.clauses import collect
@@ -25,7 +26,7 @@ from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.levels import connect_training
 from nestdsl.semantics.optimizers.uses import default_optimizer, try_optimizer
 from nestdsl.semantics.parameters import FileParameters, Override, check_overrides
-from nestdsl.semantics.scope import Inherited, LimitReachedError, Shared
+from nestdsl.semantics.scope import Inherited, Shared, within_limits
 from nestdsl.semantics.values import Constant, Unknown
 from nestdsl.source import Source
 from nestdsl.syntax import ast
@@ -42,7 +43,7 @@ class Elaboration:
 
     source: Source
     graphs: dict[str, NestGraph] = field(default_factory=dict)
-    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    diagnostics: Diagnostics = field(default_factory=lambda: Diagnostics(most=MAX_DIAGNOSTICS))
 
 
 def elaborate(
@@ -55,23 +56,13 @@ def elaborate(
     """
     result = Elaboration(source)
     diagnostics = result.diagnostics
-    module = load_modules(source, diagnostics)
-    models = [declared for declared in module.names.values() if isinstance(declared, ast.Model)]
-    if model is not None:
-        models = _chosen(models, model, diagnostics)
-    overrides = _check_overrides(module, models, overrides or {}, diagnostics)
-    parameters = FileParameters(diagnostics, overrides, module)
-    try:
-        _declarations(result, module, models, parameters)
-    except LimitReachedError:
-        pass
-    except RecursionError:
-        diagnostics.report(
-            "N0004",
-            "the expressions and blocks of this program stand too deep in one another",
-            module.program.span,
-            "name parts of long expressions with `flow`, and use fewer blocks within blocks",
-        )
+    with within_limits(diagnostics, source.span(0, len(source.text))):
+        module = load_modules(source, diagnostics)
+        models = [declared for declared in module.names.values() if isinstance(declared, ast.Model)]
+        if model is not None:
+            models = _chosen(models, model, diagnostics)
+        overrides = _check_overrides(module, models, overrides or {}, diagnostics)
+        _declarations(result, module, models, FileParameters(diagnostics, overrides, module))
     return result
 
 
@@ -252,4 +243,4 @@ def _train(model: ast.Model, body: Body, graph: NestGraph, takes: Takes | None) 
                     "`train` has `objective`, `every` and `optimizer`",
                 )
     graph.add(Train(TRAIN, objective, period, optimizer or default_optimizer(span, body.parameters), span))
-    connect_training(graph)
+    connect_training(graph, body.shared)

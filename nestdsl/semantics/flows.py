@@ -155,6 +155,7 @@ class FlowElaborator:
         node = Operation(
             f"{self.place}#{self._operations}", self.body.scope.id, function, operands, tuple(options), span
         )
+        self.body.shared.count_nodes(span)
         return FlowName(self.graph.add(node))
 
     # --- calls -----------------------------------------------------------------------------
@@ -351,6 +352,7 @@ class FlowElaborator:
                 self._operations += 1
                 node = Read(f"{self.place}#{self._operations}", self.body.scope.id, stage.level, flow, span)
                 flow = self.graph.add(node)
+                self.body.shared.count_nodes(span)
                 continue
             if stage.read_at is not None:
                 self.diagnostics.report(

@@ -34,8 +34,9 @@ def apply_function(
     bound = bind(rest, function.arguments, f"`{function.name}`", evaluate, elaborator.diagnostics)
     if bound is None:
         return UNKNOWN
-    if function.fold is not None and len(flows) == 1 and not isinstance(flows[0], str):
-        return elaborator.arithmetic.call(function.fold, function.name, flows[0], call.span)
+    numbers = [flow for flow in flows if not isinstance(flow, str)]
+    if function.fold is not None and len(numbers) == len(flows):
+        return elaborator.arithmetic.call(function.fold, function.name, numbers, call.span)
     operands = [
         elaborator.as_flow(FlowName(flow) if isinstance(flow, str) else flow, call.span, "an argument")
         for flow in flows
@@ -43,6 +44,17 @@ def apply_function(
     return elaborator.operation(
         function.name, tuple(operand for operand in operands if operand), call.span, tuple(bound.items())
     )
+
+
+def without_flows(call: ast.Call, count: int) -> ast.Call:
+    """A call without its first `count` positional arguments, which are flows."""
+    left: list[ast.Argument] = []
+    for argument in call.arguments:
+        if argument.name is None and count:
+            count -= 1
+        else:
+            left.append(argument)
+    return ast.Call(call.function, tuple(left), call.span)
 
 
 def _flow_arguments(
@@ -53,11 +65,7 @@ def _flow_arguments(
     wanted = len(positional) if function.flows is None else function.flows - (piped is not None)
     taken = positional[: max(0, wanted)]
     flows: list[Operand] = [] if piped is None else [piped]
-    rest = ast.Call(
-        call.function,
-        tuple(argument for argument in call.arguments if argument not in taken),
-        call.span,
-    )
+    rest = without_flows(call, len(taken))
     for argument in taken:
         value = elaborator.expression(argument.value)
         if value is UNKNOWN:

@@ -9,14 +9,15 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 
-from nestdsl.diagnostics import Diagnostics, NestError, Note
-from nestdsl.limits import MAX_MODULES
+from nestdsl.diagnostics import LIMIT, Diagnostics, NestError, Note
+from nestdsl.limits import MAX_MODULES, MAX_PATH_LENGTH, MAX_PROGRAM_CHARACTERS
 from nestdsl.semantics.names import did_you_mean, listed, nearest
 from nestdsl.source import Source, Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
 from nestdsl.syntax.parser import parse
 
+_RELATIVE = "the path is taken from the folder of this file"
 Declared = ast.Param | ast.Block | ast.Optimizer | ast.Model
 
 
@@ -33,6 +34,7 @@ class Module:
     program: ast.Program
     names: dict[str, Declared] = field(default_factory=dict)
     imported: dict[str, tuple[Module, Declared]] = field(default_factory=dict)
+    uses: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     is_partial: bool = False
     lacked: set[str] = field(default_factory=set)
@@ -64,11 +66,14 @@ class _Loader:
         self.folder = folder
         self.loaded: dict[str, Module] = {}
         self.open: list[str] = []
+        self.characters = 0
 
     def load(self, source: Source, key: str) -> Module:
         program, found = parse(source)
         self.diagnostics.extend(found)
         module = Module(source, program)
+        # Of a file that is too long, only the beginning is read.
+        module.is_partial = any(diagnostic.code == LIMIT for diagnostic in found)
         self.loaded[key] = module
         self.open.append(key)
         for declaration in program.declarations:
@@ -92,6 +97,9 @@ class _Loader:
         module.names[name.text] = declaration
 
     def _use(self, module: Module, use: ast.Use) -> None:
+        if use.module in module.uses:
+            return
+        module.uses.add(use.module)
         source_and_key = self._find(module, use)
         if source_and_key is None:
             if not use.is_path and _means_library(use.module):
@@ -118,6 +126,17 @@ class _Loader:
             )
             module.is_partial = True
             return
+        if key not in self.loaded:
+            self.characters += len(source.text)
+            if self.characters > MAX_PROGRAM_CHARACTERS:
+                self.diagnostics.report(
+                    "N0004",
+                    f"the files of a program have at most {MAX_PROGRAM_CHARACTERS:,} characters",
+                    use.span,
+                    "use fewer or smaller files",
+                )
+                module.is_partial = True
+                return
         used = self.loaded.get(key) or self.load(source, key)
         module.broken |= used.broken
         module.is_partial |= used.has_unnamed
@@ -167,10 +186,18 @@ class _Loader:
                 "save the program as a file, or use a library module such as `std.gated_delta`",
             )
             return None
+        if len(use.module) > MAX_PATH_LENGTH:
+            message = f"a path has at most {MAX_PATH_LENGTH:,} characters; this one has {len(use.module):,}"
+            self.diagnostics.report("N0004", message, use.span, "use shorter names of files and folders")
+            return None
         if Path(use.module).is_absolute() or "\0" in use.module:
             missing(f"`{use.module}` is not a relative path", "name the file from the folder of this one")
             return None
-        path = (module.source.path.parent / use.module).resolve()
+        try:
+            path = (module.source.path.parent / use.module).resolve()
+        except (OSError, RuntimeError):  # Python 3.11 and 3.12 raise RuntimeError for links in a circle
+            missing(f"`{use.module}` leads to itself: its links form a circle", _RELATIVE)
+            return None
         if not path.is_relative_to(self.folder):
             missing(
                 f"`{use.module}` is outside the program's folder",
@@ -182,16 +209,19 @@ class _Loader:
         except NestError as error:
             # What was written says more than where that is on this machine.
             why = error.diagnostics[0].message.replace(repr(str(path)), f"`{use.module}`")
-            missing(why, _nearest_file(use, path) or "the path is taken from the folder of this file")
+            missing(why, _nearest_file(use, path) or _RELATIVE)
             return None
         return Source(text, str(Path(module.source.name).parent / use.module), path), str(path)
 
 
 def _nearest_file(use: ast.Use, path: Path) -> str:
     """A hint that names a program beside the one that is missing."""
-    if path.exists() or not path.parent.is_dir():
-        return ""
-    beside = (other.stem for other in islice(path.parent.glob("*.nest"), MAX_MODULES))
+    try:
+        if path.exists() or not path.parent.is_dir():
+            return ""
+        beside = [other.stem for other in islice(path.parent.glob("*.nest"), MAX_MODULES)]
+    except OSError:
+        return ""  # a name that no file can have, or a folder that may not be read
     match = nearest(path.stem, beside)
     return f'did you mean "{Path(use.module).with_name(f"{match}.nest")}"?' if match else ""
 
@@ -207,6 +237,7 @@ def report_twice(diagnostics: Diagnostics, name: ast.Name, first: Span) -> None:
     )
 
 
+@cache
 def library_modules() -> tuple[str, ...]:
     """The names of the standard library's modules, without `std.`."""
     names = (file.name for file in files("nestdsl.library").iterdir())

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from nestdsl.limits import MAX_GUESSES, MAX_LISTED
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like this one, if any is near enough."""
     known = list(known)
     alike = [one for one in known if one.casefold() == name.casefold()]
+    if len(known) > MAX_GUESSES:
+        # Comparing takes its time: where there is so much, look among what begins alike.
+        known = [one for one in known if one[:2].casefold() == name[:2].casefold()][:MAX_GUESSES]
     matches = alike or get_close_matches(name, known, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
@@ -42,6 +47,8 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 def listed(names: Iterable[str]) -> str:
     """Names in a sentence: `a`, `b` and `c`."""
     quoted = [f"`{name}`" for name in names]
+    if len(quoted) > MAX_LISTED:
+        return f"{', '.join(quoted[:MAX_LISTED])} and {len(quoted) - MAX_LISTED:,} more"
     if len(quoted) < 2:
         return "".join(quoted)
     return f"{', '.join(quoted[:-1])} and {quoted[-1]}"

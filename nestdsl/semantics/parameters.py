@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.limits import MAX_PARAMETER_DEPTH
+from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.limits import MAX_OPTIMIZER_PARTS, MAX_PARAMETER_DEPTH
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.scope import LimitReachedError
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, fold
+from nestdsl.source import Span
 from nestdsl.syntax import ast
 
 Override = Constant | ast.Expression
@@ -26,6 +28,9 @@ class FileParameters:
     overrides: Mapping[str, Override] = field(default_factory=dict)
     main: Module | None = None
     values: dict[int, Constant | Unknown] = field(default_factory=dict)
+    programs: dict[object, OptimizerProgram] = field(default_factory=dict)
+    """The optimizers that have been elaborated, each once for the same values."""
+    optimizer_parts: int = 0
     open: list[ast.Param] = field(default_factory=list)
 
     def value(self, module: Module, param: ast.Param) -> Constant | Unknown:
@@ -53,6 +58,19 @@ class FileParameters:
         self.open.pop()
         self.values[id(param)] = value
         return value
+
+    def count_part(self, span: Span) -> None:
+        """Counts one part of an expression in an optimizer, which is elaborated again for other values."""
+        self.optimizer_parts += 1
+        if self.optimizer_parts > MAX_OPTIMIZER_PARTS:
+            self.diagnostics.report(
+                "N0004",
+                f"the optimizers of a program have at most {MAX_OPTIMIZER_PARTS:,} names, numbers and "
+                "operations, counted again for each use with other values",
+                span,
+                "use one optimizer with the same values at several levels, or shorter ones",
+            )
+            raise LimitReachedError
 
     def _circle(self, param: ast.Param) -> str:
         names = [other.name.text for other in self.open]

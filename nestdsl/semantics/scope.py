@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
-from nestdsl.diagnostics import Diagnostics
+from nestdsl.diagnostics import LIMIT, Diagnostics, TooManyError
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, OptimizerUse, Unit
 from nestdsl.limits import MAX_LEVELS, MAX_NODES, MAX_OPEN_EXPRESSIONS
@@ -17,6 +18,22 @@ from nestdsl.syntax import ast
 
 class LimitReachedError(Exception):
     """Ends an elaboration whose N0004 is already reported."""
+
+
+@contextmanager
+def within_limits(diagnostics: Diagnostics, program: Span) -> Iterator[None]:
+    """Ends quietly what goes over a limit: the N0004 that says so is reported."""
+    try:
+        yield
+    except (LimitReachedError, TooManyError):
+        pass
+    except RecursionError:
+        diagnostics.report(
+            LIMIT,
+            "the expressions and blocks of this program stand too deep in one another",
+            program,
+            "name parts of long expressions with `flow`, and use fewer blocks within blocks",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +109,16 @@ class Shared:
     def count_nodes(self, span: Span) -> None:
         """Ends what never ends: blocks without levels can be endless too."""
         if self.nodes_before + len(self.graph.networkx) > MAX_NODES:
-            self.diagnostics.report(
-                "N0004",
-                f"a program may have at most {MAX_NODES:,} levels, flows and operations, copies counted",
-                span,
-                "use fewer copies, or smaller blocks",
-            )
-            raise LimitReachedError
+            self.too_many_nodes(span)
+
+    def too_many_nodes(self, span: Span) -> NoReturn:
+        self.diagnostics.report(
+            "N0004",
+            f"a program may have at most {MAX_NODES:,} levels, flows and operations, copies counted",
+            span,
+            "use fewer copies, or smaller blocks",
+        )
+        raise LimitReachedError
 
     @contextmanager
     def expression(self, span: Span) -> Iterator[None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import Init, Level
+from nestdsl.limits import MAX_PATH_LENGTH
 from nestdsl.semantics.flows import FlowElaborator
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.semantics.values import UNKNOWN, describe
@@ -72,10 +73,23 @@ def _named(body: Body, name: ast.Name) -> tuple[Stage, ...] | None:
 def _from_file(body: Body, place: ast.String) -> Init | None:
     """A file, from the folder of the program, and a key in it: `"weights.safetensors:layers.{index}.mlp"`."""
     values: dict[str, object] = {}
+    length = len(place.value)
     for name in _IN_BRACES.findall(place.value):
-        value = values[name] = body.constant(ast.Name(name, place.span))
-        if value is UNKNOWN:
+        if name not in values:
+            values[name] = body.constant(ast.Name(name, place.span))
+        if values[name] is UNKNOWN:
             return None
+        length += len(str(values[name])) - len(name) - 2
+        if length > MAX_PATH_LENGTH:
+            break
+    if length > MAX_PATH_LENGTH:
+        body.diagnostics.report(
+            "N0004",
+            f"a path and a key have at most {MAX_PATH_LENGTH:,} characters",
+            place.span,
+            "use shorter names",
+        )
+        return None
     text = _IN_BRACES.sub(lambda match: str(values[match[1]]), place.value)
     file, colon, key = text.rpartition(":")
     if not colon or not file or not key:

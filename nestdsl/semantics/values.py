@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.limits import MAX_WHOLE
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -86,17 +86,20 @@ class Arithmetic:
         return self.binary("-", 0, operand, span)
 
     def call(
-        self, function: Callable[[float], float], name: str, value: float, span: Span
+        self, function: Callable[..., float], name: str, values: Sequence[float], span: Span
     ) -> float | Unknown:
-        """A function of one number, such as `sqrt(64)`; whole where the result is."""
+        """A function of numbers, such as `sqrt(64)`; whole where the result is."""
         try:
-            result = function(value)
+            result = function(*values)
         except OverflowError:
             self._too_large(span)
             return UNKNOWN
         except ValueError:
             self.diagnostics.report(
-                "N0203", f"`{name}({describe(value)})` is not a real number", span, "give it a larger number"
+                "N0203",
+                f"`{name}({', '.join(map(describe, values))})` is not a real number",
+                span,
+                "give it a larger number",
             )
             return UNKNOWN
         return self.bounded(int(result) if float(result).is_integer() else result, span)
@@ -167,7 +170,7 @@ def fold(expression: ast.Expression, lookup: Lookup, diagnostics: Diagnostics) -
             function = LIBRARY.functions[name].fold
             if is_number(value) and function is not None:
                 assert isinstance(value, int | float)
-                return arithmetic.call(function, name, value, span)
+                return arithmetic.call(function, name, (value,), span)
             if value is not UNKNOWN:
                 diagnostics.report(
                     "N0104",
@@ -188,4 +191,4 @@ def fold(expression: ast.Expression, lookup: Lookup, diagnostics: Diagnostics) -
 
 def _folds(name: str) -> bool:
     function = LIBRARY.functions.get(name)
-    return function is not None and function.fold is not None
+    return function is not None and function.fold is not None and function.place is not Place.OPTIMIZER

@@ -9,7 +9,7 @@ from pathlib import Path
 from lark import Lark, Token
 from lark.lark import PostLex
 
-_OPENING = frozenset({"LPAR", "LSQB"})
+OPENING = frozenset({"LPAR", "LSQB"})
 _CLOSING = frozenset({"RPAR", "RSQB"})
 _BRACES = frozenset({"LBRACE", "RBRACE"})
 _UNFINISHED = frozenset({"ARROW", "POWER", "PLUS", "MINUS", "STAR", "SLASH", "EQUAL", "COMMA"})
@@ -19,7 +19,7 @@ class LineEnds(PostLex):
     """Drops the line ends that do not end anything: in brackets, and after `+ - * / ** -> = ,`."""
 
     # Signs are read alike in every state, so that `->` is never `-` and a stray `>`.
-    always_accept = ("_NL", "TRUE", "FALSE", *_OPENING, *_CLOSING, *_BRACES, *_UNFINISHED)
+    always_accept = ("_NL", "TRUE", "FALSE", *OPENING, *_CLOSING, *_BRACES, *_UNFINISHED)
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
         depth = 0
@@ -29,7 +29,7 @@ class LineEnds(PostLex):
             if kind == "_NL":
                 if depth or unfinished:
                     continue
-            elif kind in _OPENING:
+            elif kind in OPENING:
                 depth += 1
             elif kind in _CLOSING:
                 depth = max(0, depth - 1)

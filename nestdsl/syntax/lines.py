@@ -17,7 +17,7 @@ CLAUSE_WORDS = ("learn", "objective", "every", "optimizer", "init", "reset", "gr
 UNFINISHED = frozenset(("->", "**", "+", "-", "*", "/", "=", ","))
 
 _DECLARATION = (
-    r'(?:use[ \t]+["A-Za-z_]|(?:param|block|model)[ \t]+[A-Za-z_]|optimizer[ \t]+[A-Za-z_]\w*[^\n{}]*\{)'
+    r'(?:use[ \t]+["A-Za-z_]|(?:param|block|model)[ \t]+[A-Za-z_]|optimizer[ \t]+[A-Za-z_][^\n{}]*+\{)'
 )
 _STATEMENT = r"(?:(?:level|flow|input|only)[ \t]+[A-Za-z_]|(?:default|train)[ \t]*\{)"
 _CLAUSE = (
@@ -29,7 +29,7 @@ CLAUSE = re.compile(_CLAUSE)
 _NEW_IN_BODY = re.compile(rf"[ \t\r\f\ufeff]*(?:{_DECLARATION}|{_STATEMENT}|\}})")
 _NEW_IN_CLAUSES = re.compile(rf"[ \t\r\f\ufeff]*(?:{_DECLARATION}|{_STATEMENT}|{_CLAUSE}|\}})")
 _PAIR = re.compile(r"\{[^{}()\[\]\n]*\}")
-_ENDS_WITH_BRACES = re.compile(r"[} \t\r]+(?:#|\n|\Z)")
+_RUN_OF_BRACES = re.compile(r"[} \t\r]+")
 _NEXT_DECLARATION = re.compile(rf"\n(?=[ \t\r\f\ufeff]*{_DECLARATION})")
 
 _PIECE = re.compile(
@@ -87,6 +87,7 @@ def read_line(
     enclosing: int | None = None
     passed = False
     end, cut = len(text), True
+    here = _Here(text, start)
     for piece in _PIECE.finditer(text, start):
         position = piece.start()
         word = piece.group()
@@ -97,7 +98,8 @@ def read_line(
             passed = True
             before, before_end, enclosing = last, last_end, brackets[-1] if brackets else None
         if sign == "\n":
-            goes_on = last in UNFINISHED or GOES_ON.match(text, after_blanks(text, position))
+            goes_on = last in UNFINISHED or GOES_ON.match(text, here.after_blanks(position))
+            here.line_start = position + 1
             if not braces and not brackets and not goes_on:
                 end, cut = position, False
                 break
@@ -109,12 +111,12 @@ def read_line(
             if opens and not braces:
                 end, cut = position, bool(brackets)
                 break
-            if braces or not _opens_nothing(text, start, position, bool(brackets)):
+            if braces or not _opens_nothing(here, start, position, bool(brackets)):
                 braces += 1
         elif sign == "}":
             if braces:
                 braces -= 1
-            elif begins_line(text, position) or not _closes_nothing(text, opened, position):
+            elif here.begins_line(last, last_end) or not _closes_nothing(here, opened, position):
                 end = position
                 break
         elif braces:
@@ -141,21 +143,60 @@ def read_line(
     return Line(end, cut, bracket, last, last_end, before, before_end, enclosing)
 
 
-def _opens_nothing(text: str, start: int, brace: int, in_brackets: bool) -> bool:
+class _Here:
+    """Where `read_line` is on its way through a text, and what stands around that.
+
+    A line and a run of blanks or braces may be as long as the file: each is looked at once, and not
+    again from every place in it.
+    """
+
+    def __init__(self, text: str, start: int) -> None:
+        self.text = text
+        self.start = start
+        self.line_start = text.rfind("\n", 0, start) + 1
+        self._starts_line = begins_line(text, start)
+        self._gap_end = self._run_end = -1
+        self._run_ends_line = False
+        self._indentation: int | None = None
+
+    @property
+    def indentation(self) -> int:
+        """Of the line that was begun with."""
+        if self._indentation is None:
+            self._indentation = indentation(self.text, self.start)
+        return self._indentation
+
+    def begins_line(self, last: str, last_end: int) -> bool:
+        """Whether nothing but blanks stands between `last`, which ends there, and the start of this line."""
+        return last_end <= self.line_start if last else self._starts_line or self.line_start > self.start
+
+    def after_blanks(self, position: int) -> int:
+        if position >= self._gap_end:
+            self._gap_end = after_blanks(self.text, position)
+        return self._gap_end
+
+    def ends_with_braces(self, position: int) -> bool:
+        """Whether nothing but `}` and a comment stands between here and the end of the line."""
+        if position >= self._run_end:
+            run = _RUN_OF_BRACES.match(self.text, position)
+            self._run_end = run.end() if run else position
+            self._run_ends_line = self.text[self._run_end : self._run_end + 1] in ("", "#", "\n")
+        return self._run_ends_line
+
+
+def _opens_nothing(here: _Here, start: int, brace: int, in_brackets: bool) -> bool:
     """Whether a `{` that has no place here is a slip of its own, with no `}` that belongs to it."""
     if in_brackets:
-        return not _PAIR.match(text, brace)
-    following = after_blanks(text, brace + 1)
-    if text.find("\n", brace, following) < 0:
+        return not _PAIR.match(here.text, brace)
+    following = here.after_blanks(brace + 1)
+    if here.text.find("\n", brace, following) < 0:
         return False
-    return indentation(text, following) <= indentation(text, start)
+    return indentation(here.text, following) <= here.indentation
 
 
-def _closes_nothing(text: str, opened: int, brace: int) -> bool:
+def _closes_nothing(here: _Here, opened: int, brace: int) -> bool:
     """Whether a `}` is a slip: inside a line, and the `{` that it would close on another."""
-    if opened >= text.rfind("\n", 0, brace) + 1:
-        return False
-    return not _ENDS_WITH_BRACES.match(text, brace)
+    return opened < here.line_start and not here.ends_with_braces(brace)
 
 
 def begins_line(text: str, offset: int) -> bool:

@@ -249,14 +249,10 @@ def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bo
 
 def _comment(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
     """A comment that begins with `//`: reading goes on as if it were one."""
-    text, frame = walk.text, walk.frames[-1]
+    text = walk.text
     start = messages.comment_start(text, mistake)
-    if start is None:
-        return False
-    begin = after_blanks(text, frame.start)
-    line = read_line(text, begin, start, frame.place, frame.brace, opens=False, at_keyword=False)
-    if line.enclosing is not None:
-        return False  # the brackets cannot be taken up again: the statement is broken off
+    if start is None or walk.in_brackets():
+        return False  # brackets cannot be taken up again: the statement is broken off
     if start < mistake.start:
         walk.unread()  # the first `/` was read as a division
     found.append(messages.foreign_comment(walk.source, start))

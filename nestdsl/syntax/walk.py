@@ -17,7 +17,7 @@ from nestdsl import limits
 from nestdsl.source import Source
 from nestdsl.syntax.ast import Program
 from nestdsl.syntax.builder import Builder, Rejected, too_deep
-from nestdsl.syntax.grammar import language
+from nestdsl.syntax.grammar import OPENING, language
 from nestdsl.syntax.lines import CLAUSE_WORDS, Place
 from nestdsl.syntax.messages import END, UNREADABLE, Mistake
 
@@ -147,6 +147,11 @@ class Walk:
         program = self._state.feed_token(Token(END, "", end, end_pos=end), True)
         assert isinstance(program, Program)
         return program
+
+    def in_brackets(self) -> bool:
+        """Whether a bracket of the present statement is open."""
+        parts = self._state.value_stack[self.frames[-1].height - 1 :]
+        return any(isinstance(part, Token) and part.type in OPENING for part in parts)
 
     def accepts(self) -> set[str]:
         """The terminals that could stand here."""

@@ -6,6 +6,7 @@ All of it is computed in double precision, as torch.optim does.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from nestdsl.graph.optimizer import (
     Schedule,
 )
 from nestdsl.graph.optimizer_timing import timing
+from nestdsl.library.signatures import LIBRARY
 
 Numbers = dict[str, float]
 
@@ -126,7 +128,7 @@ def _extent(line: Line, shapes: Mapping[str, str], extents: tuple[int, int]) -> 
 def computed(function: str, *operands: float) -> float:
     """A function of numbers; where it has no value it is not finite, as for tensors."""
     try:
-        return float(_NUMBERS[function](*operands))
+        return float(_of_numbers(function)(*operands))
     except OverflowError:
         return math.inf
     except ZeroDivisionError:
@@ -135,37 +137,18 @@ def computed(function: str, *operands: float) -> float:
         return math.nan
 
 
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def _same(x: float) -> float:
-    return x
-
-
-_NUMBERS: dict[str, Callable[..., float]] = {
-    "add": lambda x, y: x + y,
-    "subtract": lambda x, y: x - y,
-    "multiply": lambda x, y: x * y,
-    "divide": lambda x, y: x / y,
-    "debias": lambda x, y: x / y,
-    "power": lambda x, y: x**y,
-    "negate": lambda x: -x,
-    "sqrt": math.sqrt,
-    "sign": lambda x: (x > 0) - (x < 0),
-    "abs": math.fabs,
-    "exp": math.exp,
-    "tanh": math.tanh,
-    "sigmoid": _sigmoid,
-    "softplus": lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
-    "silu": lambda x: x * _sigmoid(x),
-    "gelu": lambda x: x * (1 + math.erf(x * 0.5**0.5)) / 2,
-    "relu": lambda x: max(x, 0),
-    "stop": _same,
-    "max": max,
-    "min": min,
-    "clip": lambda x, limit: min(max(x, -limit), limit),
-    "norm": math.fabs,
-    "rms": math.fabs,
-    "mean": _same,
+_ARITHMETIC: dict[str, Callable[..., float]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "debias": operator.truediv,
+    "power": operator.pow,
+    "negate": operator.neg,
 }
+
+
+def _of_numbers(function: str) -> Callable[..., float]:
+    fold = _ARITHMETIC.get(function) or LIBRARY.functions[function].fold
+    assert fold is not None, f"`{function}` of numbers has no value"
+    return fold

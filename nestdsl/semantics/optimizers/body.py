@@ -68,6 +68,7 @@ class OptimizerBody:
         self._open: list[tuple[str, Span]] = []
         self._used: set[str] = set()
         self.structural: set[str] = set()
+        self._structural_results: set[str] = set()
         self._misses_only = False
         self._index: int | None = None
 
@@ -91,7 +92,8 @@ class OptimizerBody:
         report_unused(self.declaration, self._flows, self.levels, self._used, self.diagnostics)
         arguments = otherwise.arguments if otherwise else ()
         lines = needed((update, *(value for _, value in arguments)), self._memories, self.flows.lines)
-        memories = tuple(self._memories[name] for name in self._memories if name in learned_in(lines))
+        has_learned = learned_in(lines)
+        memories = tuple(memory for name, memory in self._memories.items() if name in has_learned)
         return OptimizerProgram(
             name=self.declaration.name.text,
             parameters=tuple(
@@ -160,6 +162,19 @@ class OptimizerBody:
             return UNKNOWN
         return self.parameters.lookup(self.module, name)
 
+    def parameters_in(self, flow: Flow) -> list[str]:
+        """The parameters, those with a value, that a constant is computed from, by name."""
+        return self._with_value(self.flows.names_in(flow))
+
+    def make_structural(self, flow: Flow) -> None:
+        """Notes that the optimizer is built from the value of a constant, and so from its parameters."""
+        new = self.flows.names_in(flow, self._structural_results)
+        self._structural_results.update(new)
+        self.structural.update(self._with_value(new))
+
+    def _with_value(self, names: list[str]) -> list[str]:
+        return sorted(name for name in names if not isinstance(self.values.get(name, UNKNOWN), Unknown))
+
     def named(self, name: ast.Name) -> Result:
         """What a name in a flow means."""
         text = name.text
@@ -203,14 +218,14 @@ class OptimizerBody:
         self._used.add(name.text)
         value = self.values[name.text]
         if name.text in self.schedules:
-            return Flow(name.text, CONSTANT, parts=frozenset((name.text,)))
+            return Flow(name.text, CONSTANT)
         if isinstance(value, Unknown):
             # Tried without its value, as a body that nobody uses is.
             return Flow(name.text, CONSTANT)
         found = self._number_of(name, value)
         if isinstance(found, Unknown):
             return UNKNOWN
-        return Flow(name.text, CONSTANT, 1, found.value, None, frozenset((name.text,)))
+        return Flow(name.text, CONSTANT, 1, found.value)
 
     def _number_of(self, name: ast.Name, value: Value) -> Result:
         if isinstance(value, int | float) and not isinstance(value, bool):

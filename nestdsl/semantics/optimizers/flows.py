@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from math import gcd, sqrt
+from math import gcd
 from typing import TYPE_CHECKING
 
 from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.arguments import bind
+from nestdsl.semantics.functions import without_flows
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
 _SIGNS = {name: sign for sign, name in _ARITHMETIC.items()}
-_PAIRED = ("max", "min", "clip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Flow:
     """What an expression is: the operand of later lines, its shape, and after how many updates it changes.
 
     `period` is 0 for what never changes. `value` is that of a constant, as far as it is known now;
-    `memory` the moving average that it is the state of; `parts` the parameters in a constant.
+    `memory` the moving average that it is the state of.
     """
 
     operand: Operand
@@ -38,7 +38,6 @@ class Flow:
     period: int = 1
     value: float | None = None
     memory: GradientMemory | None = None
-    parts: frozenset[str] = frozenset()
 
 
 Result = Flow | Unknown
@@ -58,9 +57,11 @@ class OptimizerFlows:
         self._arithmetic = Arithmetic(body.diagnostics)
         self._names: dict[str, int] = {}
         self._known: dict[tuple[object, ...], Flow] = {}
+        self._constants: dict[Operand, tuple[Operand, ...]] = {}
 
     def expression(self, expression: ast.Expression, place: str) -> Result:
         """The flow of an expression; its lines are named after `place`."""
+        self.body.parameters.count_part(expression.span)
         match expression:
             case ast.Number(value, span):
                 bounded = self._arithmetic.bounded(value, span)
@@ -167,9 +168,8 @@ class OptimizerFlows:
         positional = [argument for argument in call.arguments if argument.name is None]
         wanted = len(positional) if function.flows is None else max(0, function.flows - len(piped))
         taken = positional[:wanted]
-        left = tuple(argument for argument in call.arguments if argument not in taken)
         flows = (*piped, *(self.expression(argument.value, place) for argument in taken))
-        return flows, ast.Call(call.function, left, call.span)
+        return flows, without_flows(call, len(taken))
 
     def _no_function(self, call: ast.Call, function: Function | None) -> None:
         name, span = call.function.text, call.function.span
@@ -294,13 +294,11 @@ class OptimizerFlows:
             case _, (_, second) if function in _ARITHMETIC.values():
                 operator = next(sign for sign, name in _ARITHMETIC.items() if name == function)
                 value = self._arithmetic.binary(operator, first, second.operand, span)
-            case _, (_, second):
-                assert isinstance(second.operand, int | float)
-                value = _pair(function, first, second.operand)
             case _:
-                fold = LIBRARY.functions[function].fold or _FOLDS.get(function)
-                assert fold is not None, function
-                value = self._arithmetic.call(fold, function, first, span)
+                fold = LIBRARY.functions[function].fold
+                assert fold is not None, f"`{function}` works element by element, and has no `fold`"
+                numbers = [flow.operand for flow in flows if isinstance(flow.operand, int | float)]
+                value = self._arithmetic.call(fold, function, numbers, span)
         return UNKNOWN if isinstance(value, Unknown) else number(value)
 
     def line(
@@ -318,14 +316,24 @@ class OptimizerFlows:
         if key in self._known:
             return self._known[key]
         period = gcd(*(flow.period for flow in flows)) if period is None else period
-        parts = (
-            frozenset[str]().union(*(flow.parts for flow in flows)) if shape == CONSTANT else frozenset[str]()
-        )
-        result = Flow(self._name(place), shape, period, self._value(function, flows), None, parts)
+        result = Flow(self._name(place), shape, period, self._value(function, flows))
         assert isinstance(result.operand, str)
         self.lines.append(Line(result.operand, function, operands, shape, period, options))
         self._known[key] = result
+        if shape == CONSTANT:
+            self._constants[result.operand] = operands
         return result
+
+    def names_in(self, flow: Flow, known: Collection[str] = ()) -> list[str]:
+        """The names that a constant is computed from, without those that lead only to `known` results."""
+        found: dict[str, None] = {}
+        waiting = [flow.operand]
+        while waiting:
+            operand = waiting.pop()
+            if isinstance(operand, str) and operand not in found and operand not in known:
+                found[operand] = None
+                waiting += self._constants.get(operand, ())
+        return list(found)
 
     def _name(self, place: str) -> str:
         count = self._names[place] = self._names.get(place, 0) + 1
@@ -352,10 +360,9 @@ class OptimizerFlows:
                 case "power", (float() as one, float() as two):
                     result = one**two
                     return result if is_number(result) else None
-                case _, (float() as one,) if function == "sqrt":
-                    return sqrt(one)
-                case _, (float() as one, float() as two) if function in _PAIRED:
-                    return _pair(function, one, two)
+                case _ if function in LIBRARY.functions:
+                    fold = LIBRARY.functions[function].fold
+                    return None if fold is None else float(fold(*values))
         except (ArithmeticError, ValueError):
             return None
         return None
@@ -376,16 +383,3 @@ class OptimizerFlows:
         options = (("memory", memory.name),)
         bias = self.line("bias", (Flow(decay, CONSTANT, 0),), CONSTANT, place, options, memory.period)
         return self.line("debias", (flow, bias), flow.shape, place)
-
-
-def _pair(function: str, one: float, two: float) -> float:
-    match function:
-        case "max":
-            return max(one, two)
-        case "min":
-            return min(one, two)
-        case _:
-            return max(-two, min(two, one))
-
-
-_FOLDS = {"sign": lambda x: float((x > 0) - (x < 0))}

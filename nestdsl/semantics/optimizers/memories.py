@@ -95,7 +95,7 @@ def _argument(
     if not _is_in_range(body, name, argument, flow, given.span):
         return None
     if argument == "decay" and flow.value == 0 and level.kind.function.text == "sum_of":
-        body.structural |= flow.parts
+        body.make_structural(flow)
         return 0
     return flow.operand
 
@@ -110,8 +110,9 @@ def _is_in_range(body: OptimizerBody, name: str, argument: str, flow: Flow, span
     if value is None or (0 <= value <= most and not (is_average and value == 1)):
         return True
     places = {one.name.text: one.span for one in body.declaration.parameters} | dict(body.places)
-    said = next((one for one in sorted(flow.parts) if one in body.places), None)
-    said = said or next((one for one in sorted(flow.parts) if one in places), None)
+    parts = body.parameters_in(flow)
+    said = next((one for one in parts if one in body.places), None)
+    said = said or next((one for one in parts if one in places), None)
     what = f"the `{argument}` of the memory `{name}`"
     body.diagnostics.report(
         "N0203",

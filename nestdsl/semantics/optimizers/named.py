@@ -8,10 +8,12 @@ from collections.abc import Mapping
 
 from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.limits import MAX_DIAGNOSTICS
 from nestdsl.semantics.modules import load_modules
 from nestdsl.semantics.names import argument_meant, did_you_mean, listed
 from nestdsl.semantics.optimizers.uses import OptimizerReader, find_optimizer, optimizer_names
 from nestdsl.semantics.parameters import FileParameters
+from nestdsl.semantics.scope import within_limits
 from nestdsl.semantics.values import fold
 from nestdsl.source import Source
 from nestdsl.syntax import ast
@@ -44,9 +46,10 @@ class NamedOptimizer:
     """
 
     def __init__(self, source: Source, name: str) -> None:
-        diagnostics = Diagnostics()
+        diagnostics = Diagnostics(most=MAX_DIAGNOSTICS)
         self.name = name
-        self._module = load_modules(source, diagnostics)
+        with within_limits(diagnostics, source.span(0, len(source.text))):
+            self._module = load_modules(source, diagnostics)
         if diagnostics.has_errors:
             raise NestError(diagnostics.in_order())
         if find_optimizer(self._module, name) is None:
@@ -59,7 +62,7 @@ class NamedOptimizer:
 
         Raises NestError for arguments that the optimizer does not take.
         """
-        diagnostics = Diagnostics()
+        diagnostics = Diagnostics(most=MAX_DIAGNOSTICS)
         call = self._call(arguments)
         parameters = FileParameters(diagnostics, {}, self._module)
         reader = OptimizerReader(
@@ -69,7 +72,9 @@ class NamedOptimizer:
                 expression, lambda name: parameters.lookup(self._module, name), diagnostics
             ),
         )
-        use = reader.across(call)
+        use = None
+        with within_limits(diagnostics, call.span):
+            use = reader.across(call)
         if use is None or diagnostics.has_errors:
             raise NestError(diagnostics.in_order())
         assert use.program is not None

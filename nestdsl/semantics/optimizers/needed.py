@@ -11,17 +11,21 @@ def needed(
     results: Iterable[Operand], memories: Mapping[str, GradientMemory], lines: Sequence[Line]
 ) -> tuple[Line, ...]:
     """The lines that `results` depend on, through what memories learn too, in their order."""
-    found = {result for result in results if isinstance(result, str)}
-    is_new = True
-    while is_new:
-        size = len(found)
-        for line in reversed(lines):
-            if line.result in found:
-                found |= {operand for operand in line.operands if isinstance(operand, str)}
-                found |= {str(value) for name, value in line.options if name == "memory"}
-        for name in found & memories.keys():
-            found |= {value for _, value in memories[name].arguments if isinstance(value, str)}
-        is_new = len(found) > size
+    by_result: dict[str, list[Line]] = {}
+    for line in lines:
+        by_result.setdefault(line.result, []).append(line)
+    found: set[str] = set()
+    waiting: list[object] = list(results)
+    while waiting:
+        result = waiting.pop()
+        if not isinstance(result, str) or result in found:
+            continue
+        found.add(result)
+        for line in by_result.get(result, ()):
+            waiting += line.operands
+            waiting += [value for name, value in line.options if name == "memory"]
+        if result in memories:
+            waiting += [value for _, value in memories[result].arguments]
     return tuple(line for line in lines if line.result in found)
 
 

@@ -15,6 +15,7 @@ from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nodes import OptimizerUse
 from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedule
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
+from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_DIAGNOSTICS
 from nestdsl.semantics.arguments import bind, check_argument, gives_all, match_arguments
 from nestdsl.semantics.modules import Module, library_module
 from nestdsl.semantics.names import did_you_mean, listed
@@ -23,6 +24,7 @@ from nestdsl.semantics.optimizers.declared import Otherwise
 from nestdsl.semantics.optimizers.memories import REDUCE
 from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, report_no_schedule, written
 from nestdsl.semantics.parameters import FileParameters
+from nestdsl.semantics.scope import LimitReachedError
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -182,13 +184,28 @@ class OptimizerReader:
     ) -> OptimizerProgram | None:
         """The program of a declaration with the values of its parameters, and where those are said."""
         self.used.add(id(declaration))
+        key = (id(declaration), tuple((name, repr(value)) for name, value in values.items()), schedules)
+        if key in self.parameters.programs:
+            return self.parameters.programs[key]
+        if len(self.open) >= MAX_BLOCK_DEPTH:
+            self.diagnostics.report(
+                "N0004",
+                f"optimizers leave their rest to one another at most {MAX_BLOCK_DEPTH} times",
+                declaration.name.span,
+                "name an optimizer that drives every weight, such as `adamw(lr = lr)`",
+            )
+            raise LimitReachedError
         inner = OptimizerReader(module, self.parameters, self.evaluate, (*self.open, declaration), self.used)
-        found, places = Diagnostics(), places or {}
+        found, places = Diagnostics(most=MAX_DIAGNOSTICS), places or {}
         body = OptimizerBody(
             module, declaration, values, schedules, self.parameters, found, places, inner._otherwise
         )
-        program = body.run()
-        self.diagnostics.extend(_at_its_argument(diagnostic, places) for diagnostic in found)
+        try:
+            program = body.run()
+        finally:
+            self.diagnostics.extend(_at_its_argument(diagnostic, places) for diagnostic in found)
+        if program is not None:
+            self.parameters.programs[key] = program
         return program
 
     def default_schedules(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from nestdsl.cli.report import report
 from nestdsl.interrupts import interrupts_held
 
 
@@ -47,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         from nestdsl.training.settings import sequence_tokens
 
     model, checkpoint = restored(arguments.run_folder, arguments.device)
+    report(checkpoint.warnings, "text", sys.stderr)
     settings = checkpoint.settings
     if arguments.tokens is not None:
         settings = replace(settings, tokens=arguments.tokens)

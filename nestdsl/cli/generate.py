@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from nestdsl.cli.report import report
 from nestdsl.interrupts import interrupts_held
 
 
@@ -47,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         from nestdsl.training.restore import restored
 
     model, checkpoint = restored(arguments.run_folder, arguments.device)
+    report(checkpoint.warnings, "text", sys.stderr)
     if (source := checkpoint.progress.data_source).startswith(TASK):
         raise fail(
             "N0501",
@@ -73,7 +76,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(text: str) -> None:
     """Shows text at once. Control characters, which are no text either, are shown as �."""
-    import sys
-
     sys.stdout.write("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text))
     sys.stdout.flush()

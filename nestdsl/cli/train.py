@@ -36,6 +36,7 @@ _SETTINGS = (
     ("clip", float, "NORM", "longest gradient; 0 for no limit"),
     ("evaluate_every", int, "N", "steps between two measurements on held-out data"),
     ("checkpoint_every", int, "N", "steps between two checkpoints"),
+    ("keep", int, "N", "how many checkpoints are kept: the last, and those before it"),
 )
 
 
@@ -69,7 +70,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--resume",
         action="store_true",
         help="continue the run in --out from its last checkpoint, as if it had never stopped; "
-        "--steps may be raised, the other settings stay, and so does --eager",
+        "--steps may be raised and --keep changed, the other settings stay, and so does --eager",
     )
     parser.add_argument(
         "--from",
@@ -132,9 +133,11 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
         report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
         model = _compile(program, device, not arguments.eager, settings.seed)
         donor = None if donor_folder is None else load(donor_folder)
+        report(() if donor is None else donor.warnings, "text", sys.stderr)
         with _levels_placed(program):
             return start(model, data, out, settings, shown, arguments.until, donor)
     saved = load(out)
+    report(saved.warnings, "text", sys.stderr)
     report(check_run(program.nest_graph, saved.settings.tokens, saved.settings.steps), "text", sys.stderr)
     data = data_of(saved) if arguments.data is None else read_data(arguments.data)
     model = _compile(program, device, saved.progress.compiled and not arguments.eager, saved.settings.seed)

@@ -138,25 +138,38 @@ class StepLevels:
                 tensors[f"{name}.{_GATHERED}"] = one.weight.grad
         return tensors
 
-    def load_state_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Takes up what `state_tensors` of the same model gave. Raises KeyError for a name of no weight.
+    def load_state_tensors(self, tensors: Mapping[str, torch.Tensor], step: int) -> None:
+        """Takes up what `state_tensors` of the same model gave after optimizer step `step`.
 
-        To be called before the first step.
+        To be called before the first step. Raises ValueError, before anything has changed, for state that is
+        missing, of no weight, or of another shape or type.
         """
-        left = set(tensors)
-        for name, one in self._driven():
-            one.weight.grad = None
-            if (gathered := f"{name}.{_GATHERED}") in left:
-                one.weight.grad = tensors[gathered].to(one.weight.device, copy=True)
-                left.remove(gathered)
-            if (count := f"{name}.{STEP_COUNT}") in left:
-                one.step_count = int(tensors[count])
-                left.remove(count)
-                for memory, value in one.state.items():
-                    value.copy_(tensors[f"{name}.{memory}"])
-                    left.remove(f"{name}.{memory}")
+        left = dict(tensors)
+        counts: dict[str, int] = {}
+        for name, one, period in self._driven_with_periods():
+            counts[name] = _count(left.pop(f"{name}.{STEP_COUNT}", None), name)
+            may_rest, most = name in self._resting, step // period
+            if not (0 <= counts[name] <= most if may_rest else counts[name] == most):
+                raise ValueError(f"`{name}` has moved {counts[name]} times in {step} steps")
+            gathered = left.pop(f"{name}.{_GATHERED}", None)
+            if gathered is not None or (step % period and not may_rest):
+                _verify_like(f"{name}.{_GATHERED}", gathered, one.weight)
+            for memory, value in one.state.items() if counts[name] else ():
+                _verify_like(f"{name}.{memory}", left.pop(f"{name}.{memory}", None), value)
         if left:
-            raise KeyError(f"no optimizer of this model keeps `{min(left)}`")
+            raise ValueError(f"no optimizer of this model keeps {min(left)!a}")
+        for name, one in self._driven():
+            one.step_count = counts[name]
+            gathered = tensors.get(f"{name}.{_GATHERED}")
+            one.weight.grad = None if gathered is None else gathered.to(one.weight.device, copy=True)
+            for memory, value in one.state.items() if counts[name] else ():
+                value.copy_(tensors[f"{name}.{memory}"])
+
+    def _driven_with_periods(self) -> Iterator[tuple[str, Driven, int]]:
+        """As `_driven`, with the period of each weight in steps."""
+        for group in self.groups:
+            for driver in group.drivers:
+                yield from ((name, one, group.period) for name, one in driver.driven())
 
     def _driven(self) -> Iterator[tuple[str, Driven]]:
         for group in self.groups:
@@ -185,6 +198,23 @@ class StepLevels:
             for name, one in self._driven():
                 if one.weight.grad is not None and not bool(one.weight.grad.isfinite().all()):
                     raise NonFiniteGradient(name, self._level_of[name])
+
+
+def _count(stored: torch.Tensor | None, name: str) -> int:
+    """How often a weight has moved: 0 where nothing says so. Raises ValueError for what is no count."""
+    if stored is None:
+        return 0
+    if stored.shape or stored.dtype != torch.int64:
+        raise ValueError(f"`{name}.{STEP_COUNT}` is not a whole number")
+    return int(stored)
+
+
+def _verify_like(name: str, given: torch.Tensor | None, wanted: torch.Tensor) -> None:
+    if given is None:
+        raise ValueError(f"`{name}` is missing")
+    if given.shape != wanted.shape or given.dtype != wanted.dtype:
+        there, here = (f"{one.dtype} {list(one.shape)}".removeprefix("torch.") for one in (given, wanted))
+        raise ValueError(f"`{name}` is {there} there and {here} here")
 
 
 def _gradients(group: Group) -> list[torch.Tensor]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import WeightsPlan
 from nestdsl.runtime.surprise.plastic import Plastic
+from nestdsl.runtime.tensors_file import read_tensors
 from nestdsl.weights import UnreadableError, fits, stored
 
 
@@ -34,15 +34,19 @@ def load_weights(model: nn.Module, weights: tuple[WeightsPlan, ...]) -> None:
 
 
 _HINT = "compile the program again, with the file where it was"
+_HINT_NUMBERS = "a model cannot start from infinity or from what is not a number: take another file"
 
 
 def _load(file: str, targets: list[tuple[str, torch.Tensor]]) -> None:
     try:
-        with safe_open(file, framework="pt") as opened, torch.no_grad():
-            for name, target in targets:
-                value = opened.get_tensor(name)
-                if not fits(tuple(value.shape), tuple(target.shape)):
-                    raise fail("N0502", f"`{name}` of `{file}` has another shape now", _HINT)
-                target.copy_(value.reshape(target.shape))
-    except (SafetensorError, OSError) as error:
+        tensors = read_tensors(file, {name for name, _ in targets}).tensors
+    except (OSError, ValueError) as error:
         raise fail("N0502", f"cannot read `{file}`: {error}", _HINT) from error
+    with torch.no_grad():
+        for name, target in targets:
+            value = tensors[name]
+            if not fits(tuple(value.shape), tuple(target.shape)):
+                raise fail("N0502", f"`{name}` of `{file}` has another shape now", _HINT)
+            if not bool(value.isfinite().all()):
+                raise fail("N0502", f"`{name}` of `{file}` has numbers that are not finite", _HINT_NUMBERS)
+            target.copy_(value.reshape(target.shape))

@@ -38,7 +38,7 @@ def stream_state(model: NestModule, batch: int, tensors: Mapping[str, Tensor]) -
         name = "/".join(map(str, path))
         state = put(state, path, _filled(name, get(state, path), unread))
     if unread:
-        raise ValueError(f"`{next(iter(unread))}` is of no level")
+        raise ValueError(f"{next(iter(unread))!a} is of no level")
     return from_parents(list(plastic_levels(model)), model.detach_state(state))
 
 
@@ -71,7 +71,10 @@ def _filled(name: str, like: Any, tensors: dict[str, Tensor]) -> Any:
         raise ValueError(f"`{name}` is missing")
     value = tensors.pop(name)
     if not isinstance(like, Tensor):
+        if value.shape or value.dtype != torch.int64 or value < 0:
+            raise ValueError(f"`{name}` is not a whole number")
         return int(value)
-    if value.shape != like.shape:
-        raise ValueError(f"`{name}` is {list(value.shape)} there and {list(like.shape)} here")
-    return value.to(like.device, like.dtype)
+    if value.shape != like.shape or value.dtype != like.dtype:
+        there, here = (f"{one.dtype} {list(one.shape)}".removeprefix("torch.") for one in (value, like))
+        raise ValueError(f"`{name}` is {there} there and {here} here")
+    return value.to(like.device)

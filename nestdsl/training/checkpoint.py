@@ -1,41 +1,48 @@
-"""One file that holds a whole run: the model, its optimizers, its plan, settings and step.
+"""The checkpoints of a run: the model, its optimizers, its plan, settings and step, each in one file.
 
-A checkpoint is written to a new name in its folder and renamed over the last one, so that the
-folder holds a whole one at any moment, whatever ends the program.
+The last is `checkpoint.safetensors`; of those before, `keep` - 1 stay beside it under the number of their
+step. A checkpoint is written elsewhere first and takes the place of the last one by one move, so that the
+folder holds a whole one at any moment, whatever ends the program. Where the last one is damaged, the one
+before it serves, with a warning.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 
-from nestdsl.diagnostics import fail
+from nestdsl.diagnostics import Diagnostic, NestError, Severity, fail
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
+from nestdsl.records import MismatchError, typed
 from nestdsl.runtime.block import State
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.runtime.stream_tensors import stream_state, stream_tensors
+from nestdsl.training.checkpoint_file import Content, read_file, step_in, write_file
 from nestdsl.training.differences import first_difference
 from nestdsl.training.figures import Figures
-from nestdsl.training.settings import Settings, parse_settings
+from nestdsl.training.settings import Settings
+from nestdsl.training.staging import put_in_place, staging
+from nestdsl.training.weights import Tensors, odd_weight
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
 
 FILE = "checkpoint.safetensors"
 PLAN_FILE = "plan.yaml"
-_FORMAT = "nestdsl checkpoint 1"
+_BEFORE = re.compile(r"checkpoint-([0-9]{1,18})\.safetensors")
+"""The name of a checkpoint that is no longer the last, with its step."""
 _MODEL, _OPTIMIZER, _STREAM = "model.", "optimizer.", "stream."
+_NEW_RUN = "start a new run with another --out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +64,36 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint as it was read. Tensors are named as in the model and in StepLevels."""
+    """A checkpoint as it was read. Tensors are named as in the model and in StepLevels.
 
-    folder: Path
+    `warnings` says of newer ones that are damaged, and what was lost with them.
+    """
+
+    path: Path
     plan: Plan
     settings: Settings
     progress: Progress
-    weights: Mapping[str, torch.Tensor]
-    optimizer_state: Mapping[str, torch.Tensor]
-    stream: Mapping[str, torch.Tensor]
+    weights: Tensors
+    optimizer_state: Tensors
+    stream: Tensors
     """What levels that are never reset carry on, by name; empty before the first step."""
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of its weights."""
+        found = (weight.dtype for weight in self.weights.values() if weight.is_floating_point())
+        return next(found, torch.get_default_dtype())
 
     def apply(self, model: NestModule, levels: StepLevels | None = None) -> None:
         """Gives the model these weights, and its step levels their state.
 
-        Raises NestError N0502, naming the first difference, if the model has another plan.
+        Raises NestError N0502, naming the first difference, if the model has another plan, or if not
+        exactly its weights and its state are there, of their shapes and types and finite.
         """
         difference = first_difference(self.plan, model.plan)
         if difference:
@@ -80,25 +102,48 @@ class Checkpoint:
                 f"the checkpoint in `{self.folder}` is of another program: {difference}",
                 hint="give the program and the --set values of that run, or another --out for a new run",
             )
+        if odd := odd_weight(self.weights, model):
+            raise fail("N0502", f"the weights in `{self.path}` are not those of its program: {odd}", _NEW_RUN)
         model.load_state_dict(dict(self.weights))
         if levels is not None:
-            levels.load_state_tensors(self.optimizer_state)
+            try:
+                levels.load_state_tensors(self.optimizer_state, self.progress.step)
+            except ValueError as error:
+                message = f"the state of the optimizers in `{self.path}` is not whole: {error}"
+                raise fail("N0502", message, _NEW_RUN) from error
 
     def stream_of(self, model: NestModule) -> State | None:
         """The state with which the stream of this run goes on; None where there is none to carry.
 
-        Raises NestError N0502 if not all of it is there.
+        Raises NestError N0502 if not exactly that is there.
         """
-        if not model.carries_state() or self.progress.step == 0:
-            return None
         try:
+            if not model.carries_state() or self.progress.step == 0:
+                if self.stream:
+                    raise ValueError(f"{next(iter(self.stream))!a} is of no level")
+                return None
             return stream_state(model, self.settings.batch, self.stream)
         except ValueError as error:
             raise fail(
-                "N0502",
-                f"the state of the stream in `{self.folder}` is not whole: {error}",
-                hint="start a new run with another --out",
+                "N0502", f"the state of the stream in `{self.path}` is not whole: {error}", _NEW_RUN
             ) from error
+
+    def take_over(self) -> Checkpoint:
+        """Makes this the last checkpoint of its folder. Damaged ones that came later stay beside it as
+        `….damaged`. Raises NestError N0504 if that cannot be done."""
+        if self.path.name == FILE:
+            return self
+        last = self.folder / FILE
+        try:
+            for path in (last, *_before(self.folder)):
+                if path == self.path:
+                    break
+                if os.path.lexists(path):
+                    os.replace(path, path.with_name(f"{path.name}.damaged"))
+            os.replace(self.path, last)
+        except OSError as error:
+            raise fail("N0504", f"cannot write to `{self.folder}`: {error.strerror}") from error
+        return replace(self, path=last)
 
 
 def save(
@@ -109,68 +154,141 @@ def save(
     progress: Progress,
     stream: State | None = None,
 ) -> None:
-    """Replaces the checkpoint in `folder` in one move. Raises NestError N0504 if it cannot be written."""
+    """Writes the last checkpoint in `folder` and keeps those before it, `settings.keep` in all.
+
+    Nothing is written through a link. Raises NestError N0504 if it cannot be written.
+    """
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     tensors |= {_OPTIMIZER + name: tensor for name, tensor in levels.state_tensors().items()}
     if stream is not None:
         tensors |= {_STREAM + name: tensor for name, tensor in stream_tensors(model, stream).items()}
     plan = _plan_text(model.plan)
-    # One entry, because safetensors writes several in an order that changes from run to run.
     described = {"settings": settings.as_dict(), "progress": asdict(progress), "plan": plan}
-    metadata = {_FORMAT: json.dumps(described)}
-    new = folder / f".{FILE}.new"
     try:
-        (folder / PLAN_FILE).write_text(plan, encoding="utf-8")  # for people; nothing reads it
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, new, metadata)
-        shutil.copymode(folder / PLAN_FILE, new)  # safetensors lets nobody else read what it writes
-        _replace(new, folder / FILE)
+        with staging(folder) as new:
+            (new / PLAN_FILE).write_text(plan, encoding="utf-8")  # for people; nothing reads it
+            write_file(new / FILE, Content(tensors, described))
+            shutil.copymode(new / PLAN_FILE, new / FILE)  # safetensors lets nobody else read what it writes
+            _keep(folder, settings.keep, progress.step)
+            put_in_place(new / PLAN_FILE, folder / PLAN_FILE)
+            put_in_place(new / FILE, folder / FILE)
     except (OSError, SafetensorError) as error:
         hint = "the last whole checkpoint is still there" if (folder / FILE).exists() else ""
         raise fail("N0504", f"a checkpoint cannot be written to `{folder}`: {error}", hint=hint) from error
 
 
-def load(folder: Path) -> Checkpoint:
-    """Reads the checkpoint of a run. Raises NestError: N0003 if there is none, N0502 if it is damaged."""
-    path = folder / FILE
-    if not os.path.isfile(path):
-        hint = "give the folder that `nestdsl train` wrote with --out"
-        raise fail("N0003", f"there is no checkpoint `{path}`", hint=hint)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-    except SafetensorError as error:
-        hint = "it is damaged or was written by another program; start a new run"
-        raise fail("N0502", f"`{path}` is not a whole checkpoint: {error}", hint=hint) from error
-    except OSError as error:
-        raise fail("N0003", f"cannot read `{path}`: {error.strerror}") from error
-    try:
-        described = json.loads(metadata[_FORMAT])
-        plan, progress = from_yaml(described["plan"]), Progress(**described["progress"])
-        settings = parse_settings(described["settings"])
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        message = f"`{path}` is not a checkpoint of this version of nestdsl"
-        raise fail("N0502", message, hint="start a new run") from error
-    parts = (_part(tensors, prefix) for prefix in (_MODEL, _OPTIMIZER, _STREAM))
-    return Checkpoint(folder, plan, settings, progress, *parts)
-
-
 _plan_text = lru_cache(maxsize=1)(to_yaml)  # a run writes the same plan again and again
 
 
-def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _keep(folder: Path, keep: int, step: int) -> None:
+    """Gives the last checkpoint, before it is replaced by that of `step`, a name of its own; of all that
+    have one, `keep` - 1 stay. Raises OSError."""
+    last = folder / FILE
+    if keep > 1 and (own := step_in(last)) is not None and own != step:
+        named = folder / f"checkpoint-{own}.safetensors"
+        if os.path.lexists(named):
+            os.unlink(named)
+        try:
+            os.link(last, named)
+        except OSError:  # a file system without links: for a moment there is none by the name of the last
+            os.replace(last, named)
+    same = folder / f"checkpoint-{step}.safetensors"  # of an attempt that ended before it was the last
+    others = [path for path in _before(folder) if path != same]
+    for path in (*others[keep - 1 :], *([same] if os.path.lexists(same) else ())):
+        os.unlink(path)
 
 
-def _replace(new: Path, path: Path) -> None:
-    """Moves a written file over another, so that after a crash either the old or the new one is whole."""
-    with open(new, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
+def _before(folder: Path) -> list[Path]:
+    """The checkpoints that are no longer the last, the newest first."""
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    steps = {int(found[1]): name for name in names if (found := _BEFORE.fullmatch(name))}
+    return [folder / steps[step] for step in sorted(steps, reverse=True)]
+
+
+def names(folder: Path) -> list[str]:
+    """The names of all checkpoints in a folder, whole or not."""
+    return [FILE, *(path.name for path in _before(folder))]
+
+
+def load(folder: Path) -> Checkpoint:
+    """Reads the last checkpoint of a run, or, where that is damaged, the newest that is whole.
+
+    Raises NestError: N0003 if there is none, N0502 if none is whole.
+    """
+    found: list[NestError] = []
+    before = _before(folder)
+    for path in (folder / FILE, *before):
+        try:
+            read = _read(path)
+        except NestError as error:
+            is_gone = path.name == FILE and before and not os.path.lexists(path)
+            if error.diagnostics[0].code != "N0502" and not is_gone:
+                raise
+            found.append(error)
+            continue
+        return replace(read, warnings=tuple(_fallen_back(read, error) for error in found))
+    raise found[0]
+
+
+def _fallen_back(read: Checkpoint, error: NestError) -> Diagnostic:
+    used = f"`{read.path.name}` is used instead, of step {read.progress.step}"
+    hint = "what was learned after that step is lost; --resume learns it again"
+    return Diagnostic(
+        "N0502", f"{error.diagnostics[0].message}; {used}", None, hint, severity=Severity.WARNING
+    )
+
+
+def _read(path: Path) -> Checkpoint:
+    """Reads one checkpoint and checks all that it says. Errors are those of `load`."""
+    content = read_file(path)
+    try:
+        described = _described(content.description)
+        plan = from_yaml(described.plan)
+    except (MismatchError, NestError) as error:
+        why = error.diagnostics[0].message if isinstance(error, NestError) else str(error)
+        message = f"`{path}` is not a checkpoint of this version of nestdsl: {why}"
+        raise fail("N0502", message, "start a new run") from error
+    weights, optimizer_state, stream = _parts(content.tensors, path)
+    return Checkpoint(path, plan, described.settings, described.progress, weights, optimizer_state, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What describes a checkpoint beside its tensors."""
+
+    settings: Settings
+    progress: Progress
+    plan: str
+
+
+def _described(data: Mapping[str, Any]) -> _Described:
+    """Raises MismatchError for anything but settings, progress and plan, each with its fields in range."""
+    described = typed(dict(data), _Described, "it")
+    for field in (*fields(Settings), *fields(Progress)):
+        if field.name not in {**data["settings"], **data["progress"]}:
+            raise MismatchError(f"it lacks `{field.name}`")
+    progress, settings = described.progress, described.settings
+    try:
+        settings.verify()
+    except NestError as error:
+        raise MismatchError(f"of its settings, {error.diagnostics[0].message}") from error
+    if not 0 <= progress.step <= settings.steps:
+        raise MismatchError(f"it is of step {progress.step} of {settings.steps}")
+    for name in progress.before:
+        if not re.fullmatch(r"[a-z0-9_]{1,100}", name):
+            raise MismatchError(f"no figure is called {name[:40]!a}")
+    return described
+
+
+def _parts(tensors: Tensors, path: Path) -> tuple[Tensors, Tensors, Tensors]:
+    """The tensors of the model, of its optimizers and of the stream. Raises NestError N0502 for others."""
+    parts: dict[str, dict[str, torch.Tensor]] = {_MODEL: {}, _OPTIMIZER: {}, _STREAM: {}}
+    for name, tensor in tensors.items():
+        prefix = next((prefix for prefix in parts if name.startswith(prefix)), None)
+        if prefix is None:
+            raise fail("N0502", f"`{path}` has a tensor {name!a}, which is of no part of a run", _NEW_RUN)
+        parts[prefix][name.removeprefix(prefix)] = tensor
+    return parts[_MODEL], parts[_OPTIMIZER], parts[_STREAM]

@@ -17,7 +17,7 @@ from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
 from nestdsl.runtime.block import CompiledRun, State
-from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
 from nestdsl.training.arguments import require_model
@@ -30,7 +30,7 @@ from nestdsl.training.folders import run_folder
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.ranges import raise_any, verify_whole
-from nestdsl.training.restore import data_of, verify_same_data
+from nestdsl.training.restore import data_of, rebuilt, verify_same_data, warn_of_damage
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
 
@@ -80,6 +80,7 @@ def train(
     clip: float = Settings.clip,
     evaluate_every: int = Settings.evaluate_every,
     checkpoint_every: int = Settings.checkpoint_every,
+    keep: int = Settings.keep,
     until: int | None = None,
     start_from: str | Path | None = None,
     quiet: bool = False,
@@ -101,10 +102,12 @@ def train(
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
     settings = Settings(
-        steps, batch, length, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every
+        steps, batch, length, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every, keep=keep
     )
     settings.verify()
     donor = None if start_from is None else checkpoint.load(run_folder(start_from, "start_from"))
+    if donor is not None:
+        warn_of_damage(donor, stacklevel=3)
     return start(model, read, run_folder(out, "out"), settings, reporter(quiet), until, donor)
 
 
@@ -114,6 +117,7 @@ def resume(
     out: str | Path = "runs/model",
     *,
     steps: int | None = None,
+    keep: int | None = None,
     until: int | None = None,
     quiet: bool = False,
 ) -> Result:
@@ -122,7 +126,8 @@ def resume(
     With the same `steps` the numbers are those of a run that was never interrupted. `model` is
     needed only to have the trained model at hand, or to go on elsewhere than on the CPU: one of the same
     program, whose weights are replaced, or what `nestdsl.restore` gives. `data` is needed only where
-    the text of the run lies elsewhere now. Errors are those of `train`, and NestError N0003 or N0502
+    the text of the run lies elsewhere now. Where the last checkpoint is damaged, a RuntimeWarning tells of
+    it and the run goes on from the one before. Errors are those of `train`, and NestError N0003 or N0502
     where there is no checkpoint, or one of another program.
 
         result = nestdsl.resume(out="runs/text", steps=1000)
@@ -130,10 +135,12 @@ def resume(
     if model is not None:
         require_model(model, "resume")
     saved = checkpoint.load(run_folder(out, "out"))
+    warn_of_damage(saved, stacklevel=3)
     if model is None:
-        model = build(saved.plan, compile=saved.progress.compiled, load=False)
+        model = rebuilt(saved, "cpu", saved.progress.compiled)
     read = data_of(saved) if data is None else read_data(data)
-    given: dict[str, int | float] = {} if steps is None else {"steps": steps}
+    named = {"steps": steps, "keep": keep}
+    given: dict[str, int | float] = {name: value for name, value in named.items() if value is not None}
     return proceed(model, read, saved, given, reporter(quiet), until)
 
 
@@ -217,10 +224,13 @@ def proceed(
         model.plan = replace(model.plan, weights=saved.plan.weights)
     stream = saved.stream_of(model)
     compiled = isinstance(model.run, CompiledRun)
+    saved = saved.take_over()
     progress = replace(saved.progress, data_source=data.source, compiled=compiled, precision=precision)
     with shown, step_fits_memory(settings), metrics.Metrics(out, progress.step) as written:
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "as the run has it from its start")
+        if written.missing:
+            shown.note(written.missing)
         _note_if_nothing_is_left(shown, progress.step, settings.steps, until, out)
         return _run(model, levels, data, out, settings, progress, stream, written, shown, until)
 
@@ -235,8 +245,8 @@ def _note_if_nothing_is_left(shown: Reporter, step: int, steps: int, until: int 
 
 def prepare_folder(out: Path) -> None:
     """Makes the folder of a new run. Raises NestError N0504 if it holds a run or cannot be written."""
-    for name in (checkpoint.FILE, metrics.FILE, checkpoint.PLAN_FILE):
-        if os.path.exists(out / name):  # unlike Path.exists, False where one may not look
+    for name in (*checkpoint.names(out), metrics.FILE, checkpoint.PLAN_FILE):
+        if os.path.lexists(out / name):  # unlike Path.exists, False where one may not look
             raise fail(
                 "N0504",
                 f"`{out}` holds a run already (`{name}`)",

@@ -7,11 +7,16 @@ own schedule, only where an optimizer follows it; and after some steps the held-
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
-from nestdsl.diagnostics import fail
+from nestdsl.diagnostics import NestError, fail
+from nestdsl.files import NotAFile, open_regular
+from nestdsl.training.staging import put_in_place, staging
 
 FILE = "metrics.jsonl"
 
@@ -20,20 +25,38 @@ class Metrics:
     """Appends to the metrics of a run.
 
     Opening it for a run that continues after `step` drops the lines of later steps, and a last
-    line that a kill cut short, so that no step stands there twice. Raises NestError N0504 where
-    the file cannot be written.
+    line that a kill cut short, so that no step stands there twice. `missing` says which steps before are
+    not there. Nothing is written through a link. Raises NestError: N0502 for lines that are no records
+    of steps, N0504 where the file cannot be written.
     """
 
     def __init__(self, folder: Path, step: int | None = None) -> None:
-        path = folder / FILE
+        self._path = folder / FILE
+        self.missing = ""
         try:
-            kept = _lines_up_to(path, step) if step is not None and path.exists() else []
-            new = folder / f".{FILE}.new"
-            new.write_text("".join(kept), encoding="utf-8")
-            new.replace(path)
-            self._file = path.open("a", encoding="utf-8")
+            with staging(folder) as new:
+                self._file = (new / FILE).open("x", encoding="utf-8")
+                if step is not None:
+                    self.missing = self._keep(step)
+                self._file.flush()
+                put_in_place(new / FILE, self._path)
         except OSError as error:
-            raise fail("N0504", f"cannot write `{path}`: {error.strerror}") from error
+            raise self._unwritable(error) from error
+
+    def _keep(self, step: int) -> str:
+        """Copies the lines up to a step; gives which are missing, in words."""
+        last = -1
+        try:
+            with open_regular(self._path) as raw, open(raw.fileno(), "rb", closefd=False) as file:
+                for last, line in _records(file, self._path):
+                    if last > step:
+                        break
+                    self._file.write(line)
+        except FileNotFoundError:
+            pass
+        except NotAFile as error:
+            raise fail("N0502", f"`{self._path}` {error.strerror}", _MOVE) from error
+        return f"`{self._path}` has nothing of steps {last + 1} to {step}" if last < step else ""
 
     def __enter__(self) -> Self:
         return self
@@ -49,16 +72,39 @@ class Metrics:
             self._file.write(json.dumps(values, allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise fail("N0504", f"cannot write `{self._file.name}`: {error.strerror}") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> NestError:
+        return fail("N0504", f"cannot write `{self._path}`: {error.strerror}")
 
 
-def _lines_up_to(path: Path, step: int) -> list[str]:
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            is_kept = line.endswith("\n") and json.loads(line)["step"] <= step
-        except (json.JSONDecodeError, KeyError):
-            is_kept = False
-        if is_kept:
-            kept.append(line)
-    return kept
+_MOST_BYTES = 1 << 20
+"""How long a line may be: a record has a few hundred bytes."""
+_MOVE = "move it elsewhere; a new one begins where the run goes on"
+
+
+def _records(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:
+    """The records of a file with their steps. Raises NestError N0502 for any other line but a cut last."""
+    before = -1
+    for number in count(1):
+        line = file.readline(_MOST_BYTES)
+        if not line.endswith(b"\n") and len(line) < _MOST_BYTES:
+            return  # the end, or what a kill has left of a line
+        step = _step_of(line)
+        if step is None or step <= before:
+            why = "no record of a step" if step is None else f"of step {step}, after one of step {before}"
+            raise fail("N0502", f"line {number} of `{path}` is {why}", _MOVE)
+        yield step, line.decode("utf-8")
+        before = step
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a record; None for what is none."""
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or type(record.get("step")) is not int or record["step"] < 0:
+        return None
+    numbers = all(type(value) in (int, float) and math.isfinite(value) for value in record.values())
+    return record["step"] if numbers else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -14,15 +15,18 @@ from nestdsl.training.device import usable_device
 
 
 def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: bool = True) -> NestModule:
-    """The model of the run in `folder` as its last checkpoint has it.
+    """The model of the run in `folder` as its last checkpoint has it, in the precision of its weights.
 
-    Neither its program nor a file of `init from` is needed. Raises NestError: N0003 or N0502 where there
+    Neither its program nor a file of `init from` is needed. Where the last checkpoint is damaged, a
+    RuntimeWarning tells of it and the one before is read. Raises NestError: N0003 or N0502 where there
     is no such run, N0203 for a device that is not there.
 
         model = nestdsl.restore("runs/text")
         logits, state = model(ids)
     """
-    return restored(folder, device, compile)[0]
+    model, saved = restored(folder, device, compile)
+    warn_of_damage(saved, stacklevel=3)
+    return model
 
 
 def restored(
@@ -30,11 +34,22 @@ def restored(
 ) -> tuple[NestModule, Checkpoint]:
     """The model of a run on `device`, and the checkpoint that it is from. Errors are those of `restore`."""
     place = usable_device(device)
-    checkpoint = load(Path(folder))
-    model = build(checkpoint.plan, compile=compile, device=place, load=False)
-    checkpoint.apply(model)
-    model.fix_precision(checkpoint.progress.precision)
-    return model, checkpoint
+    saved = load(Path(folder))
+    model = rebuilt(saved, place, compile)
+    saved.apply(model)
+    model.fix_precision(saved.progress.precision)
+    return model, saved
+
+
+def rebuilt(saved: Checkpoint, device: torch.device | str, compile: bool) -> NestModule:
+    """A model for the weights of a checkpoint, in their precision."""
+    return build(saved.plan, compile=compile, device=device, load=False).to(saved.dtype)
+
+
+def warn_of_damage(saved: Checkpoint, stacklevel: int) -> None:
+    """Warns Python's callers of newer checkpoints that could not be read."""
+    for warning in saved.warnings:
+        warnings.warn(f"{warning.message}: {warning.hint}", RuntimeWarning, stacklevel=stacklevel)
 
 
 def data_of(saved: Checkpoint) -> Data:

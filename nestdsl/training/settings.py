@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nestdsl.diagnostics import Diagnostics, NestError, fail
@@ -20,7 +20,8 @@ class Settings:
     `warmup` share of the steps and then fall along a cosine to `final_rate` times their value.
     Gradients are clipped to the norm `clip` (0: not clipped). `held_out_sequences` sequences of
     each held-out part are measured before the first step, every `evaluate_every` steps and after
-    the last; a checkpoint is written every `checkpoint_every` steps and at the end.
+    the last; a checkpoint is written every `checkpoint_every` steps and at the end, and the last `keep`
+    of them are kept.
     """
 
     steps: int = 200
@@ -33,11 +34,20 @@ class Settings:
     evaluate_every: int = 100
     checkpoint_every: int = 100
     held_out_sequences: int = 32
+    keep: int = 2
 
     def verify(self) -> None:
         """Raises NestError with every setting that is out of its range."""
         found = Diagnostics()
-        for name in ("steps", "batch", "tokens", "evaluate_every", "checkpoint_every", "held_out_sequences"):
+        for name in (
+            "steps",
+            "batch",
+            "tokens",
+            "evaluate_every",
+            "checkpoint_every",
+            "held_out_sequences",
+            "keep",
+        ):
             verify_whole(found, name, getattr(self, name))
         for name, most in (("warmup", 1.0), ("final_rate", 1.0), ("clip", math.inf)):
             verify_number(found, name, getattr(self, name), most)
@@ -64,19 +74,12 @@ def sequence_tokens(asked: int | None, own: int | None, source: str) -> int:
     return own
 
 
-def parse_settings(values: dict[str, int | float]) -> Settings:
-    """The settings that `as_dict` gave. Raises NestError N0502 where they are of another version."""
-    names = {field.name for field in fields(Settings)}
-    if set(values) != names:
-        odd = sorted(set(values) ^ names)[0]
-        raise fail(
-            "N0502", f"the checkpoint was written by another version of nestdsl: setting `{odd}` differs"
-        )
-    return Settings(**values)  # type: ignore[arg-type]  # the names were just compared
+_MAY_CHANGE = ("steps", "keep")
+"""The settings that a continued run may have otherwise."""
 
 
 def continued_settings(before: Settings, folder: Path, given: dict[str, int | float]) -> Settings:
-    """The settings of a continued run: those it was started with, but `steps` may be raised.
+    """The settings of a continued run: those it was started with, but `steps` and `keep` may change.
 
     `given` holds what the user said this time. Raises NestError N0502 for any other change,
     because the run would no longer be one run.
@@ -84,7 +87,7 @@ def continued_settings(before: Settings, folder: Path, given: dict[str, int | fl
     found = Diagnostics()
     known = before.as_dict()
     for name, value in given.items():
-        if name != "steps" and value != known[name]:
+        if name not in _MAY_CHANGE and value != known[name]:
             found.report(
                 "N0502",
                 f"the run in `{folder}` was started with {name} {known[name]}, not {value}",
@@ -92,4 +95,4 @@ def continued_settings(before: Settings, folder: Path, given: dict[str, int | fl
             )
     if found.has_errors:
         raise NestError(found)
-    return parse_settings({**known, "steps": given.get("steps", before.steps)})
+    return replace(before, **{name: value for name, value in given.items() if name in _MAY_CHANGE})

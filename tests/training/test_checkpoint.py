@@ -13,11 +13,12 @@ from safetensors.torch import save_file
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint import Progress
+from nestdsl.training.checkpoint_file import Content, write_file
 from nestdsl.training.settings import Settings
 from tests.training.models import tiny_model
 from tests.training.test_data import errors
 
-PROGRESS = Progress(7, "stdlib", "abc", {"held_out_bits_per_byte": 8.000000000000002})
+PROGRESS = Progress(0, "stdlib", "abc", {"held_out_bits_per_byte": 8.000000000000002})
 
 
 def saved(tmp_path):
@@ -59,8 +60,14 @@ def test_a_damaged_checkpoint_is_a_diagnostic(tmp_path) -> None:
 
 
 def test_tensors_of_another_program_are_no_checkpoint(tmp_path) -> None:
-    for metadata in ({}, {"format": "pt"}, {"nestdsl checkpoint 1": "{"}, {"nestdsl checkpoint 1": "{}"}):
+    for metadata in ({}, {"format": "pt"}, {"nestdsl checkpoint 1": "{}"}, {"nestdsl checkpoint 2": "{}"}):
         save_file({"weight": torch.zeros(2)}, tmp_path / checkpoint.FILE, metadata)
+        assert "not a whole checkpoint" in errors("N0502", lambda: checkpoint.load(tmp_path))
+
+
+def test_what_has_checksums_alone_is_no_checkpoint(tmp_path) -> None:
+    for description in ({}, {"plan": "", "settings": {}, "progress": {}}, {"settings": 1}):
+        write_file(tmp_path / checkpoint.FILE, Content({"weight": torch.zeros(2)}, description))
         assert "not a checkpoint of" in errors("N0502", lambda: checkpoint.load(tmp_path))
 
 
@@ -73,7 +80,8 @@ def test_no_checkpoint(tmp_path) -> None:
 def test_settings_of_another_version_are_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Settings, "as_dict", lambda settings: {"steps": 1})
     saved(tmp_path)
-    assert "another version" in errors("N0502", lambda: checkpoint.load(tmp_path))
+    text = errors("N0502", lambda: checkpoint.load(tmp_path))
+    assert "not a checkpoint of this version of nestdsl: it lacks `batch`" in text
 
 
 SAVE_FOREVER = """
@@ -94,23 +102,23 @@ while True:
         for weight in model.parameters():
             weight.fill_(step)
     progress = checkpoint.Progress(step, "stdlib", "abc", {})
-    checkpoint.save(Path(sys.argv[1]), model, levels, Settings(), progress)
+    checkpoint.save(Path(sys.argv[1]), model, levels, Settings(steps=10**9, keep=1), progress)
     if step == 1:
         print("saving", flush=True)
 """
 
 
-@pytest.mark.parametrize("stage", ["save_file", "fsync", "replace"])
+@pytest.mark.parametrize("stage", ["write_file", "fsync", "replace"])
 def test_an_end_at_any_stage_leaves_the_last_checkpoint(tmp_path, monkeypatch, stage) -> None:
     model = saved(tmp_path)
 
     def end(*arguments):
-        if stage == "save_file":
-            arguments[1].write_bytes(b"half")
+        if stage == "write_file":
+            arguments[0].write_bytes(b"half")
         raise KeyboardInterrupt
 
-    place = checkpoint if stage == "save_file" else checkpoint.os
-    later = dataclasses.replace(PROGRESS, step=8)
+    place = checkpoint if stage == "write_file" else checkpoint.os
+    later = dataclasses.replace(PROGRESS, step=1)
     with monkeypatch.context() as patch:
         patch.setattr(place, stage, end)
         with pytest.raises(KeyboardInterrupt):

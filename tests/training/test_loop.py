@@ -58,6 +58,7 @@ def test_a_run_lowers_the_held_out_loss_and_leaves_its_files(text, tmp_path) -> 
     assert result.held_out_after < result.held_out_before - 1
     assert f"{result.held_out_before:.3f} before, {result.held_out_after:.3f} after 40 steps" in str(result)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint-0.safetensors",
         "checkpoint.safetensors",
         "metrics.jsonl",
         "plan.yaml",
@@ -386,6 +387,6 @@ def test_a_full_disk_is_a_diagnostic(data, tmp_path, monkeypatch) -> None:
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nestdsl.training.checkpoint, "save_file", full)
+    monkeypatch.setattr(nestdsl.training.checkpoint, "write_file", full)
     text = errors("N0504", lambda: start(tiny_model(), data, tmp_path / "run", SETTINGS, Quiet()))
     assert "No space left on device" in text

@@ -143,7 +143,7 @@ def test_state_continues_exactly_in_the_middle_of_a_period() -> None:
     second = tiny_model(train=MUON, seed=1).eval()
     second.load_state_dict(first.state_dict())
     second_levels = StepLevels(second)
-    second_levels.load_state_tensors(state)
+    second_levels.load_state_tensors(state, 6)
     run(second, second_levels, range(7, 9))
     for name, weight in weights(straight).items():
         assert torch.equal(weight, weights(second)[name]), name

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 import nestdsl
 from nestdsl.diagnostics import NestError
@@ -21,6 +20,7 @@ from nestdsl.training.loop import proceed, start
 from nestdsl.training.progress import Quiet
 from nestdsl.training.settings import Settings
 from nestdsl.training.text import ByteData, read_text
+from tests.training.altered import alter
 
 PROGRAM = """
 model stream(dim = 8) {
@@ -87,20 +87,26 @@ def test_what_is_carried_is_in_the_checkpoint_by_name(data: ByteData, tmp_path: 
     assert state is not None and state["slow"]["read"] == 7 * 16 % 24
 
 
-@pytest.mark.parametrize("change", ["missing", "other shape", "unknown"])
+@pytest.mark.parametrize("change", ["missing", "other shape", "other type", "unknown", "no number"])
 def test_a_stream_that_is_not_whole_is_refused(data: ByteData, tmp_path: Path, change: str) -> None:
     start(model_of(), data, tmp_path / "run", SETTINGS, Quiet(), until=3)
     path = tmp_path / "run" / checkpoint.FILE
-    with safe_open(path, framework="pt") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    match change:
-        case "missing":
-            del tensors["stream.memory/matrix"]
-        case "other shape":
-            tensors["stream.memory/matrix"] = tensors["stream.memory/matrix"][:1].clone()
-        case "unknown":
-            tensors["stream.more"] = torch.zeros(1)
-    save_file(tensors, path, metadata)
+
+    def altered(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> None:
+        name = "stream.memory/matrix"
+        match change:
+            case "missing":
+                del tensors[name]
+            case "other shape":
+                tensors[name] = tensors[name][:1].clone()
+            case "other type":
+                tensors[name] = tensors[name].double()
+            case "unknown":
+                tensors["stream.more"] = torch.zeros(1)
+            case "no number":
+                tensors["stream.slow/read"] = tensors["stream.slow/read"].float()
+
+    alter(path, altered)
     saved = checkpoint.load(tmp_path / "run")
     assert code_of(lambda: proceed(model_of(), data, saved, {}, Quiet())) == "N0502"
 

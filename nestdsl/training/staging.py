@@ -1,0 +1,50 @@
+"""Puts files into the folder of a run: whole or not at all, and never through a link that stands there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NAME = ".new"
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A new, empty folder inside a run's, for files before `put_in_place`. Removed at the end.
+
+    What an earlier program left under its name, which may be a link, goes first. Raises OSError.
+    """
+    place = folder / _NAME
+    _remove(place)
+    os.mkdir(place)
+    try:
+        yield place
+    finally:
+        _remove(place)
+
+
+def _remove(place: Path) -> None:
+    if os.path.islink(place) or os.path.isfile(place):
+        os.unlink(place)  # the link itself
+    elif os.path.lexists(place):
+        shutil.rmtree(place)  # which follows no links
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Moves a written file over another, so that after a crash either the old or the new one is whole.
+
+    A link at `path` is replaced; the file that it leads to stays as it is. Raises OSError.
+    """
+    with open(new, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(new, path)
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -46,7 +46,9 @@ def run_drawing(command: list[str], dot: bytes, seconds: float, most_bytes: int)
             _end(process)
         out.seek(0)
         err.seek(0)
-        return Drawn(process.returncode, out.read(most_bytes), err.read(_ERROR_BYTES).decode(errors="replace"))
+        return Drawn(
+            process.returncode, out.read(most_bytes), err.read(_ERROR_BYTES).decode(errors="replace")
+        )
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -46,9 +46,7 @@ def environment(**changes: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in decides} | changes
 
 
-def shell(
-    folder: Path, streams: str, *arguments: str, **changes: str
-) -> subprocess.CompletedProcess[str]:
+def shell(folder: Path, streams: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """A command with its streams redirected as a shell does it."""
     return subprocess.run(
         ["sh", "-c", f'exec "$@" {streams}', "sh", *NESTDSL, *arguments],

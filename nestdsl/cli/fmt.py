@@ -12,7 +12,6 @@ from nestdsl.files import write_whole
 from nestdsl.syntax.files import read_source
 from nestdsl.syntax.formatter import format_source
 
-
 _HINT = "it is as it was; check its permissions, those of its folder, and the room on its disk"
 
 

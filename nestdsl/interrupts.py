@@ -1,8 +1,8 @@
 """Interrupts (Ctrl-C) that wait for a good moment. Imports next to nothing: it is needed first.
 
-Where a process starts with interrupts ignored, as after `nohup` or with `&` in a script, they stay ignored:
-that is how a shell keeps the Ctrl-C for its foreground from ending what runs behind it. SIGTERM ends such a run,
-which goes on from its last checkpoint with --resume.
+Where a process starts with interrupts ignored, as with `&` in a script, they stay ignored: that is how a
+shell keeps the Ctrl-C for its foreground from ending what runs behind it. SIGTERM ends such a run, which
+goes on from its last checkpoint with --resume.
 """
 
 from __future__ import annotations

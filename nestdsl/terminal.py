@@ -35,8 +35,10 @@ def standard_streams() -> Iterator[None]:
     codecs.register_error(_ERRORS, _encodable)
     _occupy_closed_streams()
     before = sys.stdout, sys.stderr
-    out = cast(TextIO, sys.stdout) or open(1, "w", closefd=False, encoding="utf-8")
-    err = cast(TextIO, sys.stderr) or open(2, "w", closefd=False, encoding="utf-8")
+    out, err = (
+        stream or open(number, "w", closefd=False, encoding="utf-8")  # noqa: SIM115  stays open, as they do
+        for number, stream in ((1, cast("TextIO | None", sys.stdout)), (2, cast("TextIO | None", sys.stderr)))
+    )
     errors = [(stream, stream.errors) for stream in (out, err) if isinstance(stream, io.TextIOWrapper)]
     for stream, _ in errors:
         stream.reconfigure(errors=_ERRORS)

@@ -11,6 +11,9 @@ from typing import Any, NoReturn
 class Parser(argparse.ArgumentParser):
     """As argparse's, but what a subcommand does not know is answered with that command's own usage."""
 
+    color: bool = False
+    """From Python 3.14 on, argparse colors its help by itself; `commands.parser` sets this again."""
+
     def parse_known_args(
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
@@ -21,10 +24,8 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse(self, unknown: list[str]) -> NoReturn:
         """Ends with status 2, the words that are not understood and, where one is near, what was meant."""
-        following = [*unknown[1:], ""]
-        hints = [
-            hint for one, next in zip(unknown, following, strict=True) if (hint := self._hint(one, next))
-        ]
+        pairs = zip(unknown, [*unknown[1:], ""], strict=True)
+        hints = [hint for word, following in pairs if (hint := self._hint(word, following))]
         self.error("\nhelp: ".join([f"unrecognized arguments: {' '.join(unknown)}", *hints]))
 
     def _hint(self, word: str, following: str) -> str:

@@ -12,6 +12,8 @@ from nestdsl.files import write_whole
 from nestdsl.syntax.files import read_source
 from nestdsl.syntax.formatter import format_source
 
+_HINT = "it is as it was; check its permissions, those of its folder, and the room on its disk"
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("fmt", help="lay programs out in the one way, in place")
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             elif arguments.check:
                 print(f"{file} would change")
             else:
-                write_whole(file, formatted.encode("utf-8"), "check its permissions, and those of its folder")
+                write_whole(file, formatted.encode("utf-8"), _HINT)
                 print(f"{file} formatted")
         except NestError as error:
             found += error.diagnostics

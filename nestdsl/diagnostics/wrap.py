@@ -26,10 +26,10 @@ def wrapped(text: str, width: int | None, first: int, rest: int) -> str:
 def _lines(paragraph: str, width: int, room: int) -> list[str]:
     """Greedily: as many words as fit, in a first line of `room` cells and more lines of `width`."""
     lines: list[str] = []
-    line = ""
-    for word in paragraph.split(" "):
-        longer = f"{line} {word}" if line else word
-        if line and cell_len(longer) > (width if lines else room):
+    line, *words = paragraph.split(" ")
+    for word in words:
+        longer = f"{line} {word}"
+        if line.strip() and cell_len(longer) > (width if lines else room):
             lines.append(line)
             line = word
         else:

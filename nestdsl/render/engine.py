@@ -76,7 +76,7 @@ def _run(command: list[str], dot: str, format: str) -> bytes:
 
 
 def _is_picture(data: bytes, format: str) -> bool:
-    """Whether this is a whole picture, as far as its beginning and its end tell; of SVG, whether it is XML."""
+    """Whether this is a whole picture: for SVG as XML, else as far as its beginning and its end tell."""
     if format == "svg":
         return _is_svg(data)
     start, end = {"png": (b"\x89PNG", b"IEND"), "pdf": (b"%PDF", b"%%EOF")}[format]
@@ -93,6 +93,4 @@ def _is_svg(data: bytes) -> bool:
 
 _TAIL_BYTES = 1024
 
-_WITHOUT_DOT = (
-    "see whether it draws elsewhere, or write a .dot; without `dot` in PATH, nestdsl draws by itself"
-)
+_WITHOUT_DOT = "look at `dot -V`, or write a .dot; without `dot` in PATH, nestdsl draws by itself"

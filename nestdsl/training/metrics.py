@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +35,13 @@ class Metrics:
         self._path = folder / FILE
         self.missing = ""
         try:
-            with staging(folder) as new:
-                self._file = (new / FILE).open("x", encoding="utf-8")
+            with staging(folder) as new, ExitStack() as opened:
+                self._file = opened.enter_context((new / FILE).open("x", encoding="utf-8"))
                 if step is not None:
                     self.missing = self._keep(step)
                 self._file.flush()
                 put_in_place(new / FILE, self._path)
+                opened.pop_all()  # from here on it stays open
         except OSError as error:
             raise self._unwritable(error) from error
 

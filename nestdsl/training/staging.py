@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,10 +28,12 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def _remove(place: Path) -> None:
-    if os.path.islink(place) or os.path.isfile(place):
-        os.unlink(place)  # the link itself
-    elif os.path.lexists(place):
+    if not os.path.lexists(place):
+        return
+    if stat.S_ISDIR(os.lstat(place).st_mode):
         shutil.rmtree(place)  # which follows no links
+    else:
+        os.unlink(place)  # of a link, the link itself
 
 
 def put_in_place(new: Path, path: Path) -> None:

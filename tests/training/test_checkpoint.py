@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from nestdsl.runtime import tensors_file
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint import Progress
-from nestdsl.training.checkpoint_file import Content, write_file
+from nestdsl.training.checkpoint_file import Content, read_file, write_file
 from nestdsl.training.settings import Settings
 from tests.training.models import tiny_model
 from tests.training.test_data import errors
@@ -128,6 +129,30 @@ def test_an_end_at_any_stage_leaves_the_last_checkpoint(tmp_path, monkeypatch, s
     assert torch.equal(loaded.weights["head.weight"], model.head.weight)
     saved(tmp_path)  # what was left behind is no hindrance
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "plan.yaml"}
+
+
+@pytest.mark.parametrize("by", ["its file", "its path"])
+def test_what_is_read_while_it_is_written_is_of_one_moment(tmp_path, monkeypatch, by) -> None:
+    """By the path alone, where systems have no names of open files, it is read again after a change."""
+    if by == "its path":
+        monkeypatch.setattr(tensors_file, "_path_of", lambda held, path: str(path))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SAVE_FOREVER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    seen = set()
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "saving\n"
+        for _ in range(150):
+            content = read_file(tmp_path / checkpoint.FILE)
+            step = content.description["progress"]["step"]
+            seen.add(step)
+            for name, weight in content.tensors.items():
+                assert torch.equal(weight, torch.full_like(weight, step)), name
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(seen) > 10
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path) -> None:

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
+import nestdsl
 from nestdsl.cli.main import main
 from nestdsl.diagnostics import NestError
 from nestdsl.runtime.step_levels import StepLevels
@@ -28,6 +30,7 @@ from nestdsl.training.metrics import Metrics
 from nestdsl.training.progress import Quiet
 from nestdsl.training.settings import Settings
 from nestdsl.training.text import ByteData, read_text
+from tests.plan.hostile import MARK, PAYLOADS
 from tests.training.altered import alter
 from tests.training.models import tiny_model
 
@@ -250,6 +253,25 @@ def test_all_state_of_the_optimizers_removed(run: Path) -> None:
     model = tiny_model()
     with pytest.raises(NestError, match="has moved 0 times in 6 steps"):
         checkpoint.load(run).apply(model, StepLevels(model))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_a_plan_with_another_program_in_its_names_runs_nothing(run: Path, payload: str) -> None:
+    """Names of a result, of a memory and of a level, with text that would end a comment or a string."""
+
+    def change(_: Tensors, description: Description) -> None:
+        plan = yaml.safe_load(description["plan"])
+        program = plan["train"]["optimizer"]["program"]
+        draws.choice((program["lines"][0], program["memories"][0], plan["bodies"][-1]["levels"][0])).update(
+            dict.fromkeys(("result", "name", "attribute"), payload)
+        )
+        description["plan"] = yaml.safe_dump(plan, sort_keys=False)
+
+    draws = random.Random(payload)
+    alter(run / checkpoint.FILE, change)
+    with pytest.raises(NestError, match="N0502"):
+        nestdsl.resume(out=run, steps=8, quiet=True)
+    assert not (run.parent / MARK).exists()
 
 
 def test_weights_that_are_not_finite_are_refused_by_eval(run: Path, capsys: Any) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import WeightsPlan
+from nestdsl.runtime.checksums import has_checksums, verify_tensors
 from nestdsl.runtime.surprise.plastic import Plastic
 from nestdsl.runtime.tensors_file import read_tensors
 from nestdsl.weights import UnreadableError, fits, stored
@@ -39,12 +40,14 @@ _HINT_NUMBERS = "a model cannot start from infinity or from what is not a number
 
 def _load(file: str, targets: list[tuple[str, torch.Tensor]]) -> None:
     try:
-        tensors = read_tensors(file, {name for name, _ in targets}).tensors
+        read = read_tensors(file, {name for name, _ in targets})
+        if has_checksums(read.metadata):  # a checkpoint of ours
+            verify_tensors(read.metadata, read.tensors, all=False)
     except (OSError, ValueError) as error:
         raise fail("N0502", f"cannot read `{file}`: {error}", _HINT) from error
     with torch.no_grad():
         for name, target in targets:
-            value = tensors[name]
+            value = read.tensors[name]
             if not fits(tuple(value.shape), tuple(target.shape)):
                 raise fail("N0502", f"`{name}` of `{file}` has another shape now", _HINT)
             if not bool(value.isfinite().all()):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -137,6 +139,17 @@ def test_a_file_that_has_gone_or_changed_since_is_said(program: Path) -> None:
     assert caught.value.diagnostics[0].code == "N0003"
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused(program: Path, number: float) -> None:
+    tensors = weights()
+    tensors["model.layers.1.mlp.up_proj.weight"].view(-1)[3] = number
+    save_file(tensors, program.parent / "donor.safetensors")
+    nest = nestdsl.load(program)
+    with pytest.raises(NestError, match="N0502") as caught:
+        nest.compile(compile=False)
+    assert "numbers that are not finite" in str(caught.value)
+
+
 def test_a_run_folder_needs_the_file_no_more_and_is_such_a_file(tmp_path: Path, program: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("the quick brown fox jumps over the lazy dog\n" * 20)
@@ -158,7 +171,14 @@ model first {
     nestdsl.train(again, str(text), 2, tmp_path / "two", until=1, batch=2, tokens=16, quiet=True)
     whole = nestdsl.load(second).compile(compile=False, seed=3)
     nestdsl.train(whole, str(text), 2, tmp_path / "whole", batch=2, tokens=16, quiet=True)
-    (tmp_path / "one" / "checkpoint.safetensors").unlink()
+    path = tmp_path / "one" / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    tensors[f"model.{name}"][0, 0] += 1e-6
+    save_file(tensors, path, metadata)
+    with pytest.raises(NestError, match="is not as it was written"):
+        nestdsl.load(second).compile(compile=False)
+    path.unlink()
     restored = nestdsl.restore(tmp_path / "two", compile=False)
     assert torch.equal(restored.get_parameter(name), again.get_parameter(name))
     nestdsl.resume(out=tmp_path / "two", quiet=True)

@@ -54,7 +54,7 @@ _ALL = (
     Code("N0407", "in the language, not yet in this compiler"),
     # N05xx: data and runs
     Code("N0501", "data does not fit the model's input"),
-    Code("N0502", "checkpoint of another program"),
+    Code("N0502", "checkpoint that is damaged, or of another program"),
     Code("N0503", "not enough memory for this program"),
     Code("N0504", "output cannot be written"),
     Code("N0505", "training diverged"),

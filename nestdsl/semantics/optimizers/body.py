@@ -366,10 +366,10 @@ class OptimizerBody:
             return UNKNOWN
         if memory.name in self._results:
             return self._results[memory.name]
-        if self._is_open(ast.Name(memory.name, span)):
-            return UNKNOWN
         state = Flow(memory.name, WEIGHT, memory.period, None, memory)
         if memory.read == "after":
+            if self._is_open(ast.Name(memory.name, span)):
+                return UNKNOWN
             learned = self._learn(memory.name)
             state = learned if isinstance(learned, Flow) and learned.memory is None else state
             if isinstance(learned, Unknown):

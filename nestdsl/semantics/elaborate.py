@@ -68,14 +68,13 @@ def elaborate(
 
 
 def _check_declares(module: Module, diagnostics: Diagnostics) -> None:
-    """N0303 for a file in which nothing stands that could be used or trained."""
-    declared = module.program.declarations
-    if diagnostics.has_errors or any(not isinstance(one, ast.Use) for one in declared):
+    """N0303 for a file in which nothing stands, or comments alone."""
+    if module.program.declarations or diagnostics.has_errors:
         return
     diagnostics.report(
         "N0303",
-        "this file declares nothing" + (" of its own" if declared else ": it is empty"),
-        declared[0].span if declared else module.source.span(0, 0),
+        "this file is empty: it declares nothing",
+        module.source.span(0, 0),
         "write `model NAME { ... }`; other files can use a `block`, an `optimizer` or a `param`",
     )
 

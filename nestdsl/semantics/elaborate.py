@@ -76,6 +76,7 @@ def _check_declares(module: Module, diagnostics: Diagnostics) -> None:
         "this file is empty: it declares nothing",
         module.source.span(0, 0),
         "write `model NAME { ... }`; other files can use a `block`, an `optimizer` or a `param`",
+        severity=Severity.WARNING,
     )
 
 

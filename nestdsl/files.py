@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from nestdsl.diagnostics import fail
 
@@ -19,34 +19,44 @@ _KINDS = {
 }
 
 
-class NotAFile(OSError):
-    """A path that is there, but no regular file. `strerror` says what it is: "is a pipe, not a file"."""
+class NotAFileError(OSError):
+    """A path leads to what is no regular file: `kind` is what it is, in words."""
 
-    def __init__(self, mode: int, path: str) -> None:
-        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        super().__init__(errno.EINVAL, f"is {kind}, not a file", path)
+    def __init__(self, path: str, mode: int) -> None:
+        self.kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        super().__init__(errno.EINVAL, f"is {self.kind}, not a file", path)
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file to read its bytes, unbuffered. Follows links.
+class FolderError(NotAFileError, IsADirectoryError):
+    """A path leads to a folder."""
 
-    Raises OSError as `open` does, `NotAFile` for a folder, a pipe, a socket or a device, which are not even
-    opened: to open some waits for another program, and reading others never ends; and ValueError for a path
-    with a NUL.
+
+def open_file(path: str | os.PathLike[str]) -> BufferedReader:
+    """Opens a regular file to read its bytes, and returns at once. Follows links.
+
+    Raises OSError as `open` does, NotAFileError for a folder, a pipe, a socket or a device: to open some
+    waits for another program, and reading others never ends; and ValueError for a path that no file can have.
     """
+    # Once before it is opened, since a pipe notices its readers; and once after, since it may have changed.
     path = os.fspath(path)
-    if not stat.S_ISREG(mode := os.stat(path).st_mode):
-        raise NotAFile(mode, path)
-    # What stands there now may be another thing: opening it must not wait either.
-    file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115  the caller closes it
-    if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise NotAFile(mode, path)
-    return file
+    _require_file(path, os.stat(path).st_mode)
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    )
+    descriptor = os.open(path, flags)
+    try:
+        _require_file(path, os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+def _require_file(path: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise FolderError(path, mode)
+    if not stat.S_ISREG(mode):
+        raise NotAFileError(path, mode)
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes, hint: str) -> None:

@@ -49,7 +49,7 @@ MAX_BLOCK_DEPTH = 30
 MAX_OPTIMIZER_PARTS = 50_000
 """Names, numbers and operations of all optimizers of one program, for each use with other values."""
 
-MAX_GUESSES = 300
+MAX_GUESSES = 100
 """Known names that are compared with one that is not known, for what was meant."""
 
 MAX_LISTED = 40

@@ -9,17 +9,25 @@ libraries call the same (`up_proj.weight`). Matrices are [out, in], as torch has
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import islice, takewhile
 from pathlib import Path
 
+from nestdsl.files import NotAFileError, open_file
 from nestdsl.library.types import Shapes
 
-FLOATS = ("F64", "F32", "F16", "BF16")
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+FLOATS = tuple(_BYTES)
+_INDEX = ".index.json"
 _LARGEST_HEADER = 100_000_000
+_MOST_DIMENSIONS = 64
+_LENGTH = struct.Struct("<Q")
 _OTHER_NAMES = {
     "up": ("up_proj", "fc1", "fc_in", "wi", "dense_h_to_4h"),
     "down": ("down_proj", "fc2", "fc_out", "wo", "dense_4h_to_h"),
@@ -59,59 +67,109 @@ class Found:
     unused: tuple[str, ...]
 
 
-def stored(path: str) -> Mapping[str, Stored]:
+class Tensors(dict[str, Stored]):
+    """The tensors of a file, by name."""
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted(self)
+
+    def beneath(self, start: str) -> Iterator[str]:
+        """The names that begin with `start` and a point."""
+        first = bisect_left(self._names, f"{start}.")
+        return takewhile(lambda name: name.startswith(f"{start}."), islice(self._names, first, None))
+
+
+def stored(path: str) -> Tensors:
     """All tensors of a file by name. Raises UnreadableError."""
     try:
         status = os.stat(path)
-    except (OSError, ValueError) as error:
+        return _stored(path, status.st_mtime_ns, status.st_size)
+    except FileNotFoundError as error:
         raise UnreadableError(f"there is no file `{path}`", is_missing=True) from error
-    if not os.path.isfile(path):
-        raise UnreadableError(f"`{path}` is not a file", is_missing=True)
-    return _stored(path, status.st_mtime_ns, status.st_size)
+    except NotAFileError as error:
+        raise UnreadableError(f"`{path}` is {error.kind}, not a file", is_missing=True) from error
+    except OSError as error:
+        raise UnreadableError(f"cannot read `{path}`: {error.strerror}", is_missing=True) from error
+    except ValueError as error:  # a path that no file can have
+        raise UnreadableError(f"there is no file `{path}`", is_missing=True) from error
 
 
 @lru_cache(maxsize=16)
-def _stored(path: str, changed: int, size: int) -> Mapping[str, Stored]:
-    return _of_parts(path) if path.endswith(".index.json") else _of_one(path, size)
+def _stored(path: str, changed: int, size: int) -> Tensors:
+    return _of_parts(path) if path.endswith(_INDEX) else _of_one(path)
 
 
-def _of_parts(path: str) -> Mapping[str, Stored]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            parts = json.load(file)["weight_map"]
-        names = {str(name): os.path.basename(str(part)) for name, part in parts.items()}
-    except OSError as error:
-        raise UnreadableError(f"cannot read `{path}`: {error.strerror}", is_missing=True) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableError(f"`{path}` does not say which file holds which weights") from error
+def _of_parts(path: str) -> Tensors:
+    with open_file(path) as file:
+        index = _object(file.read(_LARGEST_HEADER + 1) or b"")
+    parts = None if index is None else index.get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(part, str) for part in parts.values()):
+        raise UnreadableError(f"`{path}` does not say which file holds which weights")
+    names = {name: os.path.basename(part) for name, part in parts.items()}
     folder = Path(path).parent
-    found = {part: stored(str(folder / part)) for part in dict.fromkeys(names.values())}
+    found: dict[str, Tensors] = {}
+    for part in dict.fromkeys(names.values()):
+        if part.endswith(_INDEX):
+            raise UnreadableError(f"`{path}` places weights in `{part}`, which is an index as well")
+        found[part] = stored(str(folder / part))
     missing = [name for name, part in names.items() if name not in found[part]]
     if missing:
         one = missing[0]
         raise UnreadableError(f"`{names[one]}` has no tensor `{one}`, which `{path}` places there")
-    return {name: found[part][name] for name, part in names.items()}
+    return Tensors((name, found[part][name]) for name, part in names.items())
 
 
-def _of_one(path: str, size: int) -> Mapping[str, Stored]:
+def _of_one(path: str) -> Tensors:
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(_LENGTH.size) or b""
+        length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else size
+        if length > min(size - _LENGTH.size, _LARGEST_HEADER):
+            raise UnreadableError(f"`{path}` is not a safetensors file")
+        header = _object(file.read(length) or b"")
+    if header is None:
+        raise UnreadableError(f"`{path}` is not a safetensors file: its header cannot be read")
+    header.pop("__metadata__", None)
+    beyond = size - _LENGTH.size - length
+    return Tensors((name, _tensor(path, name, one, beyond)) for name, one in header.items())
+
+
+def _tensor(path: str, name: str, entry: object, size: int) -> Stored:
+    """A tensor as the header describes it; `size` bytes are there for all. Raises UnreadableError."""
+    match entry:
+        case {"dtype": str(kind), "shape": list(shape), "data_offsets": [begin, end]} if (
+            _are_counts(shape) and _are_counts([begin, end]) and begin <= end <= size
+        ):
+            wanted = _BYTES.get(kind)
+            if wanted is None or math.prod(shape) * wanted == end - begin:
+                return Stored(path, kind, tuple(shape))
+    raise UnreadableError(f"the header of `{path}` does not fit its tensor `{name}`: the file is damaged")
+
+
+def _are_counts(values: list[object]) -> bool:
+    return len(values) <= _MOST_DIMENSIONS and all(
+        isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 2**63 for one in values
+    )
+
+
+def _object(text: bytes) -> dict[str, object] | None:
+    """A JSON object in which no name is given twice; None for all else."""
     try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(size, _LARGEST_HEADER):
-                raise UnreadableError(f"`{path}` is not a safetensors file")
-            header = json.loads(file.read(length))
-        return {
-            str(name): Stored(path, str(one["dtype"]), tuple(int(extent) for extent in one["shape"]))
-            for name, one in header.items()
-            if name != "__metadata__"
-        }
-    except OSError as error:
-        raise UnreadableError(f"cannot read `{path}`: {error.strerror}", is_missing=True) from error
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise UnreadableError(f"`{path}` is not a safetensors file") from error
+        found = json.loads(text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError):  # brackets within brackets, deeper than Python can read
+        return None
+    return found if isinstance(found, dict) else None
 
 
-def find(tensors: Mapping[str, Stored], key: str, part: str, shapes: Shapes) -> Found | None:
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is given twice")
+    return found
+
+
+def find(tensors: Tensors, key: str, part: str, shapes: Shapes) -> Found | None:
     """The tensors beneath a key that are the weights of a level; None if there are none.
 
     `part` is the part of the whole to which the key belongs, such as the `query` of attention.
@@ -123,8 +181,8 @@ def find(tensors: Mapping[str, Stored], key: str, part: str, shapes: Shapes) -> 
             return Found(((only, start),), others, ())
         beneath = {
             name[len(start) + 1 :].removeprefix("layer."): name
-            for name in tensors
-            if name.startswith(f"{start}.") and not name.endswith(_NO_WEIGHTS)
+            for name in tensors.beneath(start)
+            if not name.endswith(_NO_WEIGHTS)
         }
         if beneath:
             return _matched(beneath, shapes)

@@ -17,6 +17,10 @@ _MOST_SHOWN = 20
 
 def check_reads(graph: NestGraph, diagnostics: Diagnostics) -> None:
     reads = graph.part((EdgeType.READ,))
+    # A mistake in a flow does not hide a circle that it is part of.
+    reads.add_edges_from(
+        (source, flow) for flow, sources in graph.mentions.items() for source in sources if source in graph
+    )
     is_acyclic = True
     for circular in _circular_parts(reads):
         _report_cycle(graph, networkx.find_cycle(circular), diagnostics)

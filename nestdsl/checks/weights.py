@@ -6,6 +6,8 @@ Files are looked at without loading what they hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import nsmallest
+from itertools import islice
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
@@ -15,6 +17,8 @@ from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.weights import FLOATS, Found, Stored, UnreadableError, find, fits, stored
 
 _MOST_SHOWN = 3
+_MOST_COMPARED = 2000
+"""Tensors with which a key that no tensor has is compared."""
 
 
 def check_weights(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -48,9 +52,9 @@ def _check(graph: NestGraph, level: Level, shapes: Shapes, diagnostics: Diagnost
     found = find(tensors, init.key, init.part, shapes)
     part = f" for its {init.part}" if init.part else ""
     if found is None:
-        pieces = [name.split(".") for name in tensors]
+        pieces = [name.split(".") for name in islice(tensors, _MOST_COMPARED)]
         starts = {".".join(name[:count]) for name in pieces for count in range(1, len(name) + 1)}
-        some = listed(sorted(tensors)[:_MOST_SHOWN])
+        some = listed(nsmallest(_MOST_SHOWN, tensors))
         diagnostics.report(
             "N0101",
             f"no tensor of `{init.file}` is `{init.key}` or begins with it{part}",

@@ -44,6 +44,7 @@ _ALL = (
     Code("N0303", "no `out`, or no `update`"),
     Code("N0304", "flow, level or parameter that nothing uses", Severity.WARNING),
     Code("N0305", "level whose state nothing ever changes or trains", Severity.WARNING),
+    Code("N0306", "optimizer whose update climbs", Severity.WARNING),
     # N04xx: levels and clocks
     Code("N0401", "unit missing or unknown"),
     Code("N0402", "periods that do not divide one another"),

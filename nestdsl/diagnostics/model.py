@@ -68,8 +68,10 @@ class Diagnostics:
         span: Span | None = None,
         hint: str = "",
         notes: tuple[Note, ...] = (),
+        severity: Severity | None = None,
     ) -> None:
-        self._add(Diagnostic(code, message, span, hint, notes))
+        """Adds a diagnostic, as severe as its code is if nothing else is said."""
+        self._add(Diagnostic(code, message, span, hint, notes, severity))
 
     def extend(self, others: Iterable[Diagnostic]) -> None:
         for other in others:

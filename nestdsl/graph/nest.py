@@ -19,7 +19,8 @@ class NestGraph:
     `graph/nodes.py`), every edge `type` (an EdgeType) and `position` (its place among the
     operands). `sizes` gives the size of each flow-like node once `checks/shapes.py` has run,
     `level_sizes` what each level reads and makes; `stored_weights` the name of each weight of a level
-    that starts from a file, with that of its tensor, once `checks/weights.py` has run. `unsure` are the
+    that starts from a file, with that of its tensor, once `checks/weights.py` has run. `mentions` are the
+    flows that stand in a flow which could not be read. `unsure` are the
     levels with a clause that could not be read, and `lacks_flows` says that some flow could not: what
     seems to be missing there is no second mistake.
     """
@@ -32,6 +33,7 @@ class NestGraph:
         self.sizes: dict[str, int] = {}
         self.level_sizes: dict[str, tuple[int, int]] = {}
         self.stored_weights: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.mentions: dict[str, tuple[str, ...]] = {}
         self.unsure: set[str] = set()
         self.lacks_flows = False
 

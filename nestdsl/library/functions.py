@@ -18,6 +18,10 @@ PRECISION, AUTO = "precision", "auto"
 PRECISIONS = (AUTO, "bfloat16", "float32")
 
 
+def _absolute(x: float) -> float:
+    return abs(x)
+
+
 def _same(x: float) -> float:
     return x
 
@@ -42,8 +46,8 @@ _PAIRED = (
     ),
 )
 _ONE_NUMBER = (
-    Function("norm", "the root of the sum of squares", fold=abs, place=Place.OPTIMIZER),
-    Function("rms", "the root of the mean of squares", fold=abs, place=Place.OPTIMIZER),
+    Function("norm", "the root of the sum of squares", fold=_absolute, place=Place.OPTIMIZER),
+    Function("rms", "the root of the mean of squares", fold=_absolute, place=Place.OPTIMIZER),
     Function("mean", "the mean of the elements", fold=_same, place=Place.OPTIMIZER),
     Function("trace", "the sum of the diagonal", fold=_same, place=Place.OPTIMIZER),
 )
@@ -87,7 +91,7 @@ FUNCTIONS = (
     Function("tanh", "the hyperbolic tangent", fold=math.tanh),
     Function("sqrt", "the square root", fold=math.sqrt),
     Function("exp", "the exponential", fold=math.exp),
-    Function("abs", "the absolute value", fold=abs),
+    Function("abs", "the absolute value", fold=_absolute),
     Function("sign", "-1, 0 or 1", fold=lambda x: (x > 0) - (x < 0)),
     Function(
         "softmax",

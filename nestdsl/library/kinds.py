@@ -33,8 +33,7 @@ def _hidden(arguments: Arguments, in_: int) -> int:
     hidden = arguments["hidden"]
     if hidden is not None:
         return int(hidden)
-    # What would not be finite is far above every limit (`checks/shapes.py`), and has to be a number there.
-    return max(1, round(min(float(arguments["expand"] or 4) * in_, 1e300)))
+    return max(1, round(float(arguments["expand"] or 4) * in_))
 
 
 def _mlp_parameters(arguments: Arguments, in_: int, out: int) -> Shapes:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import torch
 from safetensors import SafetensorError, safe_open
 
-from nestdsl.files import open_regular
+from nestdsl.files import open_file
 
 _READS = 100
 """How often a file is read again that changed meanwhile."""
@@ -28,11 +28,11 @@ def read_tensors(path: str | os.PathLike[str], names: Collection[str] | None = N
     """The tensors of one file as it is at one moment, or those with these names.
 
     safetensors opens a path twice, for the header and for the numbers: what is replaced in between would
-    give the numbers of another file. Raises OSError as `open_regular` does, and ValueError for what is no
+    give the numbers of another file. Raises OSError as `open_file` does, and ValueError for what is no
     whole file of this form or never stays the same for long enough.
     """
     for _ in range(_READS):
-        with open_regular(path) as held:
+        with open_file(path) as held:
             before = os.fstat(held.fileno())
             try:
                 read, problem = _read(_path_of(held, path), names), ""

@@ -32,6 +32,7 @@ from nestdsl.semantics.self_attention import self_attention
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.syntax.names import names_in
 
 
 class Body(Lookup):
@@ -111,6 +112,12 @@ class Body(Lookup):
             self.shared.feed(id, source)
         else:
             self.shared.graph.lacks_flows = True
+            self.shared.graph.mentions[id] = self._mentioned(flow.value)
+
+    def _mentioned(self, expression: ast.Expression) -> tuple[str, ...]:
+        """The flows in an expression that could not be read: they may lead back to it."""
+        found = [self.meaning(name.text) for name in names_in(expression) if isinstance(name, ast.Name)]
+        return tuple(meaning.id for meaning in found if isinstance(meaning, FlowName))
 
     # --- levels ----------------------------------------------------------------------------
 

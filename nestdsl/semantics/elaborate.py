@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.diagnostics import Diagnostics, Note, Severity
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import (
     TRAIN,
@@ -58,12 +58,26 @@ def elaborate(
     diagnostics = result.diagnostics
     with within_limits(diagnostics, source.span(0, len(source.text))):
         module = load_modules(source, diagnostics)
+        _check_declares(module, diagnostics)
         models = [declared for declared in module.names.values() if isinstance(declared, ast.Model)]
         if model is not None:
             models = _chosen(models, model, diagnostics)
         overrides = _check_overrides(module, models, overrides or {}, diagnostics)
         _declarations(result, module, models, FileParameters(diagnostics, overrides, module))
     return result
+
+
+def _check_declares(module: Module, diagnostics: Diagnostics) -> None:
+    """N0303 for a file in which nothing stands, or comments alone."""
+    if module.program.declarations or diagnostics.has_errors:
+        return
+    diagnostics.report(
+        "N0303",
+        "this file is empty: it declares nothing",
+        module.source.span(0, 0),
+        "write `model NAME { ... }`; other files can use a `block`, an `optimizer` or a `param`",
+        severity=Severity.WARNING,
+    )
 
 
 def _declarations(
@@ -226,6 +240,15 @@ def _train(model: ast.Model, body: Body, graph: NestGraph, takes: Takes | None) 
         match clause:
             case ast.Objective():
                 objective = reader.objective_of_training(clause) or objective
+                if objective == "mse" and takes is Takes.IDS:
+                    diagnostics.report(
+                        "N0405",
+                        "`objective mse` compares vectors, and the labels of a model that reads ids are ids",
+                        clause.span,
+                        "write `objective cross_entropy`; `mse` is for `input vectors(size)`, or for vectors "
+                        "that a program in Python gives to `model.loss`",
+                        severity=Severity.WARNING,
+                    )
             case ast.Every():
                 found = reader.period(clause, (Unit.STEP,))
                 period = found[0] if found else 1

@@ -157,6 +157,10 @@ class _Loader:
                 )
 
     def _find(self, module: Module, use: ast.Use) -> tuple[Source, str] | None:
+        if len(use.module) > MAX_PATH_LENGTH:
+            message = f"a path has at most {MAX_PATH_LENGTH:,} characters; this one has {len(use.module):,}"
+            self.diagnostics.report("N0004", message, use.span, "use shorter names of files and folders")
+            return None
         return self._find_file(module, use) if use.is_path else self._find_library(use)
 
     def _find_library(self, use: ast.Use) -> tuple[Source, str] | None:
@@ -185,10 +189,6 @@ class _Loader:
                 f"`{use.module}` cannot be found from a text without a file",
                 "save the program as a file, or use a library module such as `std.gated_delta`",
             )
-            return None
-        if len(use.module) > MAX_PATH_LENGTH:
-            message = f"a path has at most {MAX_PATH_LENGTH:,} characters; this one has {len(use.module):,}"
-            self.diagnostics.report("N0004", message, use.span, "use shorter names of files and folders")
             return None
         if Path(use.module).is_absolute() or "\0" in use.module:
             missing(f"`{use.module}` is not a relative path", "name the file from the folder of this one")

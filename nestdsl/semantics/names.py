@@ -14,7 +14,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     alike = [one for one in known if one.casefold() == name.casefold()]
     if len(known) > MAX_GUESSES:
         # Comparing takes its time: where there is so much, look among what begins alike.
-        known = [one for one in known if one[:2].casefold() == name[:2].casefold()][:MAX_GUESSES]
+        alike_in = [one for one in known if one[:1] == name[:1] and abs(len(one) - len(name)) <= 3]
+        known = alike_in[:MAX_GUESSES]
     matches = alike or get_close_matches(name, known, n=1, cutoff=0.6)
     return matches[0] if matches else None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nestdsl import limits
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.files import NotAFileError, open_file
 from nestdsl.source import Source
 
 
@@ -17,17 +18,22 @@ def read_source(path: str | Path) -> Source:
     """
     name = str(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read(limits.MAX_FILE_BYTES + 1)
+        with open_file(path) as file:
+            # None: some of the files that the system makes up have nothing to read at the moment.
+            data = file.read(limits.MAX_FILE_BYTES + 1) or b""
     except FileNotFoundError:
         raise fail("N0003", f"there is no file {name!r}", "check the path and the working folder") from None
     except IsADirectoryError:
         raise fail("N0003", f"{name!r} is a folder", "name a file in it") from None
+    except NotAFileError as error:
+        hint = "save the program as a file, and name that"
+        raise fail("N0003", f"{name!r} is {error.kind}, not a file", hint) from None
     except PermissionError:
         raise fail("N0003", f"{name!r} may not be read", "change its permissions") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise fail("N0003", f"{name!r} cannot be read: {reason}") from None
+        hint = "check the path, and each folder and link on its way"
+        raise fail("N0003", f"{name!r} cannot be read: {reason}", hint) from None
     if len(data) > limits.MAX_FILE_BYTES:
         raise _too_large(name)
     if b"\0" in data:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from nestdsl.diagnostics import fail
-from nestdsl.files import NotAFile
+from nestdsl.files import NotAFileError
 from nestdsl.runtime.checksums import described, description_in, verify_tensors
 from nestdsl.runtime.tensors_file import read_metadata, read_tensors
 
@@ -41,7 +41,7 @@ def read_file(path: Path) -> Content:
         return Content(read.tensors, description_in(read.metadata))
     except FileNotFoundError as error:
         raise fail("N0003", f"there is no checkpoint `{path}`", _NOT_THERE) from error
-    except NotAFile as error:
+    except NotAFileError as error:
         raise fail("N0003", f"there is no checkpoint `{path}`: it {error.strerror}", _NOT_THERE) from error
     except OSError as error:
         raise fail("N0003", f"cannot read `{path}`: {error.strerror}", _NOT_THERE) from error

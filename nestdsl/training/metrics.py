@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.files import NotAFile, open_regular
+from nestdsl.files import NotAFileError, open_file
 from nestdsl.training.staging import put_in_place, staging
 
 FILE = "metrics.jsonl"
@@ -49,14 +49,14 @@ class Metrics:
         """Copies the lines up to a step; gives which are missing, in words."""
         last = -1
         try:
-            with open_regular(self._path) as raw, open(raw.fileno(), "rb", closefd=False) as file:
+            with open_file(self._path) as file:
                 for last, line in _records(file, self._path):
                     if last > step:
                         break
                     self._file.write(line)
         except FileNotFoundError:
             pass
-        except NotAFile as error:
+        except NotAFileError as error:
             raise fail("N0502", f"`{self._path}` {error.strerror}", _MOVE) from error
         return f"`{self._path}` has nothing of steps {last + 1} to {step}" if last < step else ""
 

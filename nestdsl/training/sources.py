@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.files import NotAFile, open_regular
+from nestdsl.files import NotAFileError, open_file
 
 SOURCES = (
     "a text file, a folder of text files, `stdlib` (the Python source of this machine), or `task:` and a name"
@@ -82,7 +82,7 @@ def read_texts(source: str) -> Texts:
     whole = bytearray()
     try:
         found = _append(whole, path, path.name)
-    except NotAFile as error:
+    except NotAFileError as error:
         raise fail("N0003", f"`{path}` {error.strerror}", hint=f"give {SOURCES}") from error
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -105,7 +105,7 @@ def _read_folder(folder: Path, files: Iterable[Path]) -> Texts:
         try:
             found = _append(whole, path, path.relative_to(folder).as_posix(), folder)
         except OSError as error:
-            if not (isinstance(error, NotAFile) or _leads_nowhere(path, error)):
+            if not (isinstance(error, NotAFileError) or _leads_nowhere(path, error)):
                 raise _unreadable(path, error) from error
             found = None
         if isinstance(found, Text):
@@ -125,7 +125,7 @@ def _append(whole: bytearray, path: Path, name: str, folder: Path | None = None)
     """
     start = len(whole)
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with open_regular(path) as file:
+    with open_file(path) as file:
         before = os.fstat(file.fileno())
         piece = b"the first"
         while piece:

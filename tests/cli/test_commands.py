@@ -57,7 +57,8 @@ def run(capsys, tmp_path, monkeypatch):
     [
         (["good.nest"], 0, "1 program checked: nothing is wrong"),
         (["good.nest", "bom.nest", "crlf.nest"], 0, "3 programs checked: nothing is wrong"),
-        (["empty.nest"], 0, "nothing is wrong"),
+        (["empty.nest"], 0, "this file is empty"),
+        (["empty.nest", "--strict"], 1, "this file is empty"),
         (["warns.nest"], 0, "1 warning"),
         (["warns.nest", "--strict"], 1, "1 warning"),
         (["good.nest", "--strict"], 0, "nothing is wrong"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nestdsl.diagnostics import NestError
-from nestdsl.files import NotAFile, open_regular
+from nestdsl.files import NotAFileError, open_file
 from nestdsl.training import sources
 from nestdsl.training.sources import read_texts
 from nestdsl.training.text import read_text
@@ -82,8 +82,8 @@ def test_what_becomes_a_pipe_after_it_was_looked_at_is_not_waited_for(tmp_path, 
     pipe(tmp_path / "file")
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", lambda path: looked)
-        with pytest.raises(NotAFile, match="is a pipe"):
-            open_regular(tmp_path / "file")
+        with pytest.raises(NotAFileError, match="is a pipe"):
+            open_file(tmp_path / "file")
     assert os.stat is whole
 
 

@@ -9,6 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 from nestdsl.graph.optimizer import (
     CONSTANT,
@@ -137,7 +138,7 @@ def computed(function: str, *operands: float) -> float:
         return math.nan
 
 
-_ARITHMETIC: dict[str, Callable[..., float]] = {
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
     "multiply": operator.mul,
@@ -148,7 +149,7 @@ _ARITHMETIC: dict[str, Callable[..., float]] = {
 }
 
 
-def _of_numbers(function: str) -> Callable[..., float]:
+def _of_numbers(function: str) -> Callable[..., Any]:
     fold = _ARITHMETIC.get(function) or LIBRARY.functions[function].fold
     assert fold is not None, f"`{function}` of numbers has no value"
     return fold

@@ -16,6 +16,7 @@ from nestdsl.graph.optimizer import (
 from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.modules import Module
+from nestdsl.semantics.optimizers.climbing import climbs
 from nestdsl.semantics.optimizers.declared import (
     IN_SCOPE,
     Otherwise,
@@ -94,7 +95,7 @@ class OptimizerBody:
         lines = needed((update, *(value for _, value in arguments)), self._memories, self.flows.lines)
         has_learned = learned_in(lines)
         memories = tuple(memory for name, memory in self._memories.items() if name in has_learned)
-        return OptimizerProgram(
+        program = OptimizerProgram(
             name=self.declaration.name.text,
             parameters=tuple(
                 (name, value) for name, value in self.values.items() if not isinstance(value, Unknown)
@@ -107,6 +108,14 @@ class OptimizerBody:
             otherwise=otherwise.program if otherwise else None,
             otherwise_arguments=arguments,
         )
+        if climbs(program, self.flows.values()):
+            self.diagnostics.report(
+                "N0306",
+                f"the update of `{program.name}` has the sign of the gradient: it climbs, to a larger loss",
+                self._flows["update"].span,
+                "the update is added to the weight: write `flow update = -lr * grad` to descend",
+            )
+        return program
 
     # --- what it leaves to others ----------------------------------------------------------
 
@@ -132,6 +141,10 @@ class OptimizerBody:
     def declares(self, name: str) -> bool:
         """Whether a name is one of this body's, and so hides the library's."""
         return name in self.levels or name in self._flows or name in self.values or name in IN_SCOPE
+
+    def is_computed(self, name: str) -> bool:
+        """Whether a name is a flow of this body, or a level that is read as one."""
+        return name in self._flows or (name in self.levels and self.levels[name].count is None)
 
     def constant(self, expression: ast.Expression) -> Constant | Unknown:
         """A value that is fixed when the optimizer is made; the parameters in it become structural."""
@@ -353,10 +366,10 @@ class OptimizerBody:
             return UNKNOWN
         if memory.name in self._results:
             return self._results[memory.name]
-        if self._is_open(ast.Name(memory.name, span)):
-            return UNKNOWN
         state = Flow(memory.name, WEIGHT, memory.period, None, memory)
         if memory.read == "after":
+            if self._is_open(ast.Name(memory.name, span)):
+                return UNKNOWN
             learned = self._learn(memory.name)
             state = learned if isinstance(learned, Flow) and learned.memory is None else state
             if isinstance(learned, Unknown):

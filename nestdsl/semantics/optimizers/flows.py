@@ -17,6 +17,7 @@ from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Unknown, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.syntax.names import names_in
 
 if TYPE_CHECKING:
     from nestdsl.semantics.optimizers.body import OptimizerBody
@@ -133,9 +134,9 @@ class OptimizerFlows:
             return self._answer(call, piped, place)
         function = LIBRARY.functions.get(name)
         if function is None or function.is_custom or function.place is Place.MODEL:
-            self._no_function(call, function)
+            self._no_function(call, function, place)
             return UNKNOWN
-        if not self._is_given_its_flows(function, call, len(piped)):
+        if not self._is_given_its_flows(function, call, len(piped), place):
             return UNKNOWN
         flows, rest = self._flows_of(function, call, piped, place)
         options = bind(rest, function.arguments, f"`{name}`", self.body.constant, self.diagnostics)
@@ -145,7 +146,7 @@ class OptimizerFlows:
             return self._debias(flows[0], call.span, place)
         return self._operation(name, flows, call.span, place, tuple(options.items()))
 
-    def _is_given_its_flows(self, function: Function, call: ast.Call, piped: int) -> bool:
+    def _is_given_its_flows(self, function: Function, call: ast.Call, piped: int, place: str) -> bool:
         """Whether a call has as many flows as its function takes; what follows them are options."""
         given = piped + sum(argument.name is None for argument in call.arguments)
         most = function.flows + len(function.arguments) if function.flows else 2
@@ -159,6 +160,7 @@ class OptimizerFlows:
         self.diagnostics.report(
             "N0103", f"`{function.name}` takes {wanted}; this is {given}", call.span, f"write `{example}`"
         )
+        self._visit_names(call, place)
         return False
 
     def _flows_of(
@@ -171,7 +173,7 @@ class OptimizerFlows:
         flows = (*piped, *(self.expression(argument.value, place) for argument in taken))
         return flows, without_flows(call, len(taken))
 
-    def _no_function(self, call: ast.Call, function: Function | None) -> None:
+    def _no_function(self, call: ast.Call, function: Function | None, place: str) -> None:
         name, span = call.function.text, call.function.span
         known = [
             one.name
@@ -196,6 +198,13 @@ class OptimizerFlows:
             )
         else:
             self.body.unknown(call.function, known)
+            self._visit_names(call, place)
+
+    def _visit_names(self, call: ast.Call, place: str) -> None:
+        """Follows what stands in a call that means nothing: a circle is a mistake of its own."""
+        for name in names_in(call):
+            if isinstance(name, ast.Name) and self.body.is_computed(name.text):
+                self.expression(name, place)
 
     def _no_memory_here(self, call: ast.Call) -> None:
         name = call.function.text
@@ -323,6 +332,10 @@ class OptimizerFlows:
         if shape == CONSTANT:
             self._constants[result.operand] = operands
         return result
+
+    def values(self) -> dict[Operand, float]:
+        """The values of constants, as far as they are known now, by their names."""
+        return {flow.operand: flow.value for flow in self._known.values() if flow.value is not None}
 
     def names_in(self, flow: Flow, known: Collection[str] = ()) -> list[str]:
         """The names that a constant is computed from, without those that lead only to `known` results."""

@@ -20,6 +20,7 @@ from nestdsl.semantics.arguments import bind, check_argument, gives_all, match_a
 from nestdsl.semantics.modules import Module, library_module
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.body import OptimizerBody
+from nestdsl.semantics.optimizers.climbing import is_never_negative
 from nestdsl.semantics.optimizers.declared import Otherwise
 from nestdsl.semantics.optimizers.memories import REDUCE
 from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, report_no_schedule, written
@@ -36,8 +37,6 @@ _OF_VALUES = ("N0104", "N0202", "N0203", "N0405")
 """Diagnostics that a given value can lead to, inside of an optimizer that is right with its defaults."""
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _NAME = "adamw"
-_NOT_NEGATIVE = ("lr", "eps", "decay")
-"""Parameters that have a meaning by their name in every optimizer, and are never below zero."""
 
 
 def default_optimizer(span: Span, parameters: FileParameters) -> OptimizerUse:
@@ -321,7 +320,7 @@ class OptimizerReader:
             case ast.String():
                 spec = ArgumentSpec(name, Type.STRING)
             case _:
-                least = 0.0 if name in _NOT_NEGATIVE or name.endswith("_lr") else None
+                least = 0.0 if is_never_negative(name) else None
                 spec = ArgumentSpec(name, Type.NUMBER, minimum=least)
         return check_argument(spec, value, span, self.diagnostics)
 

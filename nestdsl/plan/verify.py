@@ -6,12 +6,13 @@ numbers become sizes. What is not of the form that `lower` makes is refused here
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Set
 from dataclasses import fields, is_dataclass
 
 from nestdsl import limits
-from nestdsl.graph.optimizer import GradientMemory, Line
+from nestdsl.graph.optimizer import GradientMemory
 from nestdsl.library.signatures import (
     INITS,
     LIBRARY,
@@ -47,7 +48,7 @@ from nestdsl.plan.wellformed import (
     shown,
 )
 
-_GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,17}\)")
+_GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,18}\)")
 _ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1}
 _OPERANDS = {
     "read": (1, 1),
@@ -72,7 +73,6 @@ _POSITIVE = {
     LevelPlan: ("input_size", "output_size"),
     SurprisePlan: ("period_tokens",),
     GradientMemory: ("period",),
-    Line: ("period",),
 }
 """Numbers that are at least 1; all others of a plan's own fields are at least 0."""
 _OPTIONS: dict[str, tuple[Value, ...] | type] = {
@@ -125,7 +125,8 @@ def _verify_values(value: object, place: str) -> None:
             continue
         if type(part) is int:
             least = 1 if field.name in _POSITIVE.get(kind, ()) else 0
-            require(least <= part, f"{here} is {part}")
+            most = limits.MAX_WHOLE if least else math.inf  # costs may be beyond
+            require(least <= part <= most, f"{here} is {part}")
             continue
         for one in part if isinstance(part, tuple) else (part,):
             _verify_values(one, here)

@@ -85,8 +85,6 @@ def _verify_line(line: Line, known: set[str], memories: dict[str, GradientMemory
             function = LIBRARY.functions[name]
             require(function.place is not Place.MODEL and not function.is_custom, f"{here} is of a model")
             require_operands(function, count, here)
-            reads = any(isinstance(one, str) for one in line.operands)
-            require(reads or name in ("max", "min", "clip"), f"{here} is of numbers alone")
             require_arguments(line.options, function.arguments, here)
             options = line.options
     require(options == line.options, f"{here} has options that `{line.function}` does not take")

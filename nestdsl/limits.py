@@ -37,6 +37,9 @@ MAX_MODULES = 200
 MAX_PROGRAM_CHARACTERS = 2 * MAX_FILE_BYTES
 """Characters of all files that one program uses, without its own."""
 
+MAX_MODELS = 1_000
+"""Models of one file."""
+
 MAX_LEVELS = 5_000
 """Levels of one model, copies counted."""
 

@@ -17,7 +17,7 @@ from nestdsl.graph.nodes import (
     Unit,
 )
 from nestdsl.library.signatures import ArgumentSpec, Takes, Type
-from nestdsl.limits import MAX_DIAGNOSTICS
+from nestdsl.limits import MAX_DIAGNOSTICS, MAX_MODELS
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.bodies import Body
 from nestdsl.semantics.clauses import collect
@@ -26,7 +26,7 @@ from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.levels import connect_training
 from nestdsl.semantics.optimizers.uses import default_optimizer, try_optimizer
 from nestdsl.semantics.parameters import FileParameters, Override, check_overrides
-from nestdsl.semantics.scope import Inherited, Shared, within_limits
+from nestdsl.semantics.scope import Inherited, LimitReachedError, Shared, within_limits
 from nestdsl.semantics.values import Constant, Unknown
 from nestdsl.source import Source
 from nestdsl.syntax import ast
@@ -60,6 +60,10 @@ def elaborate(
         module = load_modules(source, diagnostics)
         _check_declares(module, diagnostics)
         models = [declared for declared in module.names.values() if isinstance(declared, ast.Model)]
+        if len(models) > MAX_MODELS:
+            message = f"a file has at most {MAX_MODELS:,} models; this one has {len(models):,}"
+            diagnostics.report("N0004", message, models[MAX_MODELS].name.span, "write several files")
+            raise LimitReachedError
         if model is not None:
             models = _chosen(models, model, diagnostics)
         overrides = _check_overrides(module, models, overrides or {}, diagnostics)

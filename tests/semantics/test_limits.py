@@ -25,6 +25,7 @@ HOSTILE = {
     "a power": "param x = 9 ** 9 ** 9",
     "a power of a power of a parameter": "param x = 99999\nparam y = x ** x\nparam z = y ** y ** y",
     "many copies": model("level a = linear repeat 1000000000\nflow out = in -> a"),
+    "many models": "\n".join(model("flow out = in").replace("model m", f"model m{n}") for n in range(1001)),
     "a long array": model("level a[1000000000] = linear\nflow out = in -> a"),
     "an array of copies": model("level a[5000] = linear repeat 5000\nflow out = in -> a"),
     "nested repeats": model(

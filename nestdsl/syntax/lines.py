@@ -33,7 +33,8 @@ _ENDS_WITH_BRACES = re.compile(r"[} \t\r]+(?:#|\n|\Z)")
 _NEXT_DECLARATION = re.compile(rf"\n(?=[ \t\r\f\ufeff]*{_DECLARATION})")
 
 _PIECE = re.compile(
-    r'[ \t\r\f\ufeff]+|(?:#|//)[^\n]*|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|[0-9][\w.]*|->|\*\*|.', re.DOTALL
+    r'[ \t\r\f\ufeff]+|(?:#|//)[^\n]*|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|[0-9](?:[\w.]|(?<=[eE])[+-](?=[0-9]))*|->|\*\*|.',
+    re.DOTALL,
 )
 _BLANK = re.compile(r"[ \t\r\f\ufeff]*")
 # `//` begins no comment, but where it is written for one, what follows it is none of the program.

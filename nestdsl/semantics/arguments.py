@@ -29,7 +29,7 @@ def match_arguments(
                 "N0103",
                 f"{what} {takes}; this is one too many",
                 argument.span,
-                _its_arguments(names) if names else f"write `{call.function.text}` alone",
+                _its_arguments(names) if names else "leave it out: it reads what is piped into it, and no more",
             )
         elif name in matched:
             diagnostics.report(
@@ -88,17 +88,19 @@ def bind(
         is_whole = len(found) == len(call.arguments)
     else:
         found, is_whole = matched, True
+    is_matched = is_whole
     bound: dict[str, Value] = {}
     for spec in specs:
         argument = found.get(spec.name)
         if argument is None:
             if spec.default is REQUIRED:
-                diagnostics.report(
-                    "N0103",
-                    f"{what} needs `{spec.name}`, {spec.type.value}",
-                    call.span,
-                    f"write `{call.function.text}({spec.name} = ...)`",
-                )
+                if is_matched:  # what was given by a wrong name may be meant for it
+                    diagnostics.report(
+                        "N0103",
+                        f"{what} needs `{spec.name}`, {spec.type.value}",
+                        call.span,
+                        f"write `{call.function.text}({spec.name} = ...)`",
+                    )
                 is_whole = False
             else:
                 assert spec.default is None or isinstance(spec.default, int | float | bool | str)

@@ -29,7 +29,7 @@ from nestdsl.semantics.scope import (
     Stage,
 )
 from nestdsl.semantics.self_attention import self_attention
-from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe
+from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
@@ -179,6 +179,8 @@ class Body(Lookup):
         if kind is None:
             self._no_kind(call.function)
             return None
+        if self._has_input_size(call, kind):
+            return None
         arguments = bind(call, kind.arguments, f"`{name}`", self.constant, self.diagnostics)
         if arguments is None or not self._chooses_one(call, kind):
             return None
@@ -205,6 +207,21 @@ class Body(Lookup):
         else:
             finish(self, pending)
         return Stage(level=level.id)
+
+    def _has_input_size(self, call: ast.Call, kind: Kind) -> bool:
+        """Reports `linear(64, 256)`, as torch writes it: here the size of what is read is inferred."""
+        if kind.name not in ("linear", "embedding") or len(call.arguments) != 2:
+            return False
+        first, second = call.arguments
+        if first.name or second.name or not is_number(self.constant(second.value)):
+            return False
+        self.diagnostics.report(
+            "N0103",
+            f"`{kind.name}` takes the size that it makes; that of what it reads is inferred",
+            call.span,
+            f"write `{kind.name}({second.span.text})`",
+        )
+        return True
 
     def _chooses_one(self, call: ast.Call, kind: Kind) -> bool:
         """Reports several arguments of which only one can be given; True if there are none such."""

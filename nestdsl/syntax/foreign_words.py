@@ -12,7 +12,7 @@ from nestdsl.syntax.wording import code, nearest, quote
 _ASSIGNMENT = re.compile(
     r"(?:[A-Za-z_]\w*[ \t]+|self\.)?([A-Za-z_]\w*)[ \t]*(?::[ \t]*[A-Za-z_][\w.]*[ \t]*)?(?:\+=|-=|\*=|/=|:=|=(?![=>]))[ \t]*"
 )
-_VALUE = re.compile(r"([A-Za-z_]\w*)[ \t]*[=:]?[ \t]*(\d[\w.]*(?:(?<=[eE])[+-]\d+)?|[A-Za-z_]\w*)")
+_VALUE = re.compile(r"([A-Za-z_]\w*)\b[ \t]*[=:]?[ \t]*(\d[\w.]*(?:(?<=[eE])[+-]\d+)?|[A-Za-z_]\w*)")
 _READ = re.compile(r"([A-Za-z_]\w*)\([ \t]*([A-Za-z_]\w*)[ \t]*(?:,[ \t]*([^()]*?)[ \t]*)?\)")
 _LIBRARY = re.compile(r"(?:import|from|include|require)[ \t]+(std[.:]+\w+)")
 

@@ -47,7 +47,7 @@ _REVERSED = re.compile(rf"({_VALUE})[ \t]+(?:from|for)[ \t]+({_VALUE})")
 _IN_PARENTHESES = re.compile(rf"\([ \t]*{_SIDE_BY_SIDE.pattern}[ \t]*\)")
 _CHUNK = re.compile(r"(?:in[ \t]+)?chunks?[ \t]*[=:]?[ \t]*(\w+)|(\d+)[ \t]+chunks?")
 _KEYWORDS = "|".join(CLAUSE_WORDS)
-_SETTING = rf"([A-Za-z_]\w*)[ \t]*[=:]?[ \t]*({_VALUE})"
+_SETTING = rf"([A-Za-z_]\w*)\b[ \t]*[=:]?[ \t]*({_VALUE})"
 _SETTINGS = re.compile(rf"\{{?[ \t]*{_SETTING}((?:[ \t]*,?[ \t]*{_SETTING})*)[ \t]*\}}?")
 _BRACKETS = re.compile(r"[<{\[][ \t]*([\w.]+(?:[ \t]*[=,][ \t]*[\w.]+)*)[ \t]*[>}\]]")
 _COPIES = re.compile(r"(?:x|\*|times|by)[ \t]*([0-9]+|[A-Za-z_]\w*)(?:[ \t]+times)?")

@@ -35,6 +35,8 @@ def readings(text: str, diagnostic: Diagnostic) -> Iterator[str]:
     line = _line_end(text, end)
     if re.match(r"remove (?:it|what follows|them)\b|leave (?:it|this|them) out\b", hint):
         yield text[:start] + text[end:]
+        if comma := re.compile(r"[ \t]*,[ \t]*").match(text, end):
+            yield text[:start] + text[comma.end() :]
         if hint.startswith("remove what follows"):
             yield text[:start].rstrip() + text[line:]
     if hint.startswith("write it on a line of its own"):

@@ -32,6 +32,10 @@ def report_no_schedule(value: ast.Expression, diagnostics: Diagnostics) -> bool:
         case ast.String(text) if hint := quoted_schedule(text):
             diagnostics.report("N0104", "this is a string, and no schedule", value.span, hint)
             return True
+        case ast.Name(name, span) | ast.String(name, span) if name in SCHEDULES:
+            hint = f"write `{name}(1e-3)`, with a peak of your own"
+            diagnostics.report("N0104", f"the schedule `{name}` needs a peak", span, hint)
+            return True
         case ast.Call(ast.Name(name, span)) if name not in LIBRARY.functions:
             otherwise = f"the schedules are {listed(SCHEDULES)}; other values are numbers and arithmetic"
             diagnostics.report(
@@ -55,7 +59,7 @@ def quoted_schedule(value: object) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not text.startswith(tuple(f"{shape}(" for shape in SCHEDULES)):
         return ""
-    return f"write the schedule without quotation marks: `{text if text.endswith(')') else f'{text})'}`"
+    return f"write `{text if text.endswith(')') else f'{text})'}`: a schedule has no quotation marks"
 
 
 def _schedule_in(value: ast.Expression) -> ast.Call | None:

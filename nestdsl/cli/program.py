@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from nestdsl.api import Nest
 from nestdsl.compiler import analyse
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.semantics.optimizers.named import LIBRARY, named_optimizer
-from nestdsl.semantics.parameters import Override
+from nestdsl.semantics.optimizers.named import LIBRARY, NamedOptimizer, named_optimizer
+from nestdsl.semantics.parameters import parameter_meant
+from nestdsl.semantics.settings import Setting, read_settings
 from nestdsl.source import Source
-from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
-from nestdsl.syntax.parser import parse
 
 
 def add_program_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +39,7 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
 def load_program(arguments: argparse.Namespace, *, weights: bool = True) -> Nest:
     """The program that the arguments name; raises NestError. Without `weights`, it starts from no file."""
     source = read_source(arguments.file)
-    analysis = analyse(source, overrides(arguments.settings), arguments.model, weights=weights)
+    analysis = analyse(source, read_settings(arguments.settings), arguments.model, weights=weights)
     return Nest(analysis, sharing=arguments.sharing)
 
 
@@ -52,45 +51,51 @@ def names_optimizer(file: str) -> bool:
 def load_shown(arguments: argparse.Namespace) -> Nest:
     """What is to be shown: a program, or an optimizer by itself; raises NestError."""
     if names_optimizer(arguments.file):
-        return load_optimizer(arguments.file, overrides(arguments.settings))
+        return load_optimizer(arguments.file, read_settings(arguments.settings))
     return load_program(arguments)
 
 
-def load_optimizer(name: str, given: Mapping[str, Override] | None = None) -> Nest:
+def load_optimizer(name: str, given: Mapping[str, Setting] | None = None) -> Nest:
     """A small model that an optimizer drives, `std.optim:m3` or `mine.nest:two_speed`, to show it by itself.
 
-    Raises NestError for one that is not there, and for whatever is wrong with its file.
+    `given` sets parameters of the optimizer, or of its file. Raises NestError for one that is not there,
+    for settings that it does not take, and for whatever is wrong with its file.
     """
-    named_optimizer(name)  # which says what is missing
+    optimizer = named_optimizer(name)  # which says what is missing
+    given = given or {}
+    arguments = _arguments(optimizer, given)
+    others = {one: setting for one, setting in given.items() if one not in arguments}
     place, _, own = name.rpartition(":")
     source = Source(f"use {place}\n", place) if place == LIBRARY else read_source(place)
-    text = f"{source.text}\n{_DRIVEN.format(optimizer=own)}"
-    return Nest(analyse(Source(text, source.name, source.path), given, f"{own}_alone"))
+    text = (
+        f"{source.text}\n{_DRIVEN.format(name=own, call=optimizer.written(arguments) if arguments else own)}"
+    )
+    return Nest(analyse(Source(text, source.name, source.path), others, f"{own}_alone"))
 
 
-_DRIVEN = """model {optimizer}_alone {{
+def _arguments(optimizer: NamedOptimizer, given: Mapping[str, Setting]) -> dict[str, str]:
+    """What settings say of the parameters of an optimizer; raises NestError for those that cannot be."""
+    known = [*optimizer.parameters, *optimizer.parameters_of_file]
+    arguments: dict[str, str] = {}
+    for name, setting in given.items():
+        if name not in known:
+            message = f"{setting.shown}: `{optimizer.name}` has no parameter `{name}`"
+            raise fail("N0106", message, parameter_meant(name, known))
+        if name not in optimizer.parameters:
+            continue
+        try:
+            optimizer.program({name: setting.value_text})
+        except NestError as error:
+            raise NestError(setting.told(one) for one in error.diagnostics) from None
+        arguments[name] = setting.value_text
+    return arguments
+
+
+_DRIVEN = """model {name}_alone {{
   input vectors(4)
   level layer = linear(4)
   flow out = in -> layer -> linear(4)
-  train {{ objective mse  optimizer {optimizer} }}
+  train {{ objective mse  optimizer {call} }}
 }}
 """
 """Weights of every sort: a matrix of a hidden level, a vector, and the level that makes the output."""
-
-
-def overrides(settings: list[str]) -> dict[str, Override]:
-    """`name=expression` settings as expressions of the language; raises NestError."""
-    found: dict[str, Override] = {}
-    for setting in settings:
-        name, sign, _ = setting.partition("=")
-        source = Source(f"param {setting}\n", "--set")
-        program, diagnostics = parse(source)
-        declared = program.declarations[0] if len(program.declarations) == 1 else None
-        if not sign or diagnostics or not isinstance(declared, ast.Param):
-            if sign and diagnostics:
-                raise NestError(diagnostics)
-            raise fail("N0106", f"--set {setting} does not say NAME=VALUE", "write `--set dim=512`")
-        if name.strip() in found:
-            raise fail("N0106", f"`{name.strip()}` is set twice", "leave one of them out")
-        found[declared.name.text] = declared.value
-    return found

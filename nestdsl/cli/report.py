@@ -8,6 +8,7 @@ from typing import TextIO
 
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.diagnostics.render import render_github, render_json, render_text
+from nestdsl.limits import MAX_SHOWN
 
 FORMATS = ("text", "json", "github")
 
@@ -22,5 +23,10 @@ def report(diagnostics: Sequence[Diagnostic], format: str, stream: TextIO) -> No
         case "github":
             text = render_github(diagnostics)
         case _:
-            text = render_text(diagnostics, color=stream.isatty() and "NO_COLOR" not in os.environ)
+            text = render_text(
+                diagnostics[:MAX_SHOWN], color=stream.isatty() and "NO_COLOR" not in os.environ
+            )
+            if len(diagnostics) > MAX_SHOWN:
+                more = len(diagnostics) - MAX_SHOWN
+                text += f" shown, and {more} more found: correct these first, or see all with --format json"
     print(text, file=stream)

@@ -29,7 +29,9 @@ def match_arguments(
                 "N0103",
                 f"{what} {takes}; this is one too many",
                 argument.span,
-                _its_arguments(names) if names else "leave it out: it reads what is piped into it, and no more",
+                _its_arguments(names)
+                if names
+                else "leave it out: it reads what is piped into it, and no more",
             )
         elif name in matched:
             diagnostics.report(

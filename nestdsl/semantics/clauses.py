@@ -44,7 +44,6 @@ _EXPONENT = ArgumentSpec("p", Type.NUMBER, minimum=1.0)
 _LAST = ArgumentSpec("n", Type.WHOLE, minimum=1)
 
 
-
 def _unit_of(word: str) -> Unit | None:
     """The unit that a word names, by its own name or another."""
     meant = unit_meant(word)

@@ -120,11 +120,11 @@ def _model(
     nodes_before: int,
 ) -> NestGraph:
     diagnostics = parameters.diagnostics
-    names = [parameter.name.text for parameter in model.parameters]
+    defaults = {parameter.name.text: parameter.default for parameter in model.parameters}
     given = {
-        name: parameters.override_value(override, module)
+        name: parameters.override_value(name, override, defaults[name], module)
         for name, override in parameters.overrides.items()
-        if name in names
+        if name in defaults
     }
     values = parameters.of_declaration(module, model.parameters, given)
     graph = NestGraph(model.name.text, _shown(values, module, parameters))

@@ -79,7 +79,9 @@ class FlowElaborator:
                 for position, stage in enumerate(stages[1:], 1):
                     # After a mistake the pipe goes on with an unknown flow, to find the next one.
                     before = stages[0].span.to(stages[position - 1].span)
-                    value = self._stage(self.body.unknown_flow() if value is UNKNOWN else value, stage, before)
+                    value = self._stage(
+                        self.body.unknown_flow() if value is UNKNOWN else value, stage, before
+                    )
                 return value
 
     def flow(self, expression: ast.Expression, what: str) -> str | None:
@@ -295,7 +297,9 @@ class FlowElaborator:
             self.diagnostics.report("N0104", f"{what}, not into a difference", stage.span, dashed)
         elif found and self._is_stage(found[0]):
             first, _, written = found
-            message = f"`->` binds loosest: this is computed with `{text_of(first.span)}` before a flow is piped"
+            message = (
+                f"`->` binds loosest: this is computed with `{text_of(first.span)}` before a flow is piped"
+            )
             place = before.to(stage.span)
             self.diagnostics.report("N0104", message, place, f"write `{as_sum(written, place)}`")
         else:

@@ -17,6 +17,7 @@ from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
+
 class Lookup:
     """The names of one instance of a block or model."""
 
@@ -175,9 +176,7 @@ class Lookup:
         is_optimizer = name in LIBRARY.optimizers or name in library_module("optim").names
         return "an optimizer" if is_optimizer else None
 
-    def unknown_name(
-        self, name: ast.Name, *, is_value: bool = False, is_stage: bool = False
-    ) -> Unknown:
+    def unknown_name(self, name: ast.Name, *, is_value: bool = False, is_stage: bool = False) -> Unknown:
         """Reports a name that nothing has.
 
         With `is_value` it was to be a number or another value, with `is_stage` what a flow is piped into.
@@ -193,7 +192,9 @@ class Lookup:
         else:
             known = [*self._known_names()]
             hint = from_library(text) or name_meant(text, known) or PHRASES.get(text)
-            hint = hint or ("did you mean `in`?" if text in INPUTS and not is_stage else did_you_mean(text, known))
+            hint = hint or (
+                "did you mean `in`?" if text in INPUTS and not is_stage else did_you_mean(text, known)
+            )
             hint = hint or like_in_library(text)
             hint = hint or "declare it with `flow` or `level`, or bring it in with `use`"
         self.diagnostics.report("N0101", f"unknown name `{text}`", name.span, hint)

@@ -36,7 +36,9 @@ def as_sum(text: str, span: Span) -> str:
     return f"({text})" if before.endswith(("*", "/", "-", "+")) and not before.endswith("->") else text
 
 
-def piped(call: ast.Call, is_flow: Callable[[ast.Expression], bool], makes_level: Callable[[str], bool]) -> str:
+def piped(
+    call: ast.Call, is_flow: Callable[[ast.Expression], bool], makes_level: Callable[[str], bool]
+) -> str:
     """`f(x, 8)` as `x -> f(8)`, and what x is in the same way; `in -> f(8)` if nothing given is a flow."""
     read = next((one for one in call.arguments if one.name is None and is_flow(one.value)), None)
     rest = ", ".join(text_of(one.span) for one in call.arguments if one is not read)

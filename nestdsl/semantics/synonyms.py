@@ -102,7 +102,9 @@ _CHOICES = (
     "there are no conditions: `sign`, `relu` and `sigmoid` tell values apart, and in an optimizer `max`, `min` "
     "and `clip` too"
 )
-_ORTHOGONAL = "`newton_schulz(x)` makes a matrix orthogonal, in an optimizer with `only matrices else adamw(lr = lr)`"
+_ORTHOGONAL = (
+    "`newton_schulz(x)` makes a matrix orthogonal, in an optimizer with `only matrices else adamw(lr = lr)`"
+)
 PHRASES = {
     "orthogonalize": _ORTHOGONAL,
     "zeropower": _ORTHOGONAL,

@@ -69,8 +69,8 @@ def annotation_of(here: Here) -> Diagnostic | None:
     """`dim: int = 8`"""
     if (
         here.mistake.kind != UNREADABLE
-        or here.line.enclosing is None
-        and here.statement not in ("flow", "param")
+        or (here.line.enclosing is None
+        and here.statement not in ("flow", "param"))
     ):
         return None
     found = _ANNOTATION.match(here.text, here.mistake.start)

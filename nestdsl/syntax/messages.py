@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from nestdsl.diagnostics import Diagnostic, Note
-from nestdsl.source import Source, Span
+from nestdsl.source import Source
 from nestdsl.syntax import foreign_words, habits
 from nestdsl.syntax.lines import (
     CLAUSE_WORDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.source import Source, Span
-from nestdsl.syntax.ast import Program
+from nestdsl.syntax.ast import Broken, Program
 from nestdsl.syntax.recovery import give_up, recover
 from nestdsl.syntax.walk import Walk
 
@@ -14,7 +14,8 @@ def parse(source: Source) -> tuple[Program, tuple[Diagnostic, ...]]:
     """The tree of a source, and what is wrong with its text, in the text's order. Never raises.
 
     Each mistake gives one diagnostic (N0001, N0002, N0004, or N0203 for a number out of range) and
-    one `Broken` in the tree; everything around it is read.
+    one `Broken` in the tree; everything around it is read. Of a text that is clearly no program, such as
+    a README, only the first mistakes are reported, and that it is none.
     """
     size = len(source.text)
     if size > limits.MAX_FILE_BYTES:
@@ -32,4 +33,28 @@ def parse(source: Source) -> tuple[Program, tuple[Diagnostic, ...]]:
             break
         recover(walk, result, diagnostics)
     diagnostics.sort(key=lambda diagnostic: diagnostic.span.start if diagnostic.span else 0)
+    if _is_other_text(result):
+        return _as_other_text(source, diagnostics)
     return result, tuple(diagnostics)
+
+
+def _is_other_text(program: Program) -> bool:
+    """Whether a text is clearly not a program: hardly anything at its top could be read."""
+    broken = sum(isinstance(one, Broken) for one in program.declarations)
+    return broken >= limits.MAX_STRAY_LINES and broken > 2 * (len(program.declarations) - broken)
+
+
+def _as_other_text(source: Source, found: list[Diagnostic]) -> tuple[Program, tuple[Diagnostic, ...]]:
+    """One diagnostic that says so, and the first of the rest, which nobody would read."""
+    whole = source.span(0, len(source.text))
+    more = len(found) - limits.MAX_STRAY_LINES
+    stopped = any(one.code == "N0004" for one in found)
+    rest = f": {more} more mistakes{' and others' * stopped} are not shown" if more > 0 else ""
+    first = found[0].span or whole
+    told = Diagnostic(
+        "N0001",
+        f"this text does not look like a nest program{rest}",
+        first,
+        "name a `.nest` file: a program begins with `use`, `param`, `block`, `optimizer` or `model`",
+    )
+    return Program((Broken(None, whole),), whole), (told, *found[: limits.MAX_STRAY_LINES])

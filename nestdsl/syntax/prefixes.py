@@ -64,7 +64,7 @@ def prefix(here: Here) -> Diagnostic | None:
     if here.statement in ("model", "block", "optimizer") and here.place.value == "program":
         span = here.span(here.before_start, following.end())
         return syntax("a parameter has a plain name", span, "remove it: a body inherits from nothing")
-    if owner in _MODULES or here.statement not in ("flow", "learn") or last[0].isupper() and last != "T":
+    if owner in _MODULES or here.statement not in ("flow", "learn") or (last[0].isupper() and last != "T"):
         return _of_module(here, following.end(), last, arguments)
     return _method(here, owner, following, arguments)
 

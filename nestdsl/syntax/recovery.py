@@ -14,6 +14,7 @@ from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.syntax import messages
 from nestdsl.syntax.ast import Program
+from nestdsl.syntax.habits import annotation_of
 from nestdsl.syntax.lines import (
     CLAUSE,
     CLAUSE_WORDS,
@@ -28,7 +29,6 @@ from nestdsl.syntax.lines import (
     next_declaration,
     read_line,
 )
-from nestdsl.syntax.habits import annotation_of
 from nestdsl.syntax.mistakes import END, UNREADABLE, Here, Mistake
 from nestdsl.syntax.walk import Frame, Walk
 from nestdsl.syntax.wording import nearest

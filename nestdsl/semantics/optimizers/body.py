@@ -138,7 +138,9 @@ class OptimizerBody:
 
     def flow_at(self, span: Span) -> ast.Flow | None:
         """The `flow` statement that holds a place."""
-        inside = (one for one in self._flows.values() if one.span.start <= span.start and span.end <= one.span.end)
+        inside = (
+            one for one in self._flows.values() if one.span.start <= span.start and span.end <= one.span.end
+        )
         return next(inside, None)
 
     def constant(self, expression: ast.Expression) -> Constant | Unknown:

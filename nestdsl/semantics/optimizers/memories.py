@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import Unit
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
-from nestdsl.library.signatures import READS, ArgumentSpec, Type
+from nestdsl.library.signatures import ArgumentSpec, Type
 from nestdsl.semantics.arguments import bind, match_arguments
 from nestdsl.semantics.clauses import ClauseReader, chunk_span, collect
 from nestdsl.semantics.names import did_you_mean, listed

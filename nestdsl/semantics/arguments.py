@@ -189,7 +189,7 @@ def _exact(type: Type, value: int | float | bool | str) -> Value:
 def whole_hint(value: object) -> str:
     """What to write instead of a value that is no positive whole number."""
     if isinstance(value, float) and value > 1:
-        return f"write {int(value)} or {int(value) + 1}, or make the division come out whole"
+        return f"write `{int(value)}` or `{int(value) + 1}`, or make the division come out whole"
     return "write a positive whole number"
 
 

@@ -34,6 +34,10 @@ from nestdsl.source import Span
 from nestdsl.syntax import ast
 
 
+_OUTPUTS = frozenset(("output", "outputs", "result", "logits", "y"))
+"""What other programs call the flow that a body gives."""
+
+
 class Body(Lookup):
     """One instance of a block or model: `run` adds everything in it to the graph."""
 
@@ -76,8 +80,16 @@ class Body(Lookup):
                 "N0303",
                 f"{what} `{owner.text}` has no `out`",
                 owner.span,
-                "say what it gives: `flow out = ...`",
+                self._output_meant(what),
             )
+
+    def _output_meant(self, what: str) -> str:
+        """A hint for a body without `out`: the flow that was to be it, if one is called alike."""
+        flows = [name for name, meaning in self._names.items() if isinstance(meaning, FlowName)]
+        near = next((name for name in flows if name in _OUTPUTS), None)
+        if near is not None:
+            return f"is it `{near}`? What a {what} gives is called `out`"
+        return "say what it gives: `flow out = ...`"
 
     def _report_out_of_place(self, statements: tuple[ast.Statement, ...], what: str) -> None:
         """N0405 for statements that mean something in another sort of body."""

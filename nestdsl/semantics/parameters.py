@@ -182,7 +182,9 @@ class FileParameters:
                         "N0103",
                         f"`{name}` has no value",
                         parameter.span,
-                        f"give it a default, `{name} = ...`, or set it from outside",
+                        "leave it out: a body is no object, and has no `self`"
+                        if name == "self"
+                        else f"give it a default, `{name} = ...`, or set it from outside",
                     )
         return values
 

@@ -14,7 +14,7 @@ _ASSIGNMENT = re.compile(
 )
 _VALUE = re.compile(r"([A-Za-z_]\w*)\b[ \t]*[=:]?[ \t]*(\d[\w.]*(?:(?<=[eE])[+-]\d+)?|[A-Za-z_]\w*)")
 _READ = re.compile(r"([A-Za-z_]\w*)\([ \t]*([A-Za-z_]\w*)[ \t]*(?:,[ \t]*([^()]*?)[ \t]*)?\)")
-_LIBRARY = re.compile(r"(?:import|from|include|require)[ \t]+(std[.:]+\w+)")
+_LIBRARY = re.compile(r"(?:import|from|include|require)[ \t]+std(?:[.:]+|[ \t]+import[ \t]+)(\w+)")
 
 _DECLARATIONS = {
     "class": ("model", "block"),
@@ -65,6 +65,18 @@ _OF_RUNS = frozenset(
 _SCHEDULES = frozenset(("scheduler", "schedule", "lr_schedule", "lr_scheduler"))
 
 
+NAMELESS = frozenset((*_LOOPS, *_BRANCHES, *_NOTHING, "return"))
+"""Words that are not followed by the name of what they declare."""
+
+
+def name_given(text: str, start: int) -> str:
+    """The name that a line of another language, such as `x = in -> norm`, seems to declare; or ""."""
+    if text.startswith("return", start):
+        return "out"
+    assignment = _ASSIGNMENT.match(text, start)
+    return assignment[1] if assignment else ""
+
+
 def explain(here: Here) -> Diagnostic | None:
     """N0001 for a first word of another language; None for any other."""
     match here.place:
@@ -96,7 +108,7 @@ def _declaration(here: Here) -> Diagnostic | None:
     whole = here.span(start, start + len(line))
     library = _LIBRARY.match(line)
     if library:
-        return syntax(message, whole, f"write `use {library[1].replace('::', '.')}`")
+        return syntax(message, whole, f"write `use std.{library[1]}`")
     if word in _IMPORTS:
         return syntax(
             message, whole, "remove it: `use std.titans` reads a file of the library, and no other language's"

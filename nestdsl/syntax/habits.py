@@ -67,10 +67,8 @@ def explain(here: Here) -> Diagnostic | None:
 
 def annotation_of(here: Here) -> Diagnostic | None:
     """`dim: int = 8`"""
-    if (
-        here.mistake.kind != UNREADABLE
-        or (here.line.enclosing is None
-        and here.statement not in ("flow", "param"))
+    if here.mistake.kind != UNREADABLE or (
+        here.line.enclosing is None and here.statement not in ("flow", "param")
     ):
         return None
     found = _ANNOTATION.match(here.text, here.mistake.start)
@@ -200,7 +198,7 @@ def _chunk(here: Here) -> Diagnostic | None:
 
 def _settings(here: Here) -> Diagnostic | None:
     """`optimizer adamw lr = 1e-3`, `optimizer adamw { lr = 1e-3 }`, `model m dim = 8 {`"""
-    if "LPAR" not in here.accepts or here.mistake.text == "(":
+    if here.mistake.text == "(" or not ("LPAR" in here.accepts or here.mistake.text == "{"):
         return None
     if here.place is Place.PROGRAM:
         if here.statement not in ("block", "model", "optimizer") or here.mistake.kind != "NAME":

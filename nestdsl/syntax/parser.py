@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.source import Source, Span
 from nestdsl.syntax.ast import Broken, Program
 from nestdsl.syntax.recovery import give_up, recover
 from nestdsl.syntax.walk import Walk
+
+
+_MARKUP = re.compile(r"\s*(?:[{\[<]|---\s|%YAML)")
+"""How JSON, TOML, XML and YAML begin."""
 
 
 def parse(source: Source) -> tuple[Program, tuple[Diagnostic, ...]]:
@@ -33,13 +39,15 @@ def parse(source: Source) -> tuple[Program, tuple[Diagnostic, ...]]:
             break
         recover(walk, result, diagnostics)
     diagnostics.sort(key=lambda diagnostic: diagnostic.span.start if diagnostic.span else 0)
-    if _is_other_text(result):
+    if diagnostics and _is_other_text(result, source.text):
         return _as_other_text(source, diagnostics)
     return result, tuple(diagnostics)
 
 
-def _is_other_text(program: Program) -> bool:
+def _is_other_text(program: Program, text: str) -> bool:
     """Whether a text is clearly not a program: hardly anything at its top could be read."""
+    if not any(not isinstance(one, Broken) for one in program.declarations) and _MARKUP.match(text):
+        return True
     broken = sum(isinstance(one, Broken) for one in program.declarations)
     return broken >= limits.MAX_STRAY_LINES and broken > 2 * (len(program.declarations) - broken)
 
@@ -48,8 +56,7 @@ def _as_other_text(source: Source, found: list[Diagnostic]) -> tuple[Program, tu
     """One diagnostic that says so, and the first of the rest, which nobody would read."""
     whole = source.span(0, len(source.text))
     more = len(found) - limits.MAX_STRAY_LINES
-    stopped = any(one.code == "N0004" for one in found)
-    rest = f": {more} more mistakes{' and others' * stopped} are not shown" if more > 0 else ""
+    rest = f": {more} more mistake{'s are' if more > 1 else ' is'} not shown" if more > 0 else ""
     first = found[0].span or whole
     told = Diagnostic(
         "N0001",

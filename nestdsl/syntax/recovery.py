@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
-from nestdsl.syntax import messages
+from nestdsl.syntax import foreign_words, messages
 from nestdsl.syntax.ast import Program
 from nestdsl.syntax.habits import annotation_of
 from nestdsl.syntax.lines import (
@@ -366,6 +366,8 @@ def _break(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[s
     found.append(messages.explain(_here(walk, mistake, line, accepts)))
     declared = _DECLARED.match(text, start)
     name = declared.group(1) if declared and frame.place is not Place.CLAUSES else ""
+    if keyword is None and frame.place is Place.BODY:
+        name = foreign_words.name_given(text, start) or name * (word not in foreign_words.NAMELESS)
     walk.back()
     walk.feed("BROKEN", start, max(start, line.last_end), name)
     walk.go_on_at(line.end)

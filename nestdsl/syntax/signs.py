@@ -92,7 +92,7 @@ def foreign_operator(here: Here) -> Diagnostic | None:
                 continue
             if sign == "==" and place:
                 hint = "write `=`"  # `lr == 1`: the first `=` was right
-            if sign[0] in "+-*/" and (place or "EQUAL" not in here.accepts):
+            if sign[1:] == "=" and sign[0] in "+-*/" and (place or "EQUAL" not in here.accepts):
                 hint = _ONCE
             return _no_meaning(here, start, start + len(sign), hint)
     return None
@@ -119,12 +119,12 @@ def unreadable(here: Here) -> Diagnostic:
     if character in _MEANT:
         return _no_meaning(here, start, start + 1, _MEANT[character])
     if character == "\u00a0":
-        hint = "write an ordinary space: this one is a no-break space"
+        hint = "write ` `: this one is a no-break space"
         return _no_meaning(here, start, start + 1, hint)
     plain = unicodedata.normalize("NFKC", character)
     if plain == " ":
         message = f"the character U+{ord(character):04X} has no meaning here"
-        return syntax(message, here.span(start, start + 1), "write an ordinary space")
+        return syntax(message, here.span(start, start + 1), "write ` `, an ordinary space")
     if plain != character and len(plain) == 1 and plain.isascii() and plain.isprintable():
         return _no_meaning(here, start, start + 1, f"write `{plain}`: this one is of full width")
     span = here.span(start, start + 1)
@@ -149,7 +149,11 @@ def _no_number(here: Here, number: re.Match[str]) -> Diagnostic:
         hint = f"write `{counted[1]} {counted[2]}`"
     elif counted and here.line.before == "repeat":
         hint = f"write `{counted[1]}`"
-    elif counted and here.statement == "flow" and "NUMBER" in here.accepts and counted[2][0] not in "eExX":
+    elif (
+        counted
+        and here.statement == "flow"
+        and not re.match(r"[eE][0-9]*$|[xXbBoO][0-9A-Fa-f]+$", counted[2])
+    ):
         hint = f"write `{counted[1]} * {counted[2]}`"
     return syntax(message, here.span(*number.span()), hint)
 

@@ -1,0 +1,114 @@
+"""A help can be followed: what it says to write leads to no second error at that place.
+
+`newcomers.txt` has what people write who come from elsewhere, and what they are led to. `followed.py` is the
+reader who does what a help says, and nothing else.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from nestdsl.compiler import analyse
+from nestdsl.diagnostics import Diagnostic
+from nestdsl.source import Source
+from tests.hints.contexts import CONTEXTS
+from tests.hints.followed import readings
+
+TABLE = Path(__file__).with_name("newcomers.txt")
+_LINE = re.compile(r"(\w+): (.*?)  (==>|\.\.>)  (.*)")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\(?:n|t|r|\\|u[0-9a-f]{4})", lambda one: one.group().encode().decode("unicode_escape"), text)
+
+
+def _cases(arrow: str) -> list[tuple[str, str, str]]:
+    lines = TABLE.read_text("utf-8").splitlines()
+    found = [match for line in lines if not line.startswith("#") and (match := _LINE.fullmatch(line))]
+    assert len(found) == sum(bool(line) and not line.startswith("#") for line in lines)
+    return [(match[1], _plain(match[2]), _plain(match[4])) for match in found if match[3] == arrow]
+
+
+FOLLOWED, PROSE = _cases("==>"), _cases("..>")
+
+
+def errors(text: str) -> list[Diagnostic]:
+    return [one for one in analyse(Source(text)).diagnostics if one.is_error]
+
+
+def changed(before: str, after: str) -> tuple[int, int]:
+    """Where the second text differs from the first."""
+    short = min(len(before), len(after))
+    start = next((at for at in range(short) if before[at] != after[at]), short)
+    left = short - start
+    end = next((at for at in range(left) if before[-1 - at] != after[-1 - at]), left)
+    return start, len(after) - end
+
+
+def errors_at(found: list[Diagnostic], start: int, end: int) -> list[str]:
+    return [one.message for one in found if one.span and one.span.start <= end and one.span.end >= start]
+
+
+def test_the_table_is_wide():
+    assert len(FOLLOWED) > 250
+    assert len(PROSE) < len(FOLLOWED) / 4
+    assert {context for context, _, _ in FOLLOWED} == {*CONTEXTS}
+
+
+@pytest.mark.parametrize(("context", "written", "fixed"), FOLLOWED)
+def test_a_help_can_be_followed(context, written, fixed):
+    text, wanted = (CONTEXTS[context].replace("@", one) for one in (written, fixed))
+    first, *others = errors(text)
+    assert wanted in list(readings(text, first)), (first.message, first.hint)
+    left = errors(wanted)
+    assert errors_at(left, *changed(text, wanted)) == []
+    assert len(left) <= max(len(others), 1)
+
+
+@pytest.mark.parametrize(("context", "written", "said"), PROSE)
+def test_a_help_that_cannot_know_says_what_there_is(context, written, said):
+    first, *_ = errors(CONTEXTS[context].replace("@", written))
+    assert said in first.hint
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_the_contexts_are_right_programs(context):
+    right = {"body": "flow k = x", "out": "x", "level": "every 4 steps", "train": "objective mse"}
+    right |= {"memory": "learn k -> v   every 1 token", "optimizer": "flow g = grad", "update": "flow g = mo"}
+    right |= {"file": "model m { input vectors(8)   }".replace("   ", "\n  flow out = in\n")}
+    assert errors(CONTEXTS[context].replace("@", right[context])) == []
+
+
+# --- several habits at once -----------------------------------------------------------------------------
+
+
+@cache
+def _lines_that_end_well() -> list[str]:
+    """Lines of bodies that following the helps makes right: of one line, and with a name to be replaced."""
+    found = []
+    for context, written, fixed in FOLLOWED:
+        is_line = context == "body" and "\n" not in written + fixed and re.search(r"\bk\b", fixed)
+        if is_line and not errors(CONTEXTS["body"].replace("@", fixed)):
+            found.append(written)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_several_habits_are_led_out_one_by_one(seed):
+    """A program with four foreign lines becomes right in as many steps, each of which takes one error away."""
+    chosen = random.Random(seed).sample(_lines_that_end_well(), 4)
+    lines = [re.sub(r"\bk\b", f"k{place}", line) for place, line in enumerate(chosen)]
+    text = CONTEXTS["body"].replace("@", "\n  ".join(lines))
+    steps = 0
+    while (found := errors(text)) and steps < 12:
+        steps += 1
+        # Errors that the first hides may appear, but not where it was.
+        led = (one for one in readings(text, found[0]) if not errors_at(errors(one), *changed(text, one)))
+        text = min(led, key=lambda one: len(errors(one)), default="")
+        assert text, (found[0].message, found[0].hint)
+    assert not found, lines

@@ -341,5 +341,7 @@ def skipped_colon(here: Here) -> Diagnostic:
 
 def _unclosed_bracket(source: Source, offset: int) -> Diagnostic:
     sign = source.text[offset]
-    span = source.span(offset, offset + 1)
-    return Diagnostic("N0002", f"this `{sign}` is not closed", span, f"write the missing `{_CLOSING[sign]}`")
+    brace = source.text.find("{", offset, line_end(source.text, offset))
+    before = " before `{`" if brace > 0 else ""
+    hint = f"write the missing `{_CLOSING[sign]}`{before}"
+    return Diagnostic("N0002", f"this `{sign}` is not closed", source.span(offset, offset + 1), hint)

@@ -71,6 +71,9 @@ def prefix(here: Here) -> Diagnostic | None:
 
 def _of_module(here: Here, end: int, last: str, arguments: re.Match[str] | None) -> Diagnostic:
     """`nn.Linear(64, 256)`, `self.norm`"""
+    if here.line.before not in _MODULES and here.statement == "optimizer":
+        span = here.span(here.before_start, end)
+        return syntax("names have no prefix here", span, "an optimizer has a plain name, such as `adamw`")
     name = _NAMES.get(last, _BEFORE_CAPITAL.sub("_", last).lower())
     given = arguments[1].split(",") if arguments else []
     if arguments and len(given) > 1 and last in _SIZE_IS_SECOND and "=" not in given[1]:

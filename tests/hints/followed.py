@@ -21,6 +21,8 @@ _LISTED = re.compile(
 
 def codes(hint: str) -> list[str]:
     """The code at the head of a help that is meant to be pasted, each choice of several."""
+    if re.match(r"did you mean `[^`]*` and", hint):
+        return []  # two things are meant by one
     listed = _LISTED.match(hint)
     found = _CODES.findall(listed.group()) if listed else []
     return [one for one in found if "..." not in one]
@@ -46,10 +48,17 @@ def readings(text: str, diagnostic: Diagnostic) -> Iterator[str]:
     if hint.startswith("write `{` here, and `}` after its last line"):
         yield _with_braces(text, start, end)
         return
+    if needed := re.search(r"It needs `(.*)` at the top", hint):
+        yield from (f"{needed[1]}\n{text[:start]}{code}{text[end:]}" for code in codes(hint))
+        return
     if "at the top" in hint:
         yield from (f"{code}\n{text}" for code in codes(hint))
         return
     missing = re.match(r"write the missing `([)\]}]+)`(?: before (.*))?", hint)
+    if missing and missing[2] == "`{`":
+        brace = text.index("{", start)
+        yield f"{text[:brace].rstrip()}{missing[1]} {text[brace:]}"
+        return
     if missing:
         yield text[:line] + missing[1] + text[line:]
         yield text + missing[1]

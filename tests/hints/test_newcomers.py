@@ -24,7 +24,9 @@ _LINE = re.compile(r"(\w+): (.*?)  (==>|\.\.>)  (.*)")
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\\(?:n|t|r|\\|u[0-9a-f]{4})", lambda one: one.group().encode().decode("unicode_escape"), text)
+    return re.sub(
+        r"\\(?:n|t|r|\\|u[0-9a-f]{4})", lambda one: one.group().encode().decode("unicode_escape"), text
+    )
 
 
 def _cases(arrow: str) -> list[tuple[str, str, str]]:
@@ -112,3 +114,43 @@ def test_several_habits_are_led_out_one_by_one(seed):
         text = min(led, key=lambda one: len(errors(one)), default="")
         assert text, (found[0].message, found[0].hint)
     assert not found, lines
+
+
+# --- all other helps --------------------------------------------------------------------------------------
+
+BAD = sorted((Path(__file__).parent.parent / "golden" / "bad").glob("*.nest"))
+LEADS_ON = {
+    "no tensor of `parts/tiny.safetensors` is `layers.0.mpl` or begins with it": "the key is right then, and "
+    "the weights under it are those of another kind",
+}
+"""Mistakes whose help is right, and where there is a second one."""
+
+
+def _led(path: Path, source: Source, diagnostic: Diagnostic, others: set[str]) -> bool | None:
+    """Whether some reading of a help leads to no error at its place but `others`, which may stand between
+    two places that it changes; None if it cannot be followed."""
+    texts = list(readings(source.text, diagnostic))
+    for text in texts:
+        after = analyse(Source(text, path.name, path)).diagnostics
+        own = [one for one in after if one.is_error and one.span and one.span.source.text == text]
+        if others.issuperset(errors_at(own, *changed(source.text, text))):
+            return True
+    return False if texts else None
+
+
+def test_the_helps_of_all_wrong_programs_can_be_followed():
+    """Not of newcomers alone: each help of each program in `tests/golden/bad` that has code to paste."""
+    led: list[bool] = []
+    for path in BAD:
+        try:
+            source = Source(path.read_text("utf-8"), path.name, path)
+        except UnicodeDecodeError:
+            continue
+        found = analyse(source).diagnostics
+        for diagnostic in found:
+            if diagnostic.message in LEADS_ON:
+                continue
+            is_led = _led(path, source, diagnostic, {one.message for one in found if one is not diagnostic})
+            assert is_led is not False, (path.name, diagnostic.message, diagnostic.hint)
+            led += [True] * (is_led is not None)
+    assert len(led) > 120

@@ -228,7 +228,12 @@ class OptimizerBody:
     def _number_of(self, name: ast.Name, value: Value) -> Result:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return number(value)
-        hint = quoted_schedule(value) or "flows are computed from numbers"
+        schedule = quoted_schedule(value)
+        hint = (
+            f"give it `{schedule}`, without quotation marks"
+            if schedule
+            else "flows are computed from numbers"
+        )
         self.diagnostics.report("N0104", f"`{name.text}` is no number", name.span, hint)
         return UNKNOWN
 

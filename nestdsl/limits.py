@@ -22,6 +22,9 @@ MAX_NAME_LENGTH = 200
 MAX_DIAGNOSTICS = 100
 """Mistakes reported for one file before reading stops."""
 
+MAX_MISTAKES = 1000
+"""Mistakes that reading goes on after in one file, those counted that are not reported by themselves."""
+
 MAX_STRAY_LINES = 3
 """Top-level lines that cannot be read, and outnumber what can, in a text that still counts as a program."""
 

@@ -33,7 +33,6 @@ from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe, is_nu
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
-
 _OUTPUTS = frozenset(("output", "outputs", "result", "logits", "y"))
 """What other programs call the flow that a body gives."""
 

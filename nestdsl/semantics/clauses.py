@@ -126,9 +126,8 @@ class ClauseReader:
         """The period of a level. It has one of `units`; hints name those that are `meant`."""
         meant = meant or units
         match every:
-            case ast.Every(ast.Name(word), None) if not self.knows(word) and _unit_of(word) is not None:
-                unit = _unit_of(word)
-                unit = unit if unit in meant else meant[0]
+            case ast.Every(ast.Name(word), None) if not self.knows(word) and (named := _unit_of(word)):
+                unit = named if named in meant else meant[0]
                 self.diagnostics.report(
                     "N0401",
                     f"the number is missing: how many {unit.value}s a period has",

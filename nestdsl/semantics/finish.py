@@ -125,14 +125,14 @@ def _associates(body: Body, level: Level, learn: ast.Learn) -> bool:
     if learn.value is None:
         if not is_surprise(learn):
             pair = learn.key.stages if isinstance(learn.key, ast.Pipe) else ()
-            parts = [stage.span.text for stage in pair]
+            hint = "it is `learn key -> value`, or `learn surprise`; only an optimizer learns an expression"
+            if len(pair) == 2:
+                hint = f"write `learn {pair[0].span.text} -> {pair[1].span.text}`"
             body.diagnostics.report(
                 "N0104",
                 "a memory in a model learns a value for each key",
                 learn.span,
-                f"write `learn {parts[0]} -> {parts[1]}`"
-                if len(parts) == 2
-                else "it is `learn key -> value`, or `learn surprise`; only an optimizer learns an expression",
+                hint,
             )
         return False
     kind = LIBRARY.kinds[level.kind]

@@ -1,4 +1,4 @@
-"""Expressions as they should have been written, for hints: text that takes the place of what is underlined."""
+"""Expressions as they should have been written: hints that take the place of what is underlined."""
 
 from __future__ import annotations
 

@@ -99,8 +99,8 @@ _NAMES = {
 """A name elsewhere, and the name here, which is meant wherever it can stand."""
 
 _CHOICES = (
-    "there are no conditions: `sign`, `relu` and `sigmoid` tell values apart, and in an optimizer `max`, `min` "
-    "and `clip` too"
+    "there are no conditions: `sign`, `relu` and `sigmoid` tell values apart, and in an optimizer `max`, "
+    "`min` and `clip` too"
 )
 _ORTHOGONAL = (
     "`newton_schulz(x)` makes a matrix orthogonal, in an optimizer with `only matrices else adamw(lr = lr)`"

@@ -10,7 +10,8 @@ from nestdsl.syntax.mistakes import WORD, Here, syntax
 from nestdsl.syntax.wording import code, nearest, quote
 
 _ASSIGNMENT = re.compile(
-    r"(?:[A-Za-z_]\w*[ \t]+|self\.)?([A-Za-z_]\w*)[ \t]*(?::[ \t]*[A-Za-z_][\w.]*[ \t]*)?(?:\+=|-=|\*=|/=|:=|=(?![=>]))[ \t]*"
+    r"(?:[A-Za-z_]\w*[ \t]+|self\.)?([A-Za-z_]\w*)[ \t]*(?::[ \t]*[A-Za-z_][\w.]*[ \t]*)?"
+    r"(?:\+=|-=|\*=|/=|:=|=(?![=>]))[ \t]*"
 )
 _VALUE = re.compile(r"([A-Za-z_]\w*)\b[ \t]*[=:]?[ \t]*(\d[\w.]*(?:(?<=[eE])[+-]\d+)?|[A-Za-z_]\w*)")
 _READ = re.compile(r"([A-Za-z_]\w*)\([ \t]*([A-Za-z_]\w*)[ \t]*(?:,[ \t]*([^()]*?)[ \t]*)?\)")
@@ -150,7 +151,8 @@ def _statement(here: Here) -> Diagnostic | None:
     if assignment:
         value = line[assignment.end() :]
         if assignment.group().rstrip()[-2] in "+-*/":
-            hint = f"a flow is computed once: give the result a name of its own, `flow name = {code(assignment[1])} ...`"
+            name = code(assignment[1])
+            hint = f"a flow is computed once: give the result a name of its own, `flow name = {name} ...`"
             return syntax(message, whole, hint)
         call = _READ.fullmatch(value)
         if call and (call[2] == "in" or re.search(rf"\bflow[ \t]+{call[2]}\b", here.text)):

@@ -252,7 +252,7 @@ def unclosed_braces(source: Source, offsets: Sequence[int], until: int) -> Diagn
 
 
 def comment_at(text: str, mistake: Mistake) -> tuple[int, int] | None:
-    """Where a comment of another language begins and ends that the mistake is part of; None if there is none."""
+    """From where to where a comment of another language goes that the mistake is part of, if any."""
     start = mistake.start
     if mistake.kind in ("SLASH", "STAR"):
         for begin in (start - 1, start):

@@ -11,7 +11,6 @@ from nestdsl.syntax.ast import Broken, Program
 from nestdsl.syntax.recovery import give_up, recover
 from nestdsl.syntax.walk import Walk
 
-
 _MARKUP = re.compile(r"\s*(?:[{\[<]|---\s|%YAML)")
 """How JSON, TOML, XML and YAML begin."""
 
@@ -30,11 +29,14 @@ def parse(source: Source) -> tuple[Program, tuple[Diagnostic, ...]]:
         return Program((), Span(source, 0, 0)), (found,)
     diagnostics: list[Diagnostic] = []
     walk = Walk(source)
+    mistakes = 0
     while True:
         result = walk.advance()
         if isinstance(result, Program):
             break
-        if walk.words > limits.MAX_WORDS or len(diagnostics) >= limits.MAX_DIAGNOSTICS:
+        mistakes += 1  # one diagnostic may stand for all of its line
+        is_too_much = len(diagnostics) >= limits.MAX_DIAGNOSTICS or mistakes > limits.MAX_MISTAKES
+        if walk.words > limits.MAX_WORDS or is_too_much:
             result = give_up(walk, result, diagnostics)
             break
         recover(walk, result, diagnostics)

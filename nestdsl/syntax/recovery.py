@@ -14,7 +14,6 @@ from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.syntax import foreign_words, messages
 from nestdsl.syntax.ast import Program
-from nestdsl.syntax.habits import annotation_of
 from nestdsl.syntax.lines import (
     CLAUSE,
     CLAUSE_WORDS,
@@ -30,6 +29,7 @@ from nestdsl.syntax.lines import (
     read_line,
 )
 from nestdsl.syntax.mistakes import END, UNREADABLE, Here, Mistake
+from nestdsl.syntax.name_habits import annotation_of
 from nestdsl.syntax.walk import Frame, Walk
 from nestdsl.syntax.wording import nearest
 
@@ -295,31 +295,39 @@ def _comment(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
 
 def _skip(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[str]) -> bool:
     """A type, a `;` or a `:` that can be left out: reading goes on behind it."""
-    text, frame, start = walk.text, walk.frames[-1], mistake.start
-    sign = text[start : start + 1] if mistake.kind in (UNREADABLE, "COMMA") else ""
-    if sign not in (":", ";", ",") or not sign or mistake.rejected is not None:
+    start = mistake.start
+    sign = walk.text[start : start + 1] if mistake.kind in (UNREADABLE, "COMMA") else ""
+    if mistake.rejected is not None or after_blanks(walk.text, walk.frames[-1].start) == start:
         return False
-    begin = after_blanks(text, frame.start)
-    if begin == start:
-        return False
-    line = read_line(text, begin, start, frame.place, frame.brace, opens=False, at_keyword=False)
-    here = _here(walk, mistake, line, accepts)
     if sign == ":":
-        following = after_blanks(text, start + 1)
-        if "LBRACE" in accepts and text.startswith("{", following):
-            found.append(messages.skipped_colon(here))
-            walk.go_on_at(following)
-            return True
-        annotation = annotation_of(here)
-        if annotation is None or annotation.span is None:
-            return False
-        found.append(annotation)
-        walk.go_on_at(annotation.span.end)
+        return _skip_colon(walk, mistake, found, accepts)
+    return sign in (";", ",") and "_NL" in accepts and _skip_separator(walk, mistake, found)
+
+
+def _skip_colon(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[str]) -> bool:
+    text, start = walk.text, mistake.start
+    following = after_blanks(text, start + 1)
+    # The line may be long, and is not looked at: brackets are open where one could be closed.
+    enclosing = start if "RPAR" in accepts else None
+    here = _here(walk, mistake, Line(start, False, None, "", start, "", start, enclosing), accepts)
+    if "LBRACE" in accepts and text.startswith("{", following):
+        found.append(messages.skipped_colon(here))
+        walk.go_on_at(following)
         return True
+    annotation = annotation_of(here)
+    if annotation is None or annotation.span is None:
+        return False
+    found.append(annotation)
+    walk.go_on_at(annotation.span.end)
+    return True
+
+
+def _skip_separator(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
+    """A `;` or `,` after a statement or clause that is whole."""
+    text, frame, start = walk.text, walk.frames[-1], mistake.start
     following = after_blanks(text, start + 1)
     is_end = text.find("\n", start, following) >= 0 or text.startswith("}", following)
-    if line.enclosing is not None or "_NL" not in accepts:
-        return False
+    here = _here(walk, mistake, Line(start, False, None, "", start, "", start, None), ())
     if frame.place is Place.CLAUSES:
         if not (is_end or CLAUSE.match(text, following)):
             return False
@@ -327,22 +335,15 @@ def _skip(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[st
         walk.go_on_at(start + 1)
         return True
     opens = STATEMENT if frame.place is Place.BODY else DECLARATION
-    if not ((is_end and sign == ";") or opens.match(text, following)):
+    if not ((is_end and text[start] == ";") or opens.match(text, following)):
         return False
-    if not _has_separator_before(text, start, found):
+    if start > walk.separated_until:
         found.append(messages.second_on_line(here))
+        walk.separated_until = line_end(text, start)
     if not is_end:
         walk.feed("_NL", start, start + 1)
     walk.go_on_at(start + 1)
     return True
-
-
-def _has_separator_before(text: str, start: int, found: list[Diagnostic]) -> bool:
-    """Whether one on this line is reported already: the next is no second mistake."""
-    begin = text.rfind("\n", 0, start) + 1
-    return any(
-        one.span is not None and begin <= one.span.start < start and one.span.text in ";," for one in found
-    )
 
 
 # --- everything else ---------------------------------------------------------------------------------

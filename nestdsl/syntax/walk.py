@@ -51,6 +51,8 @@ class Walk:
         self.source = source
         self.text = source.text
         self.words = 0
+        self.separated_until = -1
+        """The end of the line on which a `;` or `,` between statements is reported already."""
         grammar = language()
         self._interactive = grammar.parse_interactive(self.text)
         self._lexer = self._interactive.lexer_thread

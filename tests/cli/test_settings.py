@@ -202,9 +202,8 @@ def test_no_argument_is_answered_with_a_traceback_or_a_place(run, name):
 @pytest.mark.parametrize(
     "text",
     [
-        "# Title\n\nThis is a README, with (words).\n\n```\n$ run it\n```\n\n- one\n- two\n\nMore [text](x).\n"
-        * 5,
-        "import torch\n\nclass M(torch.nn.Module):\n    def forward(self, x):\n        return x\n\n\nprint(M())\n"
+        "# Title\n\nA README, with (words).\n\n```\n$ run it\n```\n\n- one\n- two\n\nMore [text](x).\n" * 5,
+        "import torch\n\nclass M(torch.nn.Module):\n    def f(self, x):\n        return x\n\nprint(M())\n"
         * 4,
         '{\n  "name": "m",\n  "layers": [1, 2]\n}\n',
         "name: m\nlayers:\n  - linear\n  - relu\ndim: 8\n",

@@ -1,9 +1,9 @@
 """What a reader does who follows a help to the letter: the texts that a program may become.
 
-A help that begins with `write` and code, or asks `did you mean`, gives what takes the place of the text that is
-underlined. Where the code is a whole clause or statement, it takes the place of the one that is underlined in
-part; where it is a name, that of the first word. `remove it` and `leave it out` remove what is underlined. Code
-with `...` in it is a form to fill in, and nothing to paste.
+A help that begins with `write` and code, or asks `did you mean`, gives what takes the place of the text that
+is underlined. Where the code is a whole clause or statement, it takes the place of the one that is underlined
+in part; where it is a name, that of the first word. `remove it` and `leave it out` remove what is underlined.
+Code with `...` in it is a form to fill in, and nothing to paste.
 """
 
 from __future__ import annotations

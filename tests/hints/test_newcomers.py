@@ -102,7 +102,7 @@ def _lines_that_end_well() -> list[str]:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_several_habits_are_led_out_one_by_one(seed):
-    """A program with four foreign lines becomes right in as many steps, each of which takes one error away."""
+    """A program with four foreign lines becomes right step by step, without an error where a help led."""
     chosen = random.Random(seed).sample(_lines_that_end_well(), 4)
     lines = [re.sub(r"\bk\b", f"k{place}", line) for place, line in enumerate(chosen)]
     text = CONTEXTS["body"].replace("@", "\n  ".join(lines))

@@ -59,7 +59,8 @@ def product(here: Here) -> Diagnostic | None:
     if here.mistake.kind != UNREADABLE or here.text[here.mistake.start] != "@" or here.statement != "flow":
         return None
     line = here.text[: line_end(here.text, here.mistake.start)]
-    left = re.search(rf"{_OPERAND}$", here.text[: here.mistake.start].rstrip())
+    begin = max(0, here.mistake.start - 200)  # no name is longer
+    left = re.search(rf"{_OPERAND}$", here.text[begin : here.mistake.start].rstrip())
     right = re.compile(rf"@[ \t]*({_OPERAND})").match(line, here.mistake.start)
     span = here.span(here.mistake.start, here.mistake.start + 1)
     if here.owner != "optimizer" or left is None or right is None:
@@ -73,7 +74,7 @@ def product(here: Here) -> Diagnostic | None:
     factors = (re.sub(r"(.*)\.T$", r"transpose(\1)", one) for one in (left.group(), second))
     return syntax(
         "the matrix product is a function",
-        here.span(left.start(), right.end()),
+        here.span(begin + left.start(), right.end()),
         f"write `matmul({', '.join(factors)})`",
     )
 

@@ -12,7 +12,7 @@ from nestdsl.syntax.wording import quote
 _WITHOUT_EQUAL = frozenset((*CLAUSE_WORDS, "input", "default", "train"))
 _BRACKETS = re.compile(r"[<{\[][ \t]*([\w.]+(?:[ \t]*[=,][ \t]*[\w.]+)*)[ \t]*[>}\]]")
 _COPIES = re.compile(r"(?:x|\*|times|by)[ \t]*([0-9]+|[A-Za-z_]\w*)(?:[ \t]+times)?")
-_TWO_VALUES = re.compile(r"(\w+)s[ \t]*=[ \t]*[(\[][ \t]*([\w.]+)[ \t]*,[ \t]*([\w.]+)[ \t]*[)\]]")
+_TWO_VALUES = re.compile(r"\b(\w+)s[ \t]*=[ \t]*[(\[][ \t]*([\w.]+)[ \t]*,[ \t]*([\w.]+)[ \t]*[)\]]")
 
 
 def named_pair(here: Here) -> Diagnostic | None:
@@ -42,7 +42,7 @@ def two_values(here: Here) -> Diagnostic | None:
     """`adamw(betas = (0.9, 0.999))`"""
     if here.line.enclosing is None:
         return None
-    for found in _TWO_VALUES.finditer(here.text, here.text.rfind("\n", 0, here.mistake.start) + 1):
+    for found in _TWO_VALUES.finditer(here.text, max(0, here.mistake.start - 200), here.mistake.start + 200):
         if found.start() < here.mistake.start < found.end():
             hint = f"write `{found[1]}1 = {found[2]}, {found[1]}2 = {found[3]}`"
             return syntax("an argument has one value", here.span(*found.span()), hint)

@@ -10,14 +10,15 @@ from nestdsl.syntax.mistakes import WORD, Here, syntax
 from nestdsl.syntax.wording import code, quote
 
 _WITHOUT_EQUAL = frozenset((*CLAUSE_WORDS, "input", "default", "train"))
-_VALUE = r"(?:\d[\w.]*(?:(?<=[eE])[+-]\d+)?|[A-Za-z_]\w*\b)"
+_VALUE = r"(?:\d[\w.]*+(?:(?<=[eE])[+-]\d++)?|[A-Za-z_]\w*+)"
 _SIDE_BY_SIDE = re.compile(rf"({_VALUE})[ \t]*(?:,|=>?|:|to\b)[ \t]*({_VALUE})")
 _REVERSED = re.compile(rf"({_VALUE})[ \t]+(?:from|for)[ \t]+({_VALUE})")
 _IN_PARENTHESES = re.compile(rf"\([ \t]*{_SIDE_BY_SIDE.pattern}[ \t]*\)")
-_CHUNK = re.compile(r"(?:in[ \t]+)?chunks?[ \t]*[=:]?[ \t]*(\w+)|(\d+)[ \t]+chunks?")
+_CHUNK = re.compile(r"(?:in[ \t]++)?chunks?[ \t]*+(?:[=:][ \t]*+)?(\w++)|(\d++)[ \t]++chunks?")
 _KEYWORDS = "|".join(CLAUSE_WORDS)
-_SETTING = rf"([A-Za-z_]\w*)\b[ \t]*[=:]?[ \t]*({_VALUE})"
-_SETTINGS = re.compile(rf"\{{?[ \t]*{_SETTING}((?:[ \t]*,?[ \t]*{_SETTING})*)[ \t]*\}}?")
+# Possessive, so that what does not match costs no more than what does.
+_SETTING = rf"([A-Za-z_]\w*+)[ \t]*+(?:[=:][ \t]*+)?({_VALUE})"
+_SETTINGS = re.compile(rf"\{{?[ \t]*+{_SETTING}((?:[ \t]*+(?:,[ \t]*+)?{_SETTING})*+)[ \t]*+\}}?")
 
 
 def equal(here: Here) -> Diagnostic | None:
@@ -104,7 +105,7 @@ def settings(here: Here) -> Diagnostic | None:
     if found is None or found[1] in CLAUSE_WORDS or not WORD.fullmatch(here.line.before):
         return None
     end = found.end()
-    following = re.search(rf"[ \t,]+(?:{_KEYWORDS})\b", found.group())
+    following = re.search(rf"\b(?:{_KEYWORDS})\b", found.group())
     if following:
         end = found.start() + following.start()
     arguments = _arguments(here.text[found.start() : end])

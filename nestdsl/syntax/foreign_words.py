@@ -13,8 +13,8 @@ _ASSIGNMENT = re.compile(
     r"(?:[A-Za-z_]\w*[ \t]+|self\.)?([A-Za-z_]\w*)[ \t]*(?::[ \t]*[A-Za-z_][\w.]*[ \t]*)?"
     r"(?:\+=|-=|\*=|/=|:=|=(?![=>]))[ \t]*"
 )
-_VALUE = re.compile(r"([A-Za-z_]\w*)\b[ \t]*[=:]?[ \t]*(\d[\w.]*(?:(?<=[eE])[+-]\d+)?|[A-Za-z_]\w*)")
-_READ = re.compile(r"([A-Za-z_]\w*)\([ \t]*([A-Za-z_]\w*)[ \t]*(?:,[ \t]*([^()]*?)[ \t]*)?\)")
+_VALUE = re.compile(r"([A-Za-z_]\w*+)[ \t]*+(?:[=:][ \t]*+)?(\d[\w.]*+(?:(?<=[eE])[+-]\d++)?|[A-Za-z_]\w*+)")
+_READ = re.compile(r"([A-Za-z_]\w*)\([ \t]*([A-Za-z_]\w*)[ \t]*(?:,([^()]*))?\)")
 _LIBRARY = re.compile(r"(?:import|from|include|require)[ \t]+std(?:[.:]+|[ \t]+import[ \t]+)(\w+)")
 
 _DECLARATIONS = {
@@ -156,7 +156,7 @@ def _statement(here: Here) -> Diagnostic | None:
             return syntax(message, whole, hint)
         call = _READ.fullmatch(value)
         if call and (call[2] == "in" or re.search(rf"\bflow[ \t]+{call[2]}\b", here.text)):
-            rest = f"({call[3]})" if call[3] else ""
+            rest = f"({call[3].strip()})" if call[3] and call[3].strip() else ""
             return syntax(message, whole, f"write `flow {assignment[1]} = {call[2]} -> {call[1]}{rest}`")
         span = here.span(start, start + len(assignment.group().rstrip()))
         is_call = re.fullmatch(r"[A-Za-z_][\w.]*(?:\([^()]*\))?(?:[ \t]*(?:\{|repeat\b).*)?", value)

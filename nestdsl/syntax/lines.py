@@ -34,7 +34,7 @@ _NEXT_DECLARATION = re.compile(rf"\n(?=[ \t\r\f\ufeff]*{_DECLARATION})")
 
 _NUMBER = r"[0-9](?:[\w.]|(?<=[eE])[+-](?=[0-9]))*"
 # `//` and `/* */` begin no comment, but what is in them was written as one: it is not read.
-_COMMENT = r"(?:#|//)[^\n]*|/\*(?:[^*]|\*(?!/))*\*/"
+_COMMENT = r"(?:#|//)[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?"
 _PIECE = re.compile(
     rf'[ \t\r\f\ufeff]+|{_COMMENT}|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|{_NUMBER}|->|\*\*|.', re.DOTALL
 )

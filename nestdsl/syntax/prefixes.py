@@ -9,7 +9,7 @@ from nestdsl.syntax.mistakes import WORD, Here, syntax
 from nestdsl.syntax.wording import quote
 
 _PREFIXED = re.compile(r"(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
-_ARGUMENTS = re.compile(r"\([ \t]*([^()\n]*?)[ \t]*\)")
+_ARGUMENTS = re.compile(r"\(([^()\n]*)\)")
 _BEFORE_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _MODULES = frozenset(
     (
@@ -75,13 +75,15 @@ def _of_module(here: Here, end: int, last: str, arguments: re.Match[str] | None)
         span = here.span(here.before_start, end)
         return syntax("names have no prefix here", span, "an optimizer has a plain name, such as `adamw`")
     name = _NAMES.get(last, _BEFORE_CAPITAL.sub("_", last).lower())
-    given = arguments[1].split(",") if arguments else []
+    given = arguments[1].strip().split(",") if arguments else []
     if arguments and len(given) > 1 and last in _SIZE_IS_SECOND and "=" not in given[1]:
         # `write` gives the whole call then: the size of what is read is inferred.
         name, end = f"{name}({given[1].strip()})", arguments.end()
     elif arguments and last.endswith(("Norm", "LayerNorm")) and given[0]:
         end = arguments.end()  # the size of what is read is inferred
-    elif arguments and last == "softmax" and re.fullmatch(r"(?:dim[ \t]*=[ \t]*)?-?\d+", arguments[1]):
+    elif (
+        arguments and last == "softmax" and re.fullmatch(r"(?:dim[ \t]*=[ \t]*)?-?\d+", arguments[1].strip())
+    ):
         end = arguments.end()  # it is always taken over the features
     return syntax("names have no prefix here", here.span(here.before_start, end), f"write {quote(name)}")
 
@@ -92,7 +94,7 @@ def _method(here: Here, owner: str, following: re.Match[str], arguments: re.Matc
     name, end = methods[0], here.mistake.start + 1 + len(methods[0])
     given = ""
     if len(methods) == 1 and arguments:
-        end, given = arguments.end(), arguments[1]
+        end, given = arguments.end(), arguments[1].strip()
     span = here.span(here.before_start, end)
     in_optimizer = here.owner == "optimizer"
     if name in _SIZES:

@@ -154,3 +154,23 @@ def test_the_helps_of_all_wrong_programs_can_be_followed():
             assert is_led is not False, (path.name, diagnostic.message, diagnostic.hint)
             led += [True] * (is_led is not None)
     assert len(led) > 120
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mutated_foreign_line_has_a_code_a_place_and_what_to_do(seed):
+    """Six hundred lines with a few characters changed: none is met with a traceback, or without a help."""
+    drawn = random.Random(seed)
+    for _ in range(30):
+        context, written, _ = drawn.choice(FOLLOWED + PROSE)
+        line = list(written)
+        for _ in range(drawn.randint(1, 4)):
+            place = drawn.randrange(len(line) + 1)
+            line[place : place + drawn.randint(0, 2)] = drawn.choice(
+                ["", *".,:;=-><|@{}()[]\"'\\#/*$ \n0a\u2192"]
+            )
+        text = CONTEXTS[context].replace("@", "".join(line))
+        for found in errors(text):
+            assert found.hint, found.message
+            assert found.span is not None
+            assert 0 <= found.span.start <= found.span.end <= len(text)
+            list(readings(text, found))

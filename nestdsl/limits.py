@@ -22,6 +22,18 @@ MAX_NAME_LENGTH = 200
 MAX_DIAGNOSTICS = 100
 """Mistakes reported for one file before reading stops."""
 
+MAX_MISTAKES = 1000
+"""Mistakes that reading goes on after in one file, those counted that are not reported by themselves."""
+
+MAX_STRAY_LINES = 3
+"""Top-level lines that cannot be read, and outnumber what can, in a text that still counts as a program."""
+
+MAX_SHOWN = 20
+"""Diagnostics that a command prints as text; the rest is counted."""
+
+MAX_SETTING = 10_000
+"""Characters of one `--set NAME=VALUE`."""
+
 MAX_WHOLE = 2**63
 """Size of a whole number that compile-time arithmetic computes, and that an argument can be."""
 

@@ -78,7 +78,7 @@ def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
             f"`{level.name}` does not say how often it moves: a memory that learns `key -> value` moves "
             "while a sequence is read, and this compiler has none that moves with `train`",
             level.span,
-            _in_context_hint(level),
+            "add `every 1 token` to its clauses",
         )
     elif level.unit is Unit.STEP or level.frozen:
         diagnostics.report(

@@ -75,7 +75,9 @@ def _report_names(level: Level, found: Found, shapes: Shapes, diagnostics: Diagn
             "N0201",
             f"{what} has no {listed(found.missing)}, which `{level.name}` needs",
             level.clause("init"),
-            "write `bias = false`" if has_bias else f"its weights are {listed(name for name, _ in shapes)}",
+            "add `bias = false` to the arguments of its kind"
+            if has_bias
+            else f"its weights are {listed(name for name, _ in shapes)}",
         )
     if found.unused:
         more = " and more" if len(found.unused) > _MOST_SHOWN else ""

@@ -10,8 +10,9 @@ from pathlib import Path
 from nestdsl.compiler import Analysis, analyse
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.semantics.names import did_you_mean, listed
-from nestdsl.semantics.optimizers.named import LIBRARY, named_optimizer
-from nestdsl.semantics.parameters import Override
+from nestdsl.semantics.optimizers.named import LIBRARY, NamedOptimizer, named_optimizer
+from nestdsl.semantics.parameters import parameter_meant
+from nestdsl.semantics.settings import Setting
 from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
@@ -36,7 +37,7 @@ class Chosen:
 
     def analyse(
         self,
-        given: Mapping[str, Override] | None = None,
+        given: Mapping[str, Setting] | None = None,
         model: str | None = None,
         *,
         weights: bool = True,
@@ -44,7 +45,8 @@ class Chosen:
     ) -> Analysis:
         """Every mistake, and the graphs. An optimizer by itself drives two layers of this `size`.
 
-        Raises NestError N0103 where a `model` is chosen and the name chooses, too.
+        `given` sets parameters of the file, or of the optimizer. Raises NestError N0103 where a `model` is
+        chosen and the name chooses, too, and for settings that the optimizer does not take.
         """
         if model is not None and self.name:
             raise fail(
@@ -54,9 +56,13 @@ class Chosen:
             )
         if not self.is_optimizer:
             return analyse(self.source, given, self.name or model, weights=weights)
-        text = f"{self.source.text}\n{_DRIVEN.format(optimizer=self.name, size=size)}"
+        optimizer = NamedOptimizer(self.source, self.name)
+        arguments = _arguments(optimizer, given or {})
+        others = {name: setting for name, setting in (given or {}).items() if name not in arguments}
+        call = optimizer.written(arguments) if arguments else self.name
+        text = f"{self.source.text}\n{_DRIVEN.format(name=self.name, call=call, size=size)}"
         source = Source(text, self.source.name, self.source.path)
-        return analyse(source, given, f"{self.name}_alone", weights=weights)
+        return analyse(source, others, f"{self.name}_alone", weights=weights)
 
 
 def choose(file: str) -> Chosen:
@@ -96,11 +102,29 @@ def _names_one(file: str) -> bool:
     return bool(sign and place) and is_name and not os.path.exists(file)
 
 
-_DRIVEN = """model {optimizer}_alone {{
+def _arguments(optimizer: NamedOptimizer, given: Mapping[str, Setting]) -> dict[str, str]:
+    """What settings say of the parameters of an optimizer; raises NestError for those that cannot be."""
+    known = [*optimizer.parameters, *optimizer.parameters_of_file]
+    arguments: dict[str, str] = {}
+    for name, setting in given.items():
+        if name not in known:
+            message = f"{setting.shown}: `{optimizer.name}` has no parameter `{name}`"
+            raise fail("N0106", message, parameter_meant(name, known))
+        if name not in optimizer.parameters:
+            continue
+        try:
+            optimizer.program({name: setting.value_text})
+        except NestError as error:
+            raise NestError(setting.told(one) for one in error.diagnostics) from None
+        arguments[name] = setting.value_text
+    return arguments
+
+
+_DRIVEN = """model {name}_alone {{
   input vectors({size})
   level layer = linear({size})
   flow out = in -> layer -> linear({size})
-  train {{ objective mse  optimizer {optimizer} }}
+  train {{ objective mse  optimizer {call} }}
 }}
 """
 """Weights of every sort: a matrix of a hidden level, a vector, and the level that makes the output."""

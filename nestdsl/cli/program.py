@@ -6,11 +6,7 @@ import argparse
 
 from nestdsl.api import Nest
 from nestdsl.cli.chosen import SHOWN_SIZE, Chosen, choose
-from nestdsl.diagnostics import NestError, fail
-from nestdsl.semantics.parameters import Override
-from nestdsl.source import Source
-from nestdsl.syntax import ast
-from nestdsl.syntax.parser import parse
+from nestdsl.semantics.settings import read_settings
 
 FILE_HELP = (
     "the program, a `.nest` file, or one model or optimizer of a file, as FILE:NAME: `mine.nest:small`, "
@@ -51,24 +47,6 @@ def load_program(
     optimizer by itself drives layers of this `size`.
     """
     chosen = chosen or choose(arguments.file)
-    given = overrides(arguments.settings)
+    given = read_settings(arguments.settings)
     analysis = chosen.analyse(given, arguments.model, weights=weights, size=size)
     return Nest(analysis, sharing=arguments.sharing)
-
-
-def overrides(settings: list[str]) -> dict[str, Override]:
-    """`name=expression` settings as expressions of the language; raises NestError."""
-    found: dict[str, Override] = {}
-    for setting in settings:
-        name, sign, _ = setting.partition("=")
-        source = Source(f"param {setting}\n", "--set")
-        program, diagnostics = parse(source)
-        declared = program.declarations[0] if len(program.declarations) == 1 else None
-        if not sign or diagnostics or not isinstance(declared, ast.Param):
-            if sign and diagnostics:
-                raise NestError(diagnostics)
-            raise fail("N0106", f"--set {setting} does not say NAME=VALUE", "write `--set dim=512`")
-        if name.strip() in found:
-            raise fail("N0106", f"`{name.strip()}` is set twice", "leave one of them out")
-        found[declared.name.text] = declared.value
-    return found

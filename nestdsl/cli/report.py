@@ -7,6 +7,7 @@ from typing import TextIO
 
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.diagnostics.render import render_github, render_json, render_text
+from nestdsl.limits import MAX_SHOWN
 from nestdsl.terminal import columns, is_colored, styled
 
 FORMATS = ("text", "json", "github")
@@ -22,5 +23,8 @@ def report(diagnostics: Sequence[Diagnostic], format: str, stream: TextIO) -> No
         case "github":
             print(render_github(diagnostics), file=stream)
         case _:
-            text = render_text(diagnostics, is_colored(stream), columns(stream))
+            text = render_text(diagnostics[:MAX_SHOWN], is_colored(stream), columns(stream))
+            if len(diagnostics) > MAX_SHOWN:
+                more = len(diagnostics) - MAX_SHOWN
+                text += f" shown, and {more} more found: correct these first, or see all with --format json"
             print(text, file=styled(stream))

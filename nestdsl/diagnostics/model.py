@@ -22,6 +22,11 @@ class Diagnostic:
     """A user's mistake: a code, a place, a plain sentence and what to write instead.
 
     `span` is None only where there is no text to point at (a missing file, a run's data).
+
+    A hint can be followed to the letter. One that begins with `write` and code, or asks `did you mean`,
+    gives what takes the place of the span: of its first word if it is a name, of the whole clause or
+    statement if it begins with the same keyword. `remove it` and `leave it out` mean the span. Code with
+    `...` in it is a form to fill in. `tests/hints` follows the hints of all wrong programs.
     """
 
     code: str

@@ -31,7 +31,9 @@ def match_arguments(
                 "N0103",
                 f"{what} {takes}; this is one too many",
                 argument.span,
-                _its_arguments(names) if names else f"write `{call.function.text}` alone",
+                _its_arguments(names)
+                if names
+                else "leave it out: it reads what is piped into it, and no more",
             )
         elif name in matched:
             diagnostics.report(
@@ -90,17 +92,19 @@ def bind(
         is_whole = len(found) == len(call.arguments)
     else:
         found, is_whole = matched, True
+    is_matched = is_whole
     bound: dict[str, Value] = {}
     for spec in specs:
         argument = found.get(spec.name)
         if argument is None:
             if spec.default is REQUIRED:
-                diagnostics.report(
-                    "N0103",
-                    f"{what} needs `{spec.name}`, {spec.type.value}",
-                    call.span,
-                    f"write `{call.function.text}({spec.name} = ...)`",
-                )
+                if is_matched:  # what was given by a wrong name may be meant for it
+                    diagnostics.report(
+                        "N0103",
+                        f"{what} needs `{spec.name}`, {spec.type.value}",
+                        call.span,
+                        f"write `{call.function.text}({spec.name} = ...)`",
+                    )
                 is_whole = False
             else:
                 assert spec.default is None or isinstance(spec.default, int | float | bool | str)
@@ -195,7 +199,7 @@ def _exact(type: Type, value: int | float | bool | str) -> Value:
 def whole_hint(value: object) -> str:
     """What to write instead of a value that is no positive whole number."""
     if isinstance(value, float) and value > 1:
-        return f"write {int(value)} or {int(value) + 1}, or make the division come out whole"
+        return f"write `{int(value)}` or `{int(value) + 1}`, or make the division come out whole"
     return "write a positive whole number"
 
 

@@ -29,10 +29,13 @@ from nestdsl.semantics.scope import (
     Stage,
 )
 from nestdsl.semantics.self_attention import self_attention
-from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe
+from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.names import names_in
+
+_OUTPUTS = frozenset(("output", "outputs", "result", "logits", "y"))
+"""What other programs call the flow that a body gives."""
 
 
 class Body(Lookup):
@@ -77,8 +80,16 @@ class Body(Lookup):
                 "N0303",
                 f"{what} `{owner.text}` has no `out`",
                 owner.span,
-                "say what it gives: `flow out = ...`",
+                self._output_meant(what),
             )
+
+    def _output_meant(self, what: str) -> str:
+        """A hint for a body without `out`: the flow that was to be it, if one is called alike."""
+        flows = [name for name, meaning in self._names.items() if isinstance(meaning, FlowName)]
+        near = next((name for name in flows if name in _OUTPUTS), None)
+        if near is not None:
+            return f"is it `{near}`? What a {what} gives is called `out`"
+        return "say what it gives: `flow out = ...`"
 
     def _report_out_of_place(self, statements: tuple[ast.Statement, ...], what: str) -> None:
         """N0405 for statements that mean something in another sort of body."""
@@ -186,6 +197,8 @@ class Body(Lookup):
         if kind is None:
             self._no_kind(call.function)
             return None
+        if self._has_input_size(call, kind):
+            return None
         arguments = bind(call, kind.arguments, f"`{name}`", self.constant, self.diagnostics)
         if arguments is None or not self._chooses_one(call, kind):
             return None
@@ -212,6 +225,21 @@ class Body(Lookup):
         else:
             finish(self, pending)
         return Stage(level=level.id)
+
+    def _has_input_size(self, call: ast.Call, kind: Kind) -> bool:
+        """Reports `linear(64, 256)`, as torch writes it: here the size of what is read is inferred."""
+        if kind.name not in ("linear", "embedding") or len(call.arguments) != 2:
+            return False
+        first, second = call.arguments
+        if first.name or second.name or not is_number(self.constant(second.value)):
+            return False
+        self.diagnostics.report(
+            "N0103",
+            f"`{kind.name}` takes the size that it makes; that of what it reads is inferred",
+            call.span,
+            f"write `{kind.name}({second.span.text})`",
+        )
+        return True
 
     def _chooses_one(self, call: ast.Call, kind: Kind) -> bool:
         """Reports several arguments of which only one can be given; True if there are none such."""

@@ -20,6 +20,7 @@ from nestdsl.library.signatures import (
 from nestdsl.semantics.arguments import bind, check_argument
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.synonyms import unit_meant
 from nestdsl.semantics.values import UNKNOWN
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -41,6 +42,19 @@ _CHUNK = ArgumentSpec("chunk", Type.WHOLE, minimum=1)
 _STD = ArgumentSpec("std", Type.NUMBER, 0.02, minimum=0.0, exclusive=True)
 _EXPONENT = ArgumentSpec("p", Type.NUMBER, minimum=1.0)
 _LAST = ArgumentSpec("n", Type.WHOLE, minimum=1)
+
+
+def _unit_of(word: str) -> Unit | None:
+    """The unit that a word names, by its own name or another."""
+    meant = unit_meant(word)
+    return _UNITS.get(word) or (_UNITS[meant] if meant else None)
+
+
+def _written(every: ast.Every, count: str, unit: Unit) -> str:
+    """The period as it is to be written, with its chunk."""
+    chunk = f", chunk {every.chunk.span.text}" if every.chunk else ""
+    return f"every {count} {unit.value}{'s' * (count != '1')}{chunk}"
+
 
 Evaluate = Callable[[ast.Expression], object]
 Clauses = dict[str, ast.Clause]
@@ -65,6 +79,13 @@ def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
         else:
             found[name] = clause
     return found
+
+
+def chunk_span(every: ast.Every) -> Span:
+    """Where a period says its chunk, with the `,` before it."""
+    assert every.chunk is not None
+    source, end = every.span.source, (every.unit or every.count).span.end
+    return Span(source, source.text.index(",", end), every.chunk.span.end)
 
 
 def is_surprise(learn: ast.Clause) -> bool:
@@ -99,27 +120,31 @@ class ClauseReader:
 
     # --- every -----------------------------------------------------------------------------
 
-    def period(self, every: ast.Every, units: Sequence[Unit] = tuple(Unit)) -> tuple[int, Unit] | None:
+    def period(
+        self, every: ast.Every, units: Sequence[Unit] = tuple(Unit), meant: Sequence[Unit] = ()
+    ) -> tuple[int, Unit] | None:
+        """The period of a level. It has one of `units`; hints name those that are `meant`."""
+        meant = meant or units
         match every:
-            case ast.Every(ast.Name(word), None) if word in _UNITS and not self.knows(word):
-                unit = _UNITS[word] if _UNITS[word] in units else units[0]
+            case ast.Every(ast.Name(word), None) if not self.knows(word) and (named := _unit_of(word)):
+                unit = named if named in meant else meant[0]
                 self.diagnostics.report(
                     "N0401",
                     f"the number is missing: how many {unit.value}s a period has",
                     every.span,
-                    f"write `every 1 {unit.value}`",
+                    f"write `{_written(every, '1', unit)}`",
                 )
                 return None
-        unit = self._unit(every, units)
+        unit = self._unit(every, units, meant)
         count = self._whole(_COUNT, every.count)
         return (count, unit) if count is not None and unit is not None else None
 
     def chunk(self, every: ast.Every) -> int | None:
         return None if every.chunk is None else self._whole(_CHUNK, every.chunk)
 
-    def _unit(self, every: ast.Every, units: Sequence[Unit]) -> Unit | None:
+    def _unit(self, every: ast.Every, units: Sequence[Unit], meant: Sequence[Unit]) -> Unit | None:
         count = every.count.span.text
-        choice = " or ".join(f"`every {count} {unit.value}{'s' * (count != '1')}`" for unit in units)
+        choice = " or ".join(f"`{_written(every, count, unit)}`" for unit in meant)
         if every.unit is None:
             self.diagnostics.report(
                 "N0401",
@@ -130,11 +155,14 @@ class ClauseReader:
             return None
         unit = _UNITS.get(every.unit.text)
         if unit is None:
+            other = _unit_of(every.unit.text)
+            likely = other if other in meant else None
+            like = did_you_mean(every.unit.text, _UNITS, f"write {choice}")
             self.diagnostics.report(
                 "N0401",
-                f"`{every.unit.text}` is no unit of time",
+                f"`{every.unit.text}` is not a unit of time",
                 every.unit.span,
-                did_you_mean(every.unit.text, _UNITS, f"write {choice}"),
+                f"write `{_written(every, count, likely)}`" if likely else like,
             )
         elif unit not in units:
             self.diagnostics.report(
@@ -203,7 +231,10 @@ class ClauseReader:
             return name.text
         if name.text in elsewhere:
             self.diagnostics.report(
-                "N0104", f"`{what}` cannot be `{name.text}` here", name.span, f"here it is {listed(choices)}"
+                "N0104",
+                f"`{what}` cannot be `{name.text}` here",
+                name.span,
+                "write " + " or ".join(f"`{choice}`" for choice in choices),
             )
             return None
         self.diagnostics.report(

@@ -20,7 +20,7 @@ from nestdsl.library.signatures import ArgumentSpec, Takes, Type
 from nestdsl.limits import MAX_DIAGNOSTICS, MAX_MODELS
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.bodies import Body
-from nestdsl.semantics.clauses import collect
+from nestdsl.semantics.clauses import chunk_span, collect
 from nestdsl.semantics.modules import Module, load_modules
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.levels import connect_training
@@ -129,11 +129,11 @@ def _model(
     nodes_before: int,
 ) -> NestGraph:
     diagnostics = parameters.diagnostics
-    names = [parameter.name.text for parameter in model.parameters]
+    defaults = {parameter.name.text: parameter.default for parameter in model.parameters}
     given = {
-        name: parameters.override_value(override, module)
+        name: parameters.override_value(name, override, defaults[name], module)
         for name, override in parameters.overrides.items()
-        if name in names
+        if name in defaults
     }
     values = parameters.of_declaration(module, model.parameters, given)
     graph = NestGraph(model.name.text, _shown(values, module, parameters))
@@ -235,7 +235,7 @@ def _train(model: ast.Model, body: Body, graph: NestGraph, takes: Takes | None) 
             "put all clauses into one",
             (Note("it was said here first", statements[0].span),),
         )
-    span = statements[0].span if statements else model.name.span
+    place = statements[0].span if statements else model.name.span
     objective = "mse" if takes is Takes.VECTORS else "cross_entropy"
     period = 1
     optimizer: OptimizerUse | None = None
@@ -257,7 +257,8 @@ def _train(model: ast.Model, body: Body, graph: NestGraph, takes: Takes | None) 
                 found = reader.period(clause, (Unit.STEP,))
                 period = found[0] if found else 1
                 if clause.chunk is not None:
-                    diagnostics.report("N0405", "training has no chunk", clause.chunk.span, "leave it out")
+                    span = chunk_span(clause)
+                    diagnostics.report("N0405", "training has no chunk", span, "leave it out")
             case ast.OptimizerClause(call):
                 optimizer = body.optimizers.across(call)
             case ast.Broken():
@@ -269,5 +270,5 @@ def _train(model: ast.Model, body: Body, graph: NestGraph, takes: Takes | None) 
                     clause.span,
                     "`train` has `objective`, `every` and `optimizer`",
                 )
-    graph.add(Train(TRAIN, objective, period, optimizer or default_optimizer(span, body.parameters), span))
+    graph.add(Train(TRAIN, objective, period, optimizer or default_optimizer(place, body.parameters), place))
     connect_training(graph, body.shared)

@@ -54,7 +54,8 @@ def finish(body: Body, pending: Pending) -> None:
         found: object = None
         match clause:
             case ast.Every():
-                period = reader.period(clause)
+                in_context = changes.get("learning") is Learning.ASSOCIATION
+                period = reader.period(clause, meant=(Unit.TOKEN,) if in_context else ())
                 if period is None:
                     body.shared.graph.unsure.add(level.id)
                 if period:
@@ -123,11 +124,15 @@ def _associates(body: Body, level: Level, learn: ast.Learn) -> bool:
     """Elaborates `learn key -> value`; False for `learn surprise` and for mistakes."""
     if learn.value is None:
         if not is_surprise(learn):
+            pair = learn.key.stages if isinstance(learn.key, ast.Pipe) else ()
+            hint = "it is `learn key -> value`, or `learn surprise`; only an optimizer learns an expression"
+            if len(pair) == 2:
+                hint = f"write `learn {pair[0].span.text} -> {pair[1].span.text}`"
             body.diagnostics.report(
                 "N0104",
                 "a memory in a model learns a value for each key",
                 learn.span,
-                "write `learn key -> value`, or `learn surprise`; only an optimizer learns an expression",
+                hint,
             )
         return False
     kind = LIBRARY.kinds[level.kind]

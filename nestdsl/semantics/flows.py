@@ -10,6 +10,7 @@ from nestdsl.graph.nodes import Operand, Operation, Read
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.arguments import match_arguments
 from nestdsl.semantics.functions import apply_function
+from nestdsl.semantics.rewriting import as_pipe, as_sum, loosest, piped, text_of
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, is_number
 from nestdsl.source import Span
@@ -59,7 +60,7 @@ class FlowElaborator:
                         "N0104",
                         f"`{expression.span.text}` is a level, not a flow",
                         expression.span,
-                        f"read it: `in -> {expression.span.text}`",
+                        f"write `{as_pipe(f'in -> {text_of(expression.span)}', expression.span)}`",
                     )
                 return UNKNOWN
             case ast.Unary(_, operand, span):
@@ -72,10 +73,15 @@ class FlowElaborator:
             case ast.Call():
                 return self._call(expression)
             case ast.Pipe(stages, _):
+                if self._is_reversed(stages):
+                    return UNKNOWN
                 value = self.expression(stages[0])
-                for stage in stages[1:]:
+                for position, stage in enumerate(stages[1:], 1):
                     # After a mistake the pipe goes on with an unknown flow, to find the next one.
-                    value = self._stage(self.body.unknown_flow() if value is UNKNOWN else value, stage)
+                    before = stages[0].span.to(stages[position - 1].span)
+                    value = self._stage(
+                        self.body.unknown_flow() if value is UNKNOWN else value, stage, before
+                    )
                 return value
 
     def flow(self, expression: ast.Expression, what: str) -> str | None:
@@ -108,7 +114,7 @@ class FlowElaborator:
                     "N0104",
                     f"`{name.text}` is a level, not a flow",
                     name.span,
-                    f"read it with a flow: `in -> {name.text}` or `{name.text}(in)`",
+                    f"write `{as_pipe(f'in -> {name.text}', name.span)}` or `{name.text}(in)`",
                 )
                 return UNKNOWN
         thing = self.body.describe_name(name.text)
@@ -117,7 +123,7 @@ class FlowElaborator:
                 "N0104",
                 f"`{name.text}` is {thing}, not a flow",
                 name.span,
-                f"pipe a flow into it: `in -> {name.text}`",
+                f"write `{as_pipe(f'in -> {name.text}', name.span)}`",
             )
             return UNKNOWN
         return self.body.unknown_name(name)
@@ -186,7 +192,7 @@ class FlowElaborator:
                 "N0104",
                 f"`{name}` is {thing}: it makes a level, and reads nothing by itself",
                 call.span,
-                f"pipe a flow into it: `in -> {call.span.text}`",
+                f"write `{as_pipe(self._piped(call), call.span)}`",
             )
             return UNKNOWN
         return self.body.unknown_name(call.function)
@@ -197,7 +203,7 @@ class FlowElaborator:
                 "N0103",
                 f"`{call.function.text}` is a level: it is read with one flow",
                 call.span,
-                f"write `{call.function.text}(in)` or `in -> {call.function.text}`",
+                f"write `{call.function.text}({self._first_flow(call)})`",
             )
             return UNKNOWN
         flow = self.flow(call.arguments[0].value, "what a level reads")
@@ -208,17 +214,62 @@ class FlowElaborator:
             "N0104",
             "`parallel` is a stage: it needs a flow",
             call.span,
-            f"write `in -> {call.span.text}`",
+            f"write `{as_pipe(f'in -> {text_of(call.span)}', call.span)}`",
         )
         return UNKNOWN
 
+    def _piped(self, call: ast.Call) -> str:
+        return piped(call, self._is_flow, self.body.makes_levels)
+
+    def _first_flow(self, call: ast.Call) -> str:
+        given = (one.value for one in call.arguments if one.name is None and self._is_flow(one.value))
+        first = next(given, None)
+        return "in" if first is None else text_of(first.span)
+
+    def _is_flow(self, expression: ast.Expression) -> bool:
+        """Whether an expression is made of flows, as far as names tell."""
+        match expression:
+            case ast.Name(text):
+                return isinstance(self.body.meaning(text), FlowName)
+            case ast.Unary(_, operand):
+                return self._is_flow(operand)
+            case ast.Binary(_, left, right):
+                return self._is_flow(left) or self._is_flow(right)
+            case ast.Call(_, arguments):
+                return any(self._is_flow(argument.value) for argument in arguments)
+            case ast.Pipe():
+                return True
+            case _:
+                return False
+
     # --- pipes -----------------------------------------------------------------------------
 
-    def _stage(self, value: Result, stage: ast.Expression) -> Result:
+    def _is_reversed(self, stages: Sequence[ast.Expression]) -> bool:
+        """Reports `level -> flow`, with the two the wrong way round."""
+        match stages:
+            case (ast.Name(level, span), ast.Name(flow) as last):
+                pass
+            case _:
+                return False
+        meanings = self.body.meaning(level), self.body.meaning(flow)
+        if not isinstance(meanings[0], LevelName) or not isinstance(meanings[1], FlowName):
+            return False
+        self.diagnostics.report(
+            "N0104",
+            f"`{level}` is a level: what it reads stands before it",
+            span.to(last.span),
+            f"write `{flow} -> {level}`",
+        )
+        return True
+
+    def _stage(self, value: Result, stage: ast.Expression, before: Span) -> Result:
         flow = self.as_flow(value, stage.span, "what is piped")
         if flow is None:
             return UNKNOWN
         match stage:
+            case ast.Name(name, span) if isinstance(self.body.meaning(name), FlowName | ConstantName):
+                self._no_stage_name(name, before, span)
+                return UNKNOWN
             case ast.Name(_, span):
                 return self._stage_call(flow, ast.Call(stage, (), span), is_name=True)
             case ast.Index():
@@ -226,14 +277,62 @@ class FlowElaborator:
                 return UNKNOWN if stages is None else self._chain(stages, flow, stage.span)
             case ast.Call():
                 return self._stage_call(flow, stage, is_name=False)
-            case _:
+            case ast.Number(_, span):
                 self.diagnostics.report(
                     "N0104",
-                    "a flow is piped into a level, kind, function or block",
-                    stage.span,
-                    "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives",
+                    "a flow is piped into a level, kind, function or block, and not into a number",
+                    span,
+                    f"write `linear({span.text})`",
                 )
                 return UNKNOWN
+            case _:
+                self._no_stage(stage, before)
+                return UNKNOWN
+
+    def _no_stage(self, stage: ast.Expression, before: Span) -> None:
+        """Reports what a flow cannot be piped into: `in -> a + b`."""
+        dashed = self._dashed(stage)
+        found = loosest(stage, before)
+        what = "a flow is piped into a level, kind, function or block"
+        if dashed:
+            self.diagnostics.report("N0104", f"{what}, not into a difference", stage.span, dashed)
+        elif found and self._is_stage(found[0]):
+            first, _, written = found
+            message = (
+                f"`->` binds loosest: this is computed with `{text_of(first.span)}` before a flow is piped"
+            )
+            place = before.to(stage.span)
+            self.diagnostics.report("N0104", message, place, f"write `{as_sum(written, place)}`")
+        else:
+            hint = "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives"
+            self.diagnostics.report("N0104", what, stage.span, hint)
+
+    def _is_stage(self, expression: ast.Expression) -> bool:
+        name = expression.function if isinstance(expression, ast.Call) else expression
+        if not isinstance(name, ast.Name):
+            return False
+        is_level = isinstance(self.body.meaning(name.text), LevelName)
+        return is_level or name.text in LIBRARY.functions or self.body.makes_levels(name.text)
+
+    def _dashed(self, stage: ast.Expression) -> str:
+        """A hint for a name with a `-` in it, where one with `_` is known; or ""."""
+        name = stage.span.text.replace("-", "_")
+        is_known = name.isidentifier() and name != stage.span.text and self.body.meaning(name) is not None
+        return f"did you mean `{name}`?" if is_known else ""
+
+    def _no_stage_name(self, name: str, before: Span, span: Span) -> None:
+        """Reports `a -> b` where b is a flow or a value."""
+        thing = "a flow" if isinstance(self.body.meaning(name), FlowName) else "a value"
+        piped_text = text_of(before)
+        first = f"({piped_text})" if "->" in piped_text else piped_text
+        place = before.to(span)
+        choices = [as_sum(f"{first} {sign} {name}", place) for sign in "+*"]
+        self.diagnostics.report(
+            "N0104",
+            f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
+            place,
+            f"write `{choices[0]}` or `{choices[1]}`",
+        )
 
     def _stage_call(self, flow: str, call: ast.Call, is_name: bool) -> Result:
         name = call.function.text
@@ -245,7 +344,7 @@ class FlowElaborator:
                     "N0103",
                     f"`{name}` is a level: what is piped is all that it reads",
                     call.span,
-                    f"write `-> {name}`",
+                    f"write `{name}`",
                 )
                 return UNKNOWN
             case FlowName() | ConstantName() as meaning:
@@ -254,7 +353,7 @@ class FlowElaborator:
                     "N0104",
                     f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
                     call.span,
-                    f"write `+ {name}` to add it, `* {name}` to multiply by it",
+                    f"write `{name}` alone after `+` or `*`: a flow is not a function",
                 )
                 return UNKNOWN
             case Poisoned():
@@ -266,7 +365,7 @@ class FlowElaborator:
         if not self.body.makes_levels(name):
             thing = self.body.describe_name(name)
             if thing is None:
-                return self.body.unknown_name(call.function)
+                return self.body.unknown_name(call.function, is_stage=True)
             self.diagnostics.report(
                 "N0104",
                 f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
@@ -316,7 +415,7 @@ class FlowElaborator:
             "N0104",
             f"`{index.name.text}` is not an array of levels",
             index.span,
-            f"declare it as `level {index.name.text}[n] = ...`, or leave the index out",
+            f"write `{index.name.text}`: only an array, `level name[3] = ...`, has elements",
         )
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import Operand
-from nestdsl.library.signatures import Function, Place
+from nestdsl.library.signatures import LIBRARY, Function, Place
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.scope import FlowName
 from nestdsl.semantics.values import UNKNOWN, describe, is_number
@@ -24,7 +24,7 @@ def apply_function(
             "N0104",
             f"`{function.name}` stands only in an optimizer",
             call.span,
-            "a model's flows have other functions, such as `l2_normalize`",
+            _instead(function.name),
         )
         return UNKNOWN
     flows, rest = _flow_arguments(elaborator, function, call, piped)
@@ -55,6 +55,15 @@ def without_flows(call: ast.Call, count: int) -> ast.Call:
         else:
             left.append(argument)
     return ast.Call(call.function, tuple(left), call.span)
+
+
+def _instead(name: str) -> str:
+    """What a model's flows have instead of a function of optimizers."""
+    if name == "normalize":
+        return "did you mean `l2_normalize`?"
+    return "the functions here are " + ", ".join(
+        f"`{one.name}`" for one in LIBRARY.functions.values() if one.place is not Place.OPTIMIZER
+    )
 
 
 def _flow_arguments(

@@ -12,17 +12,10 @@ from nestdsl.semantics.modules import Module, from_library, library_module, like
 from nestdsl.semantics.names import did_you_mean
 from nestdsl.semantics.parameters import FileParameters
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Meaning, Poisoned, Shared
+from nestdsl.semantics.synonyms import INPUTS, PHRASES, name_meant, number_meant
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
-
-_HABITS = {
-    "True": "write `true`",
-    "False": "write `false`",
-    "None": "there is no such value: leave the argument out",
-    "index": "only the levels of an array, `level a[3] = ...`, have `index`",
-}
-"""What to write for a name that other languages have, or that only stands elsewhere."""
 
 
 class Lookup:
@@ -183,17 +176,33 @@ class Lookup:
         is_optimizer = name in LIBRARY.optimizers or name in library_module("optim").names
         return "an optimizer" if is_optimizer else None
 
-    def unknown_name(self, name: ast.Name) -> Unknown:
-        if not self.module.may_have(name.text):
-            hint = (
-                _HABITS.get(name.text)
-                or from_library(name.text)
-                or did_you_mean(name.text, self._known_names())
-                or like_in_library(name.text)
-                or "declare it with `flow` or `level`, or bring it in with `use`"
+    def unknown_name(self, name: ast.Name, *, is_value: bool = False, is_stage: bool = False) -> Unknown:
+        """Reports a name that nothing has.
+
+        With `is_value` it was to be a number or another value, with `is_stage` what a flow is piped into.
+        """
+        text = name.text
+        if self.module.may_have(text):
+            return UNKNOWN
+        if is_value:
+            values = [one for one, meaning in self._names.items() if isinstance(meaning, ConstantName)]
+            values += [one for one, declared in self._declared() if isinstance(declared, ast.Param)]
+            hint = PHRASES.get(text) or number_meant(text) or from_library(text) or did_you_mean(text, values)
+            hint = hint or f"write a number, or declare it at the top: `param {text} = ...`"
+        else:
+            known = [*self._known_names()]
+            hint = from_library(text) or name_meant(text, known) or PHRASES.get(text)
+            hint = hint or (
+                "did you mean `in`?" if text in INPUTS and not is_stage else did_you_mean(text, known)
             )
-            self.diagnostics.report("N0101", f"unknown name `{name.text}`", name.span, hint)
+            hint = hint or like_in_library(text)
+            hint = hint or "declare it with `flow` or `level`, or bring it in with `use`"
+        self.diagnostics.report("N0101", f"unknown name `{text}`", name.span, hint)
         return UNKNOWN
+
+    def _declared(self) -> Iterator[tuple[str, ast.Declaration]]:
+        yield from self.module.names.items()
+        yield from ((name, declared) for name, (_, declared) in self.module.imported.items())
 
     def _known_names(self) -> Iterator[str]:
         yield from self._names
@@ -228,7 +237,7 @@ class Lookup:
                 "a number, a parameter or arithmetic on them is needed here",
             )
             return UNKNOWN
-        return self.unknown_name(name)
+        return self.unknown_name(name, is_value=True)
 
     def unknown_flow(self) -> FlowName:
         """A flow without source, which stands where a mistake was reported."""

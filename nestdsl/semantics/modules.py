@@ -184,6 +184,9 @@ class _Loader:
         def missing(message: str, hint: str) -> None:
             self.diagnostics.report("N0105", message, use.span, hint)
 
+        if use.module in _library_uses():
+            missing(f"`{use.module}` is a module of the library, and no file", f"write `use {use.module}`")
+            return None
         if self.folder is None or module.source.path is None:
             missing(
                 f"`{use.module}` cannot be found from a text without a file",

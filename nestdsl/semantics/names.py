@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from nestdsl.limits import MAX_GUESSES, MAX_LISTED
+from nestdsl.semantics.synonyms import ARGUMENTS, NEEDLESS_ARGUMENTS, name_meant
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -20,27 +21,20 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
-_SYNONYMS = {
-    "weight_decay": ("decay",),
-    "learning_rate": ("lr", "step"),
-    "lr": ("step",),
-    "step": ("lr",),
-    "eta": ("lr", "step"),
-    "betas": ("beta1", "beta2"),
-    "epsilon": ("eps",),
-    "kernel_size": ("width",),
-}
-"""What other libraries call an argument."""
-
-
 def argument_meant(name: str, known: Sequence[str], otherwise: str) -> str:
     """A hint that names the arguments which other libraries call so, the nearest one, or `otherwise`."""
-    meant = [synonym for synonym in _SYNONYMS.get(name, ()) if synonym in known]
-    return f"did you mean {listed(meant)}?" if meant else did_you_mean(name, known, otherwise)
+    meant = [synonym for synonym in ARGUMENTS.get(name, ()) if synonym in known]
+    if meant:
+        return f"did you mean {listed(meant)}?"
+    return NEEDLESS_ARGUMENTS.get(name) or did_you_mean(name, known, otherwise)
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A hint that names the nearest known name, or `otherwise`."""
+    """A hint that names what another library calls so, the nearest known name, or `otherwise`."""
+    known = list(known)
+    same = name_meant(name, known)
+    if same:
+        return same
     match = nearest(name, known)
     return f"did you mean `{match}`?" if match else otherwise
 

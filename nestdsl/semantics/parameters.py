@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.library.signatures import Type
 from nestdsl.limits import MAX_OPTIMIZER_PARTS, MAX_PARAMETER_DEPTH
 from nestdsl.semantics.modules import Module
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.names import argument_meant, did_you_mean, listed
 from nestdsl.semantics.scope import LimitReachedError
+from nestdsl.semantics.settings import Setting
+from nestdsl.semantics.synonyms import ARGUMENTS, PHRASES, number_meant
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
-Override = Constant | ast.Expression
+Override = Constant | Setting
 """A value from Python, or an expression of the language from `--set name=expression`."""
 
 
@@ -54,7 +57,10 @@ class FileParameters:
             return UNKNOWN
         override = self.overrides.get(param.name.text) if module is self.main else None
         self.open.append(param)
-        value = self.override_value(param.value if override is None else override, module)
+        if override is None:
+            value = fold(param.value, lambda name: self.lookup(module, name), self.diagnostics)
+        else:
+            value = self.override_value(param.name.text, override, param.value, module)
         self.open.pop()
         self.values[id(param)] = value
         return value
@@ -77,26 +83,77 @@ class FileParameters:
         circle = [*names[names.index(param.name.text) :], param.name.text]
         return " needs ".join(f"`{name}`" for name in circle)
 
-    def override_value(self, override: Override, module: Module) -> Constant | Unknown:
-        if isinstance(override, int | float):
-            return Arithmetic(self.diagnostics).bounded(override, None)
-        if isinstance(override, str):
-            return override
-        return fold(override, lambda name: self.lookup(module, name), self.diagnostics)
+    def override_value(
+        self, name: str, override: Override, default: ast.Expression | None, module: Module
+    ) -> Constant | Unknown:
+        """The value that is set from outside, if it is of the kind of the default."""
+        found = Diagnostics()
+        match override:
+            case Setting(value=expression):
+                value = fold(expression, lambda one: self.lookup(module, one, found), found)
+            case int() | float():
+                value = Arithmetic(found).bounded(override, None)
+            case _:
+                value = override
+        wanted = None if default is None else self._kind(default, module)
+        if isinstance(override, Setting) and isinstance(override.value, ast.Name) and value is UNKNOWN:
+            # One word without quotation marks: what it was to be follows from the default.
+            text = override.value_text
+            otherwise = {
+                Type.STRING: f"write it in quotes: `--set '{name}=\"{text}\"'`",
+                Type.BOOLEAN: "write `true` or `false`",
+            }.get(wanted or Type.NUMBER)
+            found = Diagnostics(replace(one, hint=otherwise or one.hint) for one in found)
+        if not isinstance(value, Unknown) and wanted is not None and wanted is not kind_of(value):
+            example = describe(value) if default is None else default.span.text
+            said = "" if isinstance(override, Setting) else f"cannot set {name} = {describe(value)}: "
+            found.report(
+                "N0104",
+                f"{said}`{name}` is {wanted.value}, not {describe(value)}",
+                None,
+                f"give it {wanted.value}, as its default is: `{example}`",
+            )
+            value = UNKNOWN
+        self.diagnostics.extend(override.told(one) if isinstance(override, Setting) else one for one in found)
+        return value
 
-    def lookup(self, module: Module, name: ast.Name) -> Constant | Unknown:
-        """A name where only `param`s of the file can stand."""
+    def _kind(self, default: ast.Expression, module: Module) -> Type | None:
+        """What values a parameter takes, by its default; None where that cannot be told."""
+        match default:
+            case ast.Name(name):
+                found = module.find(name)
+                is_param = found is not None and isinstance(found[1], ast.Param) and len(self.open) < 2
+                return self._kind(found[1].value, found[0]) if is_param else None  # type: ignore[union-attr,index]
+            case ast.String():
+                return Type.STRING
+            case ast.Boolean():
+                return Type.BOOLEAN
+            case ast.Call():
+                return None
+            case _:
+                return Type.NUMBER
+
+    def lookup(
+        self, module: Module, name: ast.Name, diagnostics: Diagnostics | None = None
+    ) -> Constant | Unknown:
+        """A name where only `param`s of the file can stand; mistakes go to `diagnostics`, if given."""
         found = module.find(name.text)
         if found and isinstance(found[1], ast.Param):
             return self.value(found[0], found[1])
         if found is None and module.may_have(name.text):
             return UNKNOWN
-        known = list(module.known_names())
-        self.diagnostics.report(
+        known = [one for one, declared in module.names.items() if isinstance(declared, ast.Param)]
+        known += [one for one, (_, other) in module.imported.items() if isinstance(other, ast.Param)]
+        if diagnostics is None:
+            otherwise = f"write a number, or declare it: `param {name.text} = ...`"
+        else:
+            otherwise = f"write a number, or compute it from {listed(known)}" if known else "write a number"
+        hint = PHRASES.get(name.text) or number_meant(name.text) or did_you_mean(name.text, known, otherwise)
+        (self.diagnostics if diagnostics is None else diagnostics).report(
             "N0101" if found is None else "N0104",
             f"unknown name `{name.text}`" if found is None else f"`{name.text}` is not a parameter",
             name.span,
-            did_you_mean(name.text, known, f"declare it: `param {name.text} = ...`")
+            hint
             if found is None
             else "a parameter's value is a number, another parameter or arithmetic on them",
         )
@@ -143,7 +200,9 @@ class FileParameters:
                         "N0103",
                         f"`{name}` has no value",
                         parameter.span,
-                        f"give it a default, `{name} = ...`, or set it from outside",
+                        "leave it out: a body is no object, and has no `self`"
+                        if name == "self"
+                        else f"give it a default, `{name} = ...`, or set it from outside",
                     )
         return values
 
@@ -157,31 +216,46 @@ def check_overrides(
     """
     taken: dict[str, Override] = {}
     for name, override in overrides.items():
-        is_constant = isinstance(override, int | float | bool | str)
-        is_expression = isinstance(override, ast.Expression)
-        if not (is_constant or is_expression):
+        if not isinstance(override, int | float | bool | str | Setting):
             diagnostics.report(
                 "N0203",
                 f"cannot set {name} to a value of the type {type(override).__name__}",
                 None,
                 "a parameter is a number (int or float), True or False, or a string",
             )
-            continue
-        if isinstance(override, float) and not math.isfinite(override):
+        elif isinstance(override, float) and not math.isfinite(override):
             diagnostics.report(
                 "N0203", f"cannot set {name} = {override}", None, "a parameter's number is finite"
             )
-            continue
-        if name in known:
+        elif name in known:
             taken[name] = override
-            continue
-        span = override.span if isinstance(override, ast.Expression) else None
-        value = span.text if span else describe(override)
-        otherwise = f"its parameters are {listed(known)}" if known else "it declares no parameters"
-        diagnostics.report(
-            "N0106",
-            f"cannot set {name} = {value}: the program has no parameter `{name}`",
-            span,
-            did_you_mean(name, known, otherwise),
-        )
+        else:
+            said = (
+                override.shown
+                if isinstance(override, Setting)
+                else f"cannot set {name} = {describe(override)}"
+            )
+            diagnostics.report(
+                "N0106", f"{said}: the program has no parameter `{name}`", None, parameter_meant(name, known)
+            )
     return taken
+
+
+def parameter_meant(name: str, known: list[str]) -> str:
+    """A hint for a parameter that is not there: the nearest, and all that there are."""
+    if not known:
+        return "it declares no parameters"
+    listing = f"its parameters are {listed(known)}" if len(known) > 1 else f"its parameter is {listed(known)}"
+    near = argument_meant(name, known, "") if name in ARGUMENTS else did_you_mean(name, known)
+    return f"{near} {listing[0].upper()}{listing[1:]}" if near else listing
+
+
+def kind_of(value: Constant) -> Type:
+    """The kind of a compile-time value."""
+    match value:
+        case bool():
+            return Type.BOOLEAN
+        case str():
+            return Type.STRING
+        case _:
+            return Type.NUMBER

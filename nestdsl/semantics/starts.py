@@ -97,7 +97,7 @@ def _from_file(body: Body, place: ast.String) -> Init | None:
             "N0203",
             f"{describe(text)} does not say which weights of which file",
             place.span,
-            'write `init from "FILE.safetensors:KEY"`, where the names of the weights begin with KEY',
+            'the form is `init from "FILE.safetensors:KEY"`, where the names of the weights begin with KEY',
         )
         return None
     return Init(file=str(Path(body.module.source.name).parent / file), key=key)

@@ -32,12 +32,14 @@ _PAIR = re.compile(r"\{[^{}()\[\]\n]*\}")
 _RUN_OF_BRACES = re.compile(r"[} \t\r]+")
 _NEXT_DECLARATION = re.compile(rf"\n(?=[ \t\r\f\ufeff]*{_DECLARATION})")
 
+_NUMBER = r"[0-9](?:[\w.]|(?<=[eE])[+-](?=[0-9]))*"
+# `//` and `/* */` begin no comment, but what is in them was written as one: it is not read.
+_COMMENT = r"(?:#|//)[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?"
 _PIECE = re.compile(
-    r'[ \t\r\f\ufeff]+|(?:#|//)[^\n]*|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|[0-9][\w.]*|->|\*\*|.', re.DOTALL
+    rf'[ \t\r\f\ufeff]+|{_COMMENT}|\n|"[^"\n]*"?|[A-Za-z_][A-Za-z0-9_]*|{_NUMBER}|->|\*\*|.', re.DOTALL
 )
 _BLANK = re.compile(r"[ \t\r\f\ufeff]*")
-# `//` begins no comment, but where it is written for one, what follows it is none of the program.
-_GAP = re.compile(r"(?:[ \t\r\f\n\ufeff]+|(?:#|//)[^\n]*)*")
+_GAP = re.compile(rf"(?:[ \t\r\f\n\ufeff]+|{_COMMENT})*")
 GOES_ON = re.compile(r"->|\*\*|[+\-*/=,]")
 """What cannot begin a line: it was meant to go on with the line before."""
 
@@ -92,7 +94,7 @@ def read_line(
         position = piece.start()
         word = piece.group()
         sign = word[0]
-        if sign in " \t\r\f\ufeff#" or word.startswith("//"):
+        if sign in " \t\r\f\ufeff#" or word.startswith(("//", "/*")):
             continue
         if not passed and position >= mistake:
             passed = True

@@ -8,10 +8,11 @@ that say more than that, mostly braces; each leaves what was written right in th
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
-from nestdsl.syntax import messages
+from nestdsl.syntax import foreign_words, messages
 from nestdsl.syntax.ast import Program
 from nestdsl.syntax.lines import (
     CLAUSE,
@@ -27,7 +28,8 @@ from nestdsl.syntax.lines import (
     next_declaration,
     read_line,
 )
-from nestdsl.syntax.messages import END, Mistake
+from nestdsl.syntax.mistakes import END, UNREADABLE, Here, Mistake
+from nestdsl.syntax.name_habits import annotation_of
 from nestdsl.syntax.walk import Frame, Walk
 from nestdsl.syntax.wording import nearest
 
@@ -46,10 +48,13 @@ _CLOSING_BRACES = re.compile(r"\}(?:[ \t\r]*\})*")
 def recover(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> None:
     """Reports the mistake and takes the walk to where it can go on."""
     frame = walk.frames[-1]
+    if mistake.kind == "RBRACE" and walk.closes_outer(mistake.start) and "RBRACE" in walk.accepts():
+        _close_brace(walk, mistake.start)
+        return walk.go_on_at(mistake.start)
     first = after_blanks(walk.text, frame.start)
     at_start = mistake.rejected is None and mistake.start == first
     accepts = walk.accepts() - {"BROKEN"}
-    if _comment(walk, mistake, found):
+    if _comment(walk, mistake, found) or _skip(walk, mistake, found, accepts):
         return None
     complete = mistake.rejected is None and (at_start or bool(accepts & {"_NL", END}))
     if complete:
@@ -63,7 +68,10 @@ def recover(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> None:
             return None
         if not at_start and _second_on_line(walk, mistake, found):
             return None
-    needs_brace = "LBRACE" in accepts and "_NL" not in accepts and mistake.kind in ("_NL", END)
+    is_colon = mistake.kind == UNREADABLE and walk.text[mistake.start] == ":"
+    needs_brace = "LBRACE" in accepts and (
+        is_colon or ("_NL" not in accepts and mistake.kind in ("_NL", END))
+    )
     if needs_brace and _missing_brace(walk, mistake, found):
         return None
     if frame.place is Place.CLAUSES and mistake.kind == "LBRACE" and _optimizer_among_clauses(walk, found):
@@ -91,17 +99,26 @@ def give_up(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> Program:
 
 def _close_brace(walk: Walk, offset: int) -> None:
     """A `}` that the text does not have; what else was meant to stand before it, nobody knows."""
-    if "BROKEN" not in walk.accepts():
-        walk.feed("_NL", offset, offset)
-    walk.feed("BROKEN", offset, offset)
+    # Where the text has no `{` either, its end is that of the indentation, and nothing is missing.
+    if not (walk.frames[-1].is_assumed and "RBRACE" in walk.accepts()):
+        if "BROKEN" not in walk.accepts():
+            walk.feed("_NL", offset, offset)
+        walk.feed("BROKEN", offset, offset)
     walk.feed("RBRACE", offset, offset)
 
 
 def _close_at_end(walk: Walk, found: list[Diagnostic]) -> None:
     end = len(walk.text)
-    found.append(messages.unclosed_braces(walk.source, [frame.brace for frame in walk.frames[1:]], end))
+    _report_unclosed(walk, 1, end, found)
     while len(walk.frames) > 1:
         _close_brace(walk, end)
+
+
+def _report_unclosed(walk: Walk, left: int, until: int, found: list[Diagnostic]) -> None:
+    """Reports the braces that are open beyond `left`; one that the text does not have is reported already."""
+    braces = [frame.brace for frame in walk.frames[left:] if not frame.is_assumed]
+    if braces:
+        found.append(messages.unclosed_braces(walk.source, braces, until))
 
 
 def _unclosed_braces(walk: Walk, mistake: Mistake, found: list[Diagnostic], at_start: bool) -> bool:
@@ -128,7 +145,7 @@ def _unclosed_braces(walk: Walk, mistake: Mistake, found: list[Diagnostic], at_s
 def _close_before(walk: Walk, offset: int, left: int, found: list[Diagnostic]) -> None:
     """Closes braces until `left` frames are open, and goes on with what begins at `offset`."""
     walk.back()
-    found.append(messages.unclosed_braces(walk.source, [frame.brace for frame in walk.frames[left:]], offset))
+    _report_unclosed(walk, left, offset, found)
     while len(walk.frames) > left:
         _close_brace(walk, offset)
     walk.feed("_NL", offset, offset)
@@ -165,11 +182,18 @@ def _missing_brace(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> boo
         found.append(messages.brace_on_next_line(walk.source, following, owner))
         walk.go_on_at(following)
         return True
-    if not _INSIDE[frame.place].match(text, following):
+    is_colon = text.startswith(":", mistake.start)
+    if is_colon:
+        following = after_blanks(text, mistake.start + 1)
+        if text.find("\n", mistake.start, following) < 0:
+            return False  # something stands behind it on its line
+    inside = _INSIDE.get(frame.place)
+    if inside is None or not inside.match(text, following):
         return False
-    end = mistake.start
-    found.append(messages.missing_brace(walk.source, end, owner))
-    walk.feed("LBRACE", end, end)
+    start, end = mistake.start, mistake.start + is_colon
+    found.append(messages.missing_brace(walk.source, start, end, owner))
+    walk.feed("LBRACE", start, end)
+    walk.frames[-1].is_assumed = True
     walk.go_on_at(end)
     return True
 
@@ -189,7 +213,7 @@ def _misplaced(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
         if same is None or same.match(text, following) or not text[: frame.start].strip():
             # Not the `{` of the line before: what follows belongs beside that, not inside it.
             line = Line(start, False, None, "", start, "", start, None)
-            found.append(messages.explain(walk.source, mistake, line, place, frame.start, ()))
+            found.append(messages.explain(_here(walk, mistake, line, ())))
             walk.go_on_at(start + 1)
             return True
         owner = "level" if place is Place.BODY else "block"
@@ -205,7 +229,7 @@ def _misplaced(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
     else:
         return False
     line = Line(end, False, None, "", start, "", start, None)
-    found.append(messages.explain(walk.source, mistake, line, place, frame.start, ()))
+    found.append(messages.explain(_here(walk, mistake, line, ())))
     walk.feed("BROKEN", start, end)
     frame.closed = True
     walk.go_on_at(end)
@@ -232,14 +256,15 @@ def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bo
     if frame.place is not Place.CLAUSES and opens.match(text, start):
         # The third on a line is no second mistake.
         if begins_line(text, frame.start) or text[frame.start - 1] == "{":
-            found.append(messages.second_on_line(walk.source, mistake))
+            line = Line(start, False, None, "", start, "", start, None)
+            found.append(messages.second_on_line(_here(walk, mistake, line, ())))
         walk.feed("_NL", start, start)
         walk.go_on_at(start)
         return True
     if not frame.closed:
         return False
     line = read_line(text, start, start, frame.place, frame.brace, opens=False, at_keyword=False)
-    found.append(messages.second_on_line(walk.source, mistake))
+    found.append(messages.second_on_line(_here(walk, mistake, line, ())))
     walk.go_on_at(max(line.end, start + 1))
     return True
 
@@ -248,16 +273,72 @@ def _second_on_line(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bo
 
 
 def _comment(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
-    """A comment that begins with `//`: reading goes on as if it were one."""
+    """A comment that begins with `//` or `/*`: reading goes on as if it were one."""
     text = walk.text
-    start = messages.comment_start(text, mistake)
-    if start is None or walk.in_brackets():
+    comment = messages.comment_at(text, mistake)
+    if comment is None or walk.in_brackets():
         return False  # brackets cannot be taken up again: the statement is broken off
+    start, end = comment
     if start < mistake.start:
         walk.unread()  # the first `/` was read as a division
-    found.append(messages.foreign_comment(walk.source, start))
-    end = line_end(text, start)
+    found.append(messages.foreign_comment(walk.source, comment))
     walk.go_on_at(end if "_NL" in walk.accepts() else after_blanks(text, end))
+    return True
+
+
+# --- signs without which all is right ----------------------------------------------------------------
+
+
+def _skip(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[str]) -> bool:
+    """A type, a `;` or a `:` that can be left out: reading goes on behind it."""
+    start = mistake.start
+    sign = walk.text[start : start + 1] if mistake.kind in (UNREADABLE, "COMMA") else ""
+    if mistake.rejected is not None or after_blanks(walk.text, walk.frames[-1].start) == start:
+        return False
+    if sign == ":":
+        return _skip_colon(walk, mistake, found, accepts)
+    return sign in (";", ",") and "_NL" in accepts and _skip_separator(walk, mistake, found)
+
+
+def _skip_colon(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[str]) -> bool:
+    text, start = walk.text, mistake.start
+    following = after_blanks(text, start + 1)
+    # The line may be long, and is not looked at: brackets are open where one could be closed.
+    enclosing = start if "RPAR" in accepts else None
+    here = _here(walk, mistake, Line(start, False, None, "", start, "", start, enclosing), accepts)
+    if "LBRACE" in accepts and text.startswith("{", following):
+        found.append(messages.skipped_colon(here))
+        walk.go_on_at(following)
+        return True
+    annotation = annotation_of(here)
+    if annotation is None or annotation.span is None:
+        return False
+    found.append(annotation)
+    walk.go_on_at(annotation.span.end)
+    return True
+
+
+def _skip_separator(walk: Walk, mistake: Mistake, found: list[Diagnostic]) -> bool:
+    """A `;` or `,` after a statement or clause that is whole."""
+    text, frame, start = walk.text, walk.frames[-1], mistake.start
+    following = after_blanks(text, start + 1)
+    is_end = text.find("\n", start, following) >= 0 or text.startswith("}", following)
+    here = _here(walk, mistake, Line(start, False, None, "", start, "", start, None), ())
+    if frame.place is Place.CLAUSES:
+        if not (is_end or CLAUSE.match(text, following)):
+            return False
+        found.append(messages.between_clauses(here))
+        walk.go_on_at(start + 1)
+        return True
+    opens = STATEMENT if frame.place is Place.BODY else DECLARATION
+    if not ((is_end and text[start] == ";") or opens.match(text, following)):
+        return False
+    if start > walk.separated_until:
+        found.append(messages.second_on_line(here))
+        walk.separated_until = line_end(text, start)
+    if not is_end:
+        walk.feed("_NL", start, start + 1)
+    walk.go_on_at(start + 1)
     return True
 
 
@@ -279,9 +360,11 @@ def _break(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[s
         opens=keyword in _OWN_BRACES[frame.place],
         at_keyword=mistake.kind.lower() in CLAUSE_WORDS,
     )
-    found.append(messages.explain(walk.source, mistake, line, frame.place, frame.start, accepts))
+    found.append(messages.explain(_here(walk, mistake, line, accepts)))
     declared = _DECLARED.match(text, start)
     name = declared.group(1) if declared and frame.place is not Place.CLAUSES else ""
+    if keyword is None and frame.place is Place.BODY:
+        name = foreign_words.name_given(text, start) or name * (word not in foreign_words.NAMELESS)
     walk.back()
     walk.feed("BROKEN", start, max(start, line.last_end), name)
     walk.go_on_at(line.end)
@@ -290,3 +373,8 @@ def _break(walk: Walk, mistake: Mistake, found: list[Diagnostic], accepts: set[s
 def _first_word(text: str, start: int) -> str:
     word = _WORD.match(text, after_blanks(text, start))
     return word.group() if word else ""
+
+
+def _here(walk: Walk, mistake: Mistake, line: Line, accepts: Collection[str]) -> Here:
+    frame = walk.frames[-1]
+    return Here(walk.source, mistake, line, frame.place, frame.start, accepts, frame.brace)

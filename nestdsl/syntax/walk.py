@@ -18,8 +18,8 @@ from nestdsl.source import Source
 from nestdsl.syntax.ast import Program
 from nestdsl.syntax.builder import Builder, Rejected, too_deep
 from nestdsl.syntax.grammar import OPENING, language
-from nestdsl.syntax.lines import CLAUSE_WORDS, Place
-from nestdsl.syntax.messages import END, UNREADABLE, Mistake
+from nestdsl.syntax.lines import CLAUSE_WORDS, Place, begins_line, indentation
+from nestdsl.syntax.mistakes import END, UNREADABLE, Mistake
 
 _LANDMARKS = frozenset(("_NL", "LBRACE", "RBRACE", *(word.upper() for word in CLAUSE_WORDS)))
 # The parser's stack holds a few entries for each bracket or operator that is open, and for nothing else.
@@ -32,7 +32,8 @@ class Frame:
 
     `height` is the height of the parser's stack there. What lies below is finished and never
     changes until the statement is complete, so cutting the stack down to it is the way back.
-    `closed` says that the present statement has ended with its `}`.
+    `closed` says that the present statement has ended with its `}`, `is_assumed` that the text
+    does not have the `{`.
     """
 
     place: Place
@@ -40,6 +41,7 @@ class Frame:
     height: int
     start: int
     closed: bool = False
+    is_assumed: bool = False
 
 
 class Walk:
@@ -49,6 +51,8 @@ class Walk:
         self.source = source
         self.text = source.text
         self.words = 0
+        self.separated_until = -1
+        """The end of the line on which a `;` or `,` between statements is reported already."""
         grammar = language()
         self._interactive = grammar.parse_interactive(self.text)
         self._lexer = self._interactive.lexer_thread
@@ -67,6 +71,8 @@ class Walk:
         token = Token(END, "", len(self.text))
         try:
             for token in self._lexer.lex(self._state):
+                if token.type == "RBRACE" and self.closes_outer(token.start_pos):  # type: ignore[arg-type]
+                    return Mistake(token.type, str(token), token.start_pos)  # type: ignore[arg-type]
                 feed(token)
                 if token.type in _LANDMARKS:
                     self._note(token)
@@ -87,6 +93,13 @@ class Walk:
             return Mistake(token.type, span.text, span.start, error.diagnostic)
         finally:
             self.words = words
+
+    def closes_outer(self, brace: int) -> bool:
+        """Whether a `}` is that of the braces around those that the text does not have."""
+        frame = self.frames[-1]
+        if not frame.is_assumed or len(self.frames) < 3 or not begins_line(self.text, brace):
+            return False
+        return indentation(self.text, brace) < indentation(self.text, frame.brace)
 
     def _beyond_limits(self, token: Token, words: int) -> Mistake:
         assert token.start_pos is not None

@@ -50,6 +50,12 @@ def unquoted(text: str) -> str:
     return shown + "..." if len(text) > 40 else shown
 
 
+def code(text: str) -> str:
+    """Code for a hint, which is to be pasted: on one line, and whole unless it is very long."""
+    shown = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    return shown if len(shown) <= 160 else shown[:160] + "..."
+
+
 def quote(text: str) -> str:
     """`text` in back quotes, on one line and not too long."""
     return f"`{unquoted(text)}`"

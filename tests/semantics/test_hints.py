@@ -44,7 +44,7 @@ def test_the_step_of_a_memory_is_no_learning_rate():
             "only the levels of an array, `level a[3] = ...`, have `index`",
         ),
         ("flow out = in[0]", "write `in`: only an array, `level name[3] = ...`, has elements"),
-        ("flow out = in + n[0]", "declare it as `level n[n] = ...`, or leave the index out"),
+        ("flow out = in + n[0]", "write `n`: only an array, `level name[3] = ...`, has elements"),
         ("flow out = in -> mlp(2, 7)", "give `expand` or `hidden`, not both"),
     ],
 )

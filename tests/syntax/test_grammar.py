@@ -1,11 +1,15 @@
 """Every rule of the grammar, and what its nodes hold."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from lark import Lark, UnexpectedInput
 
+from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.grammar import grammar_path, language
+from nestdsl.syntax.parser import parse
 from tests.syntax.programs import DESIGN, clauses, expression, programs, shape, statement, tree
 
 
@@ -207,3 +211,12 @@ def test_the_grammar_is_the_file_and_has_no_conflict():
     text = grammar_path().read_text(encoding="utf-8")
     Lark(text, parser="lalr", lexer="contextual", strict=False, maybe_placeholders=True)
     assert {rule.origin.name for rule in language().rules} >= {"start", "block", "level", "pipe", "clauses"}
+
+
+def test_a_keyword_ends_where_a_name_would():
+    """`flowx = in` was once read as `flow x = in`."""
+    keywords = re.findall(r"^([A-Z]+)\.1: /([a-z]+)", grammar_path().read_text("utf-8"), re.MULTILINE)
+    assert len(keywords) >= 25
+    for _, word in keywords:
+        for line in (f"{word}s x = in", f"{word}x(8)", f"level a = mlp {{ {word}s 1 steps }}"):
+            assert parse(Source("model m {\n  " + line + "\n}"))[1], line

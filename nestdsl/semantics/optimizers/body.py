@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import (
@@ -31,6 +31,7 @@ from nestdsl.semantics.optimizers.needed import learned_in, needed
 from nestdsl.semantics.optimizers.schedules import quoted_schedule
 from nestdsl.semantics.optimizers.unused import report_unused
 from nestdsl.semantics.parameters import FileParameters
+from nestdsl.semantics.synonyms import PHRASES, name_meant
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -146,6 +147,17 @@ class OptimizerBody:
         """Whether a name is a flow of this body, or a level that is read as one."""
         return name in self._flows or (name in self.levels and self.levels[name].count is None)
 
+    @property
+    def flow_names(self) -> Collection[str]:
+        return self._flows
+
+    def flow_at(self, span: Span) -> ast.Flow | None:
+        """The `flow` statement that holds a place."""
+        inside = (
+            one for one in self._flows.values() if one.span.start <= span.start and span.end <= one.span.end
+        )
+        return next(inside, None)
+
     def constant(self, expression: ast.Expression) -> Constant | Unknown:
         """A value that is fixed when the optimizer is made; the parameters in it become structural."""
         return fold(expression, self._structural_name, self.diagnostics)
@@ -223,7 +235,8 @@ class OptimizerBody:
             return UNKNOWN
         known = [*IN_SCOPE, *self.values, *self.levels, *self._flows]
         known += [*others] if isinstance(others, list) else []
-        hint = meant(text, known, scope_of(self.values))
+        phrase = PHRASES.get(text, "") if text not in known else ""
+        hint = name_meant(text, known) or phrase or meant(text, known, scope_of(self.values))
         self.diagnostics.report("N0101", f"unknown name `{text}`", name.span, hint)
         return UNKNOWN
 
@@ -243,7 +256,12 @@ class OptimizerBody:
     def _number_of(self, name: ast.Name, value: Value) -> Result:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return number(value)
-        hint = quoted_schedule(value) or "flows are computed from numbers"
+        schedule = quoted_schedule(value)
+        hint = (
+            f"give it `{schedule}`, without quotation marks"
+            if schedule
+            else "flows are computed from numbers"
+        )
         self.diagnostics.report("N0104", f"`{name.text}` is no number", name.span, hint)
         return UNKNOWN
 
@@ -289,7 +307,7 @@ class OptimizerBody:
                 "N0104",
                 f"`{name}` is not an array of levels",
                 index.span,
-                f"declare it as `level {name}[3] = ...`, or leave the index out",
+                f"write `{name}`: only an array, `level name[3] = ...`, has elements",
             )
             return UNKNOWN
         self._used.add(name)

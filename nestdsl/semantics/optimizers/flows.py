@@ -11,9 +11,10 @@ from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.functions import without_flows
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.names import listed
 from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
+from nestdsl.semantics.rewriting import loosest, text_of
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Unknown, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -105,10 +106,8 @@ class OptimizerFlows:
 
     def _no_stage(self, stage: ast.Expression, start: Span) -> None:
         """Reports what a flow cannot be piped into, at what follows the function that begins it."""
-        first = stage
-        while isinstance(first, ast.Binary):
-            first = first.left
-        if first is stage or not isinstance(first, ast.Name | ast.Call):
+        found = loosest(stage, start)
+        if found is None:
             self.diagnostics.report(
                 "N0104",
                 "a flow is piped into a function or a memory",
@@ -116,16 +115,13 @@ class OptimizerFlows:
                 "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives",
             )
             return
-        text = stage.span.source.text
-        rest = text[first.span.end : stage.span.end]
-        begin = first.span.end + len(rest) - len(rest.lstrip())
-        piped = text[start.start : first.span.end]
+        first, place, written = found
         self.diagnostics.report(
             "N0104",
             f"`->` binds loosest: this is computed with `{first.span.text}` itself, which has no value "
             "before a flow is piped into it",
-            Span(stage.span.source, begin, stage.span.end),
-            f"write `({' '.join(piped.split())}) {' '.join(rest.split())}`",
+            place,
+            f"write `{written}`",
         )
 
     def _call(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
@@ -156,7 +152,8 @@ class OptimizerFlows:
             f"{function.flows} flow{'s' * (function.flows != 1)}" if function.flows else "one or two flows"
         )
         second = "1" if function.name == "clip" else "weight"
-        example = f"{function.name}({', '.join(['grad', second][: function.flows or 2])})"
+        examples = ["grad", second][min(piped, 1) : function.flows or 2]  # what is piped is the first flow
+        example = f"{function.name}({', '.join(examples)})" if examples else function.name
         self.diagnostics.report(
             "N0103", f"`{function.name}` takes {wanted}; this is {given}", call.span, f"write `{example}`"
         )
@@ -185,16 +182,23 @@ class OptimizerFlows:
                 "N0104",
                 f"`{name}` is a function of a model's flows, which have tokens; gradients have none",
                 span,
-                did_you_mean(name, known, f"the functions of optimizers are {listed(known)}"),
+                "did you mean `normalize`?"
+                if name == "l2_normalize"
+                else f"the functions of optimizers are {listed(known)}",
             )
         elif name in MEMORIES:
-            self._no_memory_here(call)
+            self._no_memory_here(call, self.body.flow_at(call.span))
         elif name in LIBRARY.kinds:
             self.diagnostics.report(
                 "N0104",
                 f"`{name}` reads activations; an optimizer sees only gradients and weights",
                 span,
                 "declare a memory with `level`, such as `level m = ema(0.9) { learn grad }`",
+            )
+        elif name in ("clamp", "clip_") and len(call.arguments) == 3:
+            first, _, limit = (argument.span.text for argument in call.arguments)
+            self.diagnostics.report(
+                "N0101", f"unknown name `{name}`", call.span, f"write `clip({first}, {limit})`"
             )
         else:
             self.body.unknown(call.function, known)
@@ -206,20 +210,43 @@ class OptimizerFlows:
             if isinstance(name, ast.Name) and self.body.is_computed(name.text):
                 self.expression(name, place)
 
-    def _no_memory_here(self, call: ast.Call) -> None:
+    def _no_memory_here(self, call: ast.Call, flow: ast.Flow | None) -> None:
+        """Reports a memory in a flow; if that is all of the flow, the help makes it a level."""
         name = call.function.text
-        learned = "grad" if MEMORIES[name] == ("decay",) else "normalize(grad) -> 1"
-        learned = "grad -> normalize(grad)" if name == "associative" else learned
-        read = "m(grad)" if name == "associative" else "m"
-        written = call.span.text if "\n" not in call.span.text else name
-        if written == name and "decay" in MEMORIES[name]:
-            written = f"{name}(0.9)"
+        read = next((one for one in call.arguments if one.name is None and self._is_flow(one.value)), None)
+        flow_text = text_of(read.span) if read else "grad"
+        rest = ", ".join(text_of(one.span) for one in call.arguments if one is not read)
+        learned = flow_text if MEMORIES[name] == ("decay",) else f"normalize({flow_text}) -> 1"
+        learned = f"{flow_text} -> normalize({flow_text})" if name == "associative" else learned
+        if not rest and "decay" in MEMORIES[name]:
+            rest = "0.9"
+        kind = f"{name}({rest})" if rest else name
+        message = f"`{name}` is a memory, which is declared by itself and not written into a flow"
+        if flow is not None and flow.value is call and name != "associative":
+            written = f"level {flow.name.text} = {kind} {{ learn {learned} }}"
+            self.diagnostics.report("N0104", message, flow.span, f"write `{written}`")
+            return
+        answer = "m(grad)" if name == "associative" else "m"
         self.diagnostics.report(
             "N0104",
-            f"`{name}` is a memory, which is declared by itself and not written into a flow",
+            message,
             call.span,
-            f"write `level m = {written} {{ learn {learned} }}`, and `{read}` here",
+            f"declare it, `level m = {kind} {{ learn {learned} }}`, and read `{answer}` here",
         )
+
+    def _is_flow(self, expression: ast.Expression) -> bool:
+        """Whether an expression names something that is computed, and is no number."""
+        match expression:
+            case ast.Name(text):
+                return text in self.body.levels or text in self.body.flow_names or text in ("grad", "weight")
+            case ast.Unary(_, operand):
+                return self._is_flow(operand)
+            case ast.Binary(_, left, right):
+                return self._is_flow(left) or self._is_flow(right)
+            case ast.Call(_, arguments):
+                return any(self._is_flow(argument.value) for argument in arguments)
+            case _:
+                return False
 
     def _answer(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
         """What a memory answers to keys: `m(grad)` or `grad -> m`."""

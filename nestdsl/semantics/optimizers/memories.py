@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import Unit
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
-from nestdsl.library.signatures import READS, ArgumentSpec, Type
+from nestdsl.library.signatures import ArgumentSpec, Type
 from nestdsl.semantics.arguments import bind, match_arguments
-from nestdsl.semantics.clauses import ClauseReader, collect
+from nestdsl.semantics.clauses import ClauseReader, chunk_span, collect
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.flows import Flow, Result
 from nestdsl.semantics.optimizers.shapes import extents, matrix
+from nestdsl.semantics.rewriting import text_of
 from nestdsl.semantics.values import UNKNOWN, Unknown
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -25,6 +26,8 @@ REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 """How what gathered over a period is taken together."""
 _HIDDEN = ArgumentSpec("hidden", Type.WHOLE, 16, minimum=1)
 _DEFAULTS = {"step": 1.0, "retain": 1.0}
+_EXAMPLES = {"matrix": "normalize(grad) -> 1", "associative": "grad -> normalize(grad)"}
+"""What memories that learn a value for each key can learn."""
 _OPTIONS = {"associative": (_HIDDEN, REDUCE)}
 
 
@@ -139,14 +142,14 @@ def _clauses(body: OptimizerBody, level: ast.Level) -> tuple[int, str] | None:
                 period = found[0] if found else 1
                 if clause.chunk is not None:
                     body.diagnostics.report(
-                        "N0405", "a memory of gradients has no chunk", clause.chunk.span, "leave it out"
+                        "N0405", "a memory of gradients has no chunk", chunk_span(clause), "leave it out"
                     )
             case ast.Read(name) if name.text == "anchor":
                 body.diagnostics.report(
                     "N0405",
                     "an optimizer has no chunks, so no anchor",
                     clause.span,
-                    f"write one of {listed(READS[:2])}",
+                    "write `read after` or `read before`",
                 )
             case ast.Read():
                 read = reader.read(clause) or read
@@ -158,11 +161,18 @@ def _clauses(body: OptimizerBody, level: ast.Level) -> tuple[int, str] | None:
                     "it has `learn`, `every N steps` and `read`",
                 )
     if "learn" not in clauses and "broken" not in clauses:
+        learned = _EXAMPLES.get(level.kind.function.text, "grad")
+        kind = text_of(level.kind.span)
+        hint = (
+            f"add `learn {learned}` to its clauses: a memory learns a flow of its body"
+            if level.clauses
+            else f"write `{kind} {{ learn {learned} }}`: a memory learns a flow of its body"
+        )
         body.diagnostics.report(
             "N0103",
             f"`{level.name.text}` needs `learn`: it does not say what it learns",
-            level.name.span,
-            "write `{ learn grad }`: a memory of an optimizer learns a flow of its body",
+            level.name.span if level.clauses else level.kind.span,
+            hint,
         )
         is_whole = False
     return (period, read) if is_whole else None
@@ -174,7 +184,12 @@ def learned(body: OptimizerBody, level: ast.Level, memory: GradientMemory) -> Re
         return UNKNOWN
     is_association = memory.kind in ("matrix", "associative")
     if (learn.value is not None) != is_association:
-        how = "`learn key -> value`" if is_association else "`learn grad`"
+        key = text_of(learn.key.span)
+        how = f"`learn {key}`"
+        if memory.kind == "matrix":
+            how = f"`learn normalize({key}) -> 1`: a number as value means so many times the identity"
+        elif is_association:
+            how = f"`learn {key} -> normalize({key})`"
         body.diagnostics.report(
             "N0104",
             f"`{memory.kind}` learns {'a value for each key' if is_association else 'one flow'}",

@@ -57,6 +57,18 @@ class NamedOptimizer:
             hint = did_you_mean(name, known, f"the optimizers are {listed(known)}")
             raise fail("N0101", f"`{source.name}` has no optimizer `{name}`", hint)
 
+    @property
+    def parameters(self) -> list[str]:
+        """The names of what it takes."""
+        found = find_optimizer(self._module, self.name)
+        assert found is not None
+        return [parameter.name.text for parameter in found[1].parameters]
+
+    @property
+    def parameters_of_file(self) -> list[str]:
+        """The parameters that its file declares."""
+        return [name for name, declared in self._module.names.items() if isinstance(declared, ast.Param)]
+
     def program(self, arguments: Mapping[str, object]) -> OptimizerProgram:
         """The program with arguments: numbers, truths, or strings in the language (`linear(0.1, steps = 9)`).
 
@@ -69,7 +81,7 @@ class NamedOptimizer:
             self._module,
             parameters,
             lambda expression: fold(
-                expression, lambda name: parameters.lookup(self._module, name), diagnostics
+                expression, lambda name: parameters.lookup(self._module, name, diagnostics), diagnostics
             ),
         )
         use = None
@@ -90,9 +102,7 @@ class NamedOptimizer:
 
     def _verify_name(self, name: str) -> None:
         """Reports a name before its value: `betas=(0.9, 0.95)` is meant for another."""
-        found = find_optimizer(self._module, self.name)
-        assert found is not None
-        known = [parameter.name.text for parameter in found[1].parameters]
+        known = self.parameters
         if name not in known:
             hint = argument_meant(name, known, f"its arguments are {listed(known)}")
             raise fail("N0103", f"`{self.name}` has no argument `{name}`", hint)

@@ -29,8 +29,13 @@ def is_schedule(expression: ast.Expression) -> bool:
 def report_no_schedule(value: ast.Expression, diagnostics: Diagnostics) -> bool:
     """Reports a value that is meant to be a schedule and is none: an unknown one, or arithmetic on one."""
     match value:
-        case ast.String(text) if hint := quoted_schedule(text):
+        case ast.String(text) if schedule := quoted_schedule(text):
+            hint = f"write `{schedule}`: a schedule has no quotation marks"
             diagnostics.report("N0104", "this is a string, and no schedule", value.span, hint)
+            return True
+        case ast.Name(name, span) | ast.String(name, span) if name in SCHEDULES:
+            hint = f"write `{name}(1e-3)`, with a peak of your own"
+            diagnostics.report("N0104", f"the schedule `{name}` needs a peak", span, hint)
             return True
         case ast.Call(ast.Name(name, span)) if name not in LIBRARY.functions:
             otherwise = f"the schedules are {listed(SCHEDULES)}; other values are numbers and arithmetic"
@@ -51,11 +56,11 @@ def report_no_schedule(value: ast.Expression, diagnostics: Diagnostics) -> bool:
 
 
 def quoted_schedule(value: object) -> str:
-    """What to write instead of a schedule that stands in a string, or nothing."""
+    """The schedule that stands in a string, or ""."""
     text = value.strip() if isinstance(value, str) else ""
     if not text.startswith(tuple(f"{shape}(" for shape in SCHEDULES)):
         return ""
-    return f"write the schedule without quotation marks: `{text if text.endswith(')') else f'{text})'}`"
+    return text if text.endswith(")") else f"{text})"
 
 
 def _schedule_in(value: ast.Expression) -> ast.Call | None:

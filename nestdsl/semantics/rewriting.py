@@ -1,0 +1,69 @@
+"""Expressions as they should have been written: hints that take the place of what is underlined."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+_BLANKS = re.compile(r"\s+")
+_AFTER = re.compile(r"[ \t]*(?:[),\n#}]|->|\Z)")
+_BEFORE = re.compile(r"[=(,][ \t\n]*\Z")
+
+
+def text_of(span: Span) -> str:
+    """What stands there, on one line."""
+    return _BLANKS.sub(" ", span.text)
+
+
+def stands_alone(span: Span) -> bool:
+    """Whether a pipe could stand there without parentheses: nothing is computed with it."""
+    text = span.source.text
+    return bool(_BEFORE.search(text[max(0, span.start - 200) : span.start]) and _AFTER.match(text, span.end))
+
+
+def as_pipe(text: str, span: Span) -> str:
+    """A pipe that takes the place of a span, in parentheses where it needs them."""
+    return text if stands_alone(span) else f"({text})"
+
+
+def as_sum(text: str, span: Span) -> str:
+    """A sum or product that takes the place of a span, in parentheses where something binds tighter."""
+    source = span.source.text
+    before = source[max(0, span.start - 200) : span.start].rstrip()
+    return f"({text})" if before.endswith(("*", "/", "-", "+")) and not before.endswith("->") else text
+
+
+def piped(
+    call: ast.Call, is_flow: Callable[[ast.Expression], bool], makes_level: Callable[[str], bool]
+) -> str:
+    """`f(x, 8)` as `x -> f(8)`, and what x is in the same way; `in -> f(8)` if nothing given is a flow."""
+    read = next((one for one in call.arguments if one.name is None and is_flow(one.value)), None)
+    rest = ", ".join(text_of(one.span) for one in call.arguments if one is not read)
+    stage = f"{call.function.text}({rest})" if rest else call.function.text
+    match read.value if read else None:
+        case None:
+            source = "in"
+        case ast.Call(function) as inner if makes_level(function.text):
+            source = piped(inner, is_flow, makes_level)
+        case value:
+            source = text_of(value.span)
+    return f"{source} -> {stage}"
+
+
+def loosest(stage: ast.Expression, start: Span) -> tuple[ast.Expression, Span, str] | None:
+    """For `a -> b + c`, where `+ c` was to be added to what the pipe gives: `b`, the place of `+ c`, and
+    `(a -> b) + c` as it is to be written. None where the stage does not begin with something to pipe into."""
+    first = stage
+    while isinstance(first, ast.Binary):
+        first = first.left
+    if first is stage or not isinstance(first, ast.Name | ast.Call):
+        return None
+    source = stage.span.source
+    rest = source.text[first.span.end : stage.span.end]
+    begin = first.span.end + len(rest) - len(rest.lstrip())
+    whole = source.text[start.start : first.span.end]
+    written = f"({_BLANKS.sub(' ', whole)}) {_BLANKS.sub(' ', rest).strip()}"
+    return first, Span(source, begin, stage.span.end), written

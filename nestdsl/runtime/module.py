@@ -20,6 +20,7 @@ from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Block, Pass, Run, State
 from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
+from nestdsl.runtime.compile_cache import use_compile_cache
 from nestdsl.runtime.fitting import verify_input, verify_targets
 from nestdsl.runtime.kinds.matrix import Matrix
 from nestdsl.runtime.memory import require_memory
@@ -245,6 +246,7 @@ def build(
     model.to(device)
     _verify_declarations(model)
     _freeze(model)
+    use_compile_cache(compiles=False)  # torch makes the folder for operators of its users, too
     if kernels and device.type == "cuda" and fla.is_installed():
         use_kernels(model)
     model.run = compiled_run(model) if compile and can_compile(device) else Run()

@@ -17,6 +17,7 @@ from nestdsl.diagnostics import NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
 from nestdsl.runtime.block import CompiledRun, State
+from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.memory import require_memory, training_bytes
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
@@ -156,13 +157,11 @@ def start(
     precision = model.fix_precision()
     levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
-    with shown, fits_memory(settings):
+    with shown, compiling_shown(model.run, shown.note), fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "chosen for this machine")
         if donor is not None:
             shown.note(f"starting from the weights of {donor.folder} after {donor.progress.step} steps")
-        if compiled:
-            shown.note("compiling the model…")
         _note_if_nothing_is_left(shown, 0, settings.steps, until, out)
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
@@ -216,7 +215,12 @@ def proceed(
     stream = saved.stream_of(model)
     compiled = isinstance(model.run, CompiledRun)
     progress = replace(saved.progress, data_source=data.source, compiled=compiled, precision=precision)
-    with shown, fits_memory(settings), metrics.Metrics(out, progress.step) as written:
+    with (
+        shown,
+        compiling_shown(model.run, shown.note),
+        fits_memory(settings),
+        metrics.Metrics(out, progress.step) as written,
+    ):
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "as the run has it from its start")
         _note_if_nothing_is_left(shown, progress.step, settings.steps, until, out)
@@ -270,8 +274,6 @@ def _run(
     last = settings.steps if until is None else min(settings.steps, until)
     after = None
     model.train()
-    if progress.compiled and first <= last:
-        shown.note("compiling the training step…")
     try:
         with ExitStack() as guards:
             held = Held()

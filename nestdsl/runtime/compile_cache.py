@@ -99,9 +99,12 @@ _instead: dict[str, str] = {}
 
 
 def _is_of_user(named: str, temporary: str) -> bool:
-    """Whether it was the user who named a folder: torch names its own in the same way, and so does this."""
-    folder = Path(named)
-    if not named or (folder.parent == Path(temporary).absolute() and folder.name.startswith(_DEFAULT)):
+    """Whether it was the user who named a folder: torch names its own in the same way, and so does this.
+
+    A temporary one that is not of this process is that of another, which may be gone.
+    """
+    folder, others = Path(named), (_DEFAULT, _TEMPORARY)
+    if not named or (folder.parent == Path(temporary).absolute() and folder.name.startswith(others)):
         return False
     try:
         return folder.parent != (user_cache() / _NAME).resolve()

@@ -128,7 +128,7 @@ def _own_guards(guards: Sequence[Any]) -> list[bool]:
 
 def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
     use_compile_cache()  # threads may be others now
-    from torch._dynamo import lookup_backend  # which makes its folder when it is imported
+    from torch._dynamo import lookup_backend  # not before the folder is known
 
     with (
         # torch 2.13's backward works in place on tensors that its forward saved, although two of them may

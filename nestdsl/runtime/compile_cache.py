@@ -18,12 +18,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from nestdsl import processor
 from nestdsl.diagnostics import fail
+from nestdsl.interrupts import interrupts_held
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 """The variable of torch's by which a user may name another folder."""
@@ -46,13 +48,16 @@ def use_compile_cache(*, compiles: bool = True) -> Path:
     """
     folder, fault = _folder(os.environ.get(VARIABLE) or "", tempfile.gettempdir(), torch.get_num_threads())
     os.environ[VARIABLE] = str(folder)
+    with interrupts_held():
+        import_module("torch._dynamo")  # not before: it makes the folder when it is imported
     if compiles:
         if fault:
             _warn(
                 f"what is compiled is kept for this process only, in `{folder}`: {fault}; to keep it, let "
                 f"XDG_CACHE_HOME or {VARIABLE} name a folder of your own"
             )
-        from torch._inductor import codecache  # not before: it makes the folder when it is imported
+        with interrupts_held():
+            from torch._inductor import codecache
 
         # Torch keeps these in its default folder, whatever the variable says.
         codecache._HEADER_DIR = str(folder / "precompiled_headers")

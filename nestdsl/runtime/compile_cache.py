@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -49,7 +48,7 @@ def use_compile_cache(*, compiles: bool = True) -> Path:
     folder, fault = _folder(os.environ.get(VARIABLE) or "", tempfile.gettempdir(), torch.get_num_threads())
     os.environ[VARIABLE] = str(folder)
     with interrupts_held():
-        import_module("torch._dynamo")  # not before: it makes the folder when it is imported
+        import torch._dynamo as _  # noqa: F401  # not before: importing it makes the folder
     if compiles:
         if fault:
             _warn(

@@ -19,7 +19,7 @@ class VerificationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was checked, in words; `compiled` is whether there was a compiled model to compare with."""
+    """What was checked, in words; `compiled` is whether models can be compiled here, to compare with."""
 
     text: str
     compiled: bool
@@ -56,7 +56,9 @@ def verify_model(plan: Plan, note: Note, tokens: int = 24) -> Verified:
         gradients = _gradients(compiled, x)
     for name, gradient in _gradients(eager, x).items():
         _compare(gradients[name], gradient, f"compiled and eager gradients of `{name}` are equal")
-    text = f"{plan.model}: verified, {weights}; compiled equals eager in value and gradient"
+    equal = "compiled equals eager in value and gradient"
+    found = equal if compiled.run.compiled else "no part of it is worth compiling, so it runs as it is"
+    text = f"{plan.model}: verified, {weights}; {found}"
     return Verified(text, compiled=True)
 
 

@@ -90,8 +90,8 @@ def test_one_that_works(found) -> None:
 # --- `compile --verify`, as a real process -----------------------------------------------------
 
 
-def verified(tmp_path: Path, path: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "m.nest").write_text(PROGRAM)
+def verified(tmp_path: Path, path: str, layer: str = "linear(4)") -> subprocess.CompletedProcess[str]:
+    (tmp_path / "m.nest").write_text(PROGRAM.replace("linear(4)", layer))
     own = {"PYTHONPATH": str(ROOT), "PATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     clean = {name: value for name, value in os.environ.items() if name not in ("CXX", VARIABLE)}
     command = [sys.executable, "-m", "nestdsl", "compile", "--verify", str(tmp_path / "m.nest")]
@@ -110,6 +110,8 @@ def test_verify_claims_nothing_where_nothing_is_compiled(tmp_path: Path, fault: 
 
 @pytest.mark.slow
 def test_verify_compares_what_is_compiled(tmp_path: Path) -> None:
-    done = verified(tmp_path, os.environ["PATH"])
+    done = verified(tmp_path, os.environ["PATH"], "mlp -> rms_norm -> linear(4)")
     assert done.returncode == 0 and "compiled equals eager in value and gradient" in done.stdout
     assert "compiling 1 of 1: model" in done.stderr.splitlines()
+    done = verified(tmp_path, os.environ["PATH"])
+    assert done.returncode == 0 and "no part of it is worth compiling" in done.stdout

@@ -19,15 +19,18 @@ def measure(
     repeats: int,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Figure]:
     """Median, compile time and peak memory of each.
 
     Everything is built and run once before anything is timed. Then come rounds in which each runs once, up to
     `repeats`, or until `seconds` have passed, but one at least. With `repeats` 0 the first run is all.
+    `say` is told what is done.
     """
     works: list[Work] = []
     compile_seconds: list[float] = []
-    for contender in contenders:
+    for number, contender in enumerate(contenders, 1):
+        say(f"preparing {number} of {len(contenders)}: {contender.name}")
         begun = time.perf_counter()
         work = contender.prepare()
         work()
@@ -35,9 +38,10 @@ def measure(
         works.append(work)
     if repeats == 0:
         return [
-            Figure(contender.name, built, (), built, None)
+            Figure(contender.name, built, (), built, None, contender.precision)
             for contender, built in zip(contenders, compile_seconds, strict=True)
         ]
+    say(f"timing, up to {repeats} rounds of up to {seconds:.0f} s in all")
     times: list[list[float]] = [[] for _ in works]
     peaks: list[float | None] = [None for _ in works]
     begun = time.perf_counter()
@@ -50,7 +54,7 @@ def measure(
                 times[number].append((clock() - start) / contenders[number].share)
             peaks[number] = peak()
     return [
-        Figure(contender.name, statistics.median(took), tuple(took), built, most)
+        Figure(contender.name, statistics.median(took), tuple(took), built, most, contender.precision)
         for contender, took, built, most in zip(contenders, times, compile_seconds, peaks, strict=True)
     ]
 

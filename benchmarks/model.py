@@ -15,12 +15,14 @@ class Contender:
     """Somebody's way of doing a row's work.
 
     prepare: builds it and gives the work; it and the first run are the compile time. share: how much of the
-    row's work one run is, 0.25 for one of four equal sequences, say; times are divided by it.
+    row's work one run is, 0.25 for one of four equal sequences, say; times are divided by it. precision: that
+    of its products, where contenders of one row may differ in it.
     """
 
     name: str
     prepare: Callable[[], Work]
     share: float = 1.0
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,15 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Figure:
     """What was measured of a contender: median and all times in seconds, the compile time, and the most
-    memory that one run took beyond what was held before it (isolated: in all), None where it is not known."""
+    memory that one run took beyond what was held before it (isolated: in all), None where it is not known;
+    the precision as the contender says it."""
 
     name: str
     seconds: float
     times: tuple[float, ...]
     compile_seconds: float
     peak_mib: float | None
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.model import Figure, Row, judge
 from benchmarks.table import Result
+from benchmarks.worker import SAID
 
 _LIMIT_SECONDS = 1800
 
@@ -55,13 +57,44 @@ def _in_fresh_process(
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(order)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_LIMIT_SECONDS
-            )
+            status, last = _watched(command, environment)
         except subprocess.TimeoutExpired:
             return [], f"{', '.join(names)} did not end within {_LIMIT_SECONDS} s"
         if not out.exists():
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            last = last or f"exit status {status}"
             return [], f"{', '.join(names)} failed: {last}"
         found = json.loads(out.read_text(encoding="utf-8"))
         return [Figure(**{**figure, "times": tuple(figure["times"])}) for figure in found], ""
+
+
+def _watched(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Runs a worker, and shows at once what it is doing. Gives its status and its last line."""
+    last = ""
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as worker:
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            worker.kill()
+
+        timer = threading.Timer(_LIMIT_SECONDS, end)
+        timer.start()
+        try:
+            assert worker.stderr is not None
+            for line in worker.stderr:
+                last = line.strip() or last
+                if line.startswith(SAID):
+                    print(line.removeprefix(SAID), end="", file=sys.stderr, flush=True)
+        finally:
+            timer.cancel()
+        status = worker.wait()
+    if late.is_set():
+        raise subprocess.TimeoutExpired(command, _LIMIT_SECONDS)
+    return status, last

@@ -33,14 +33,19 @@ def _cells(result: Result, judged: Judged) -> tuple[str, ...]:
     ours, theirs = (_shown(figures.get(name), claim) for name in (claim.ours, claim.theirs))
     return (
         result.title,
-        claim.ours,
-        claim.theirs or "-",
+        _named(claim.ours, figures),
+        _named(claim.theirs, figures) or "-",
         ours,
         theirs,
         _ratio(judged),
         _target(claim),
         {True: "reached", False: "missed", None: "not measured"}[judged.holds],
     )
+
+
+def _named(name: str, figures: dict[str, Figure]) -> str:
+    precision = figures[name].precision if name in figures else ""
+    return f"{name} ({precision})" if precision else name
 
 
 def _shown(figure: Figure | None, claim: Claim) -> str:

@@ -9,6 +9,14 @@ import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 
+SAID = "benchmarks: "
+"""What lines begin with that whoever waits should see; the others are those of torch and of peers."""
+
+
+def say(text: str) -> None:
+    """Says what is done now."""
+    print(f"{SAID}  {text}", file=sys.stderr, flush=True)
+
 
 def main(text: str) -> None:
     order = json.loads(text)
@@ -16,6 +24,7 @@ def main(text: str) -> None:
 
     from benchmarks.measure import measure, whole_peak
     from benchmarks.rows import ROWS
+    from nestdsl.runtime.compile_progress import compiling_shown
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(order["threads"])
@@ -24,7 +33,8 @@ def main(text: str) -> None:
     contenders = [one for one in row.contenders(order["quick"]) if one.name in order["names"]]
     clock = time.process_time if order["cpu_time"] else time.perf_counter
     repeats = 0 if row.isolated else 1 if order["quick"] else row.repeats
-    figures = measure(contenders, repeats, order["seconds"], clock)
+    with compiling_shown(None, say):
+        figures = measure(contenders, repeats, order["seconds"], clock, say)
     if row.isolated:
         figures = [replace(figure, peak_mib=whole_peak()) for figure in figures]
     Path(order["out"]).write_text(json.dumps([asdict(figure) for figure in figures]), encoding="utf-8")

@@ -18,6 +18,7 @@ from benchmarks.__main__ import write_between_marks
 from benchmarks.optimizers.curves import drawn
 from benchmarks.optimizers.runs import CONTENDERS, SETTINGS, Run, Summary, run
 from benchmarks.optimizers.timing import Times, timed
+from nestdsl.runtime.optimizer.precision import fast_precision
 from nestdsl.training.data import Data, read_data
 from nestdsl.training.settings import Settings
 
@@ -103,7 +104,8 @@ def as_markdown(summaries: Sequence[Summary], times: Mapping[str, Times], headin
 def _heading(arguments: argparse.Namespace, data: Data, settings: Settings) -> str:
     machine = f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores"
     return (
-        f"{time.strftime('%Y-%m-%d')}, {machine}, {arguments.threads} thread, float32. Bits a byte "
+        f"{time.strftime('%Y-%m-%d')}, {machine}, {arguments.threads} thread, float32, Newton-Schulz in "
+        f"{fast_precision([torch.device('cpu')])}. Bits a byte "
         f"after {settings.steps} steps of {settings.batch} sequences of {settings.tokens} bytes, "
         f"{arguments.seeds} seeds each; times of compiled steps, in turns."
     )

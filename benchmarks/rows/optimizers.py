@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmarks.model import Claim, Contender, Row, Work
+from nestdsl.runtime.optimizer.precision import fast_precision
 
 _TORCH_ADAMW, _ADAMW = "torch, fused AdamW", "nestdsl, adamw"
 _TORCH_MUON, _MUON, _M3 = "torch, Muon", "nestdsl, muon", "nestdsl, m3"
@@ -25,6 +27,7 @@ _MATRICES = (
     ((1024, 1024), 2),
     ((2048, 2048), 1),
 )
+_LARGEST_TIMED = 256 * 256
 _WARM_UP = 3
 """Steps before anything is timed, which compile; where a run has many, one run."""
 
@@ -50,12 +53,16 @@ def _adamw(quick: bool) -> tuple[Contender, ...]:
 
 
 def _muon(quick: bool) -> tuple[Contender, ...]:
-    """Muon for the matrices, Newton-Schulz in bfloat16, and AdamW for the vectors; M3 takes a second
-    Newton-Schulz of its slow memory whenever that moves."""
+    """Muon for the matrices and AdamW for the vectors; M3 takes a second Newton-Schulz of its slow memory
+    whenever that moves. Ours multiply in the precision that the machine is fast at, torch's in bfloat16.
+    Where the machine has none in hardware, a step of torch's takes minutes: there it is timed on the matrices
+    of up to 65,536 elements alone, which count as their share of the operations."""
+    own = fast_precision([torch.device("cpu")])
+    largest = None if own == "bfloat16" else _LARGEST_TIMED
     return (
-        _contender(_TORCH_MUON, quick, _torch_muon),
-        _contender(_MUON, quick, lambda weights: [_ours("std.optim:muon", weights)]),
-        _contender(_M3, quick, lambda weights: [_ours("std.optim:m3", weights)]),
+        _contender(_TORCH_MUON, quick, _torch_muon, largest=largest, precision="bfloat16"),
+        _contender(_MUON, quick, lambda weights: [_ours("std.optim:muon", weights)], precision=own),
+        _contender(_M3, quick, lambda weights: [_ours("std.optim:m3", weights)], precision=own),
     )
 
 
@@ -77,10 +84,13 @@ def _levels(quick: bool) -> tuple[Contender, ...]:
     )
 
 
-def _contender(name: str, quick: bool, make: Make, steps: int = 1) -> Contender:
+def _contender(
+    name: str, quick: bool, make: Make, steps: int = 1, *, largest: int | None = None, precision: str = ""
+) -> Contender:
+    """`largest`: of how many elements the matrices are at most that take part; all without."""
+
     def prepare() -> Work:
-        weights = _weights(quick)
-        optimizers = make(weights)
+        optimizers = make([one for one in _weights(quick) if _takes_part(one.shape, largest)])
 
         def run() -> None:
             for _ in range(steps):
@@ -91,15 +101,36 @@ def _contender(name: str, quick: bool, make: Make, steps: int = 1) -> Contender:
             run()
         return run
 
-    return Contender(name, prepare, share=steps)
+    return Contender(name, prepare, share=steps * _share(quick, largest), precision=precision)
+
+
+def _takes_part(shape: Sequence[int], largest: int | None) -> bool:
+    return largest is None or len(shape) < 2 or math.prod(shape) <= largest
+
+
+def _share(quick: bool, largest: int | None) -> float:
+    """The part that some matrices are of the operations of Newton-Schulz for all."""
+    shapes = [shape for shape in _shapes(quick) if len(shape) == 2]
+    taking = [shape for shape in shapes if _takes_part(shape, largest)]
+    return sum(map(_operations, taking)) / sum(map(_operations, shapes))
+
+
+def _operations(shape: Sequence[int]) -> int:
+    """Of one iteration: X Xᵀ, its square, and their product with X."""
+    few, many = sorted(shape)
+    return 2 * few * few * (2 * many + few)
+
+
+def _shapes(quick: bool) -> list[tuple[int, ...]]:
+    shapes: list[tuple[int, ...]] = [(size,) for size in _VECTORS for _ in range(1 if quick else 15)]
+    for shape, count in _MATRICES[: 3 if quick else None]:
+        shapes += [shape] * (2 if quick else count)
+    return shapes
 
 
 def _weights(quick: bool) -> list[nn.Parameter]:
     generator = torch.Generator().manual_seed(0)
-    shapes: list[tuple[int, ...]] = [(size,) for size in _VECTORS for _ in range(1 if quick else 15)]
-    for shape, count in _MATRICES[: 3 if quick else None]:
-        shapes += [shape] * (2 if quick else count)
-    weights = [nn.Parameter(0.02 * torch.randn(shape, generator=generator)) for shape in shapes]
+    weights = [nn.Parameter(0.02 * torch.randn(shape, generator=generator)) for shape in _shapes(quick)]
     for weight in weights:
         weight.grad = 0.01 * torch.randn(weight.shape, generator=generator)
     return weights

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
     with interrupts_held():  # what compiles is imported here, too
         model = program.compile(device, compile=not arguments.eager)
-    speeds = measure_speed(model, settings)
+    speeds = measure_speed(model, settings, lambda text: print(text, file=sys.stderr))
     print(_json(speeds) if arguments.json else _table(speeds))
     return 0
 

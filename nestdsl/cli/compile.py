@@ -35,7 +35,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="build the model and compare it with its plan, compiled with eager",
+        help="build the model and compare it with its plan, compiled with eager; exit status 1 if nothing "
+        "can be compiled here",
     )
     parser.set_defaults(run=run)
 
@@ -51,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         with interrupts_held():
             from nestdsl.runtime.verification import verify_model
 
-        print(verify_model(nest.plan))
+        found = verify_model(nest.plan, lambda text: print(text, file=sys.stderr))
+        print(found.text)
+        return 0 if found.compiled else 1
     return 0
 
 

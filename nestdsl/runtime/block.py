@@ -184,8 +184,11 @@ class CompiledRun(Run):
         self,
         compiled: Mapping[tuple[type, str], Callable[..., Any]],
         steps: Mapping[type, Callable[..., Any]] = MappingProxyType({}),
+        unit_count: int = 0,
     ) -> None:
         self.compiled = dict(compiled)
+        self.unit_count = unit_count
+        """How many of them run by themselves: the others stand inside of those."""
         self.steps = dict(steps)
         """Of bodies that are compiled in pieces: each as a whole, for one token and no gradient."""
 

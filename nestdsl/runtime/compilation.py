@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
@@ -9,9 +10,11 @@ from typing import Any
 
 import torch
 import torch.fx
-from torch._dynamo import lookup_backend
 
 from nestdsl.runtime.block import Block, CompiledRun, OneToken, Run, blocks_of
+from nestdsl.runtime.compile_cache import cache_is_written, use_compile_cache
+from nestdsl.runtime.compile_progress import unit_runs
+from nestdsl.runtime.cpp_compiler import compiler_fault
 from nestdsl.runtime.kinds.attention import Attention
 
 _RECOMPILE_LIMIT = 64
@@ -31,6 +34,7 @@ def compiled_run(root: Block) -> CompiledRun:
     return CompiledRun(
         {(unit, name): _compile(unit, name, Run()) for unit, name in _units([root])},
         {unit: _compile(unit, "body", OneToken(), guards=_own_guards) for unit in _steps([root])},
+        len(_separate([root])),
     )
 
 
@@ -40,6 +44,18 @@ def _units(blocks: Iterable[Block]) -> set[tuple[type[Block], str]]:
         units |= {(type(block), name) for name in block.units}
         if "body" not in block.units:
             units |= _units(_parts(block))
+    return units
+
+
+def _separate(blocks: Iterable[Block]) -> set[tuple[type[Block], str]]:
+    """Those units that do not stand inside of another."""
+    units: set[tuple[type[Block], str]] = set()
+    for block in blocks:
+        units |= {(type(block), name) for name in block.units}
+        if "body" not in block.units:
+            inside = {part for name in block.units for part in block.parts[name]}
+            apart = (getattr(block, name) for name in block.blocks if name not in inside)
+            units |= _separate(copy for part in apart for copy in blocks_of(part))
     return units
 
 
@@ -68,7 +84,7 @@ def _parts(block: Block) -> Iterable[Block]:
 def _compile(
     unit: type[Block], name: str, eager: Run, guards: Callable[[Sequence[Any]], list[bool]] | None = None
 ) -> Callable[..., Any]:
-    method = getattr(unit, name)
+    method, shown = getattr(unit, name), _shown(unit, name, eager)
 
     def run(block: Block, *flows: Any, **known: bool) -> Any:
         return method(block, *flows, eager, **known)
@@ -80,7 +96,12 @@ def _compile(
     compiled = torch.compile(own, fullgraph=True, dynamic=False, backend=_inductor, options=options)
 
     def call(block: Block, *flows: Any, **known: bool) -> Any:
-        with torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT), warnings.catch_warnings():
+        with (
+            torch._dynamo.config.patch(recompile_limit=_RECOMPILE_LIMIT),
+            warnings.catch_warnings(),
+            unit_runs(shown),
+            cache_is_written(),
+        ):
             # Tracing looks at `.grad` of tensors that are not leaves, and at retired modules of torch.
             warnings.filterwarnings(
                 "ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning
@@ -91,6 +112,14 @@ def _compile(
     return call
 
 
+def _shown(unit: type[Block], name: str, eager: Run) -> str:
+    """A unit as readers know it: by its block, and its piece of that."""
+    block = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", unit.__name__.removesuffix("Block")).lower()
+    if isinstance(eager, OneToken):
+        return f"{block}, for one token"
+    return block if name == "body" else f"{block}, {name.replace('_', ' ')}"
+
+
 def _own_guards(guards: Sequence[Any]) -> list[bool]:
     """All that looks at the block, its input, its state and torch's modes. Left out is what looks at the
     functions of modules, which stay: for one token it takes as long as a tenth of the arithmetic."""
@@ -98,6 +127,9 @@ def _own_guards(guards: Sequence[Any]) -> list[bool]:
 
 
 def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+    use_compile_cache()  # threads may be others now
+    from torch._dynamo import lookup_backend  # not before the folder is known
+
     with (
         # torch 2.13's backward works in place on tensors that its forward saved, although two of them may
         # be views of one: the gradients of keys came out wrong by half.
@@ -108,20 +140,14 @@ def _inductor(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callab
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile can work here; warns and says why where it cannot."""
-    if device.type != "cpu":
-        return True
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
+    """Whether torch.compile can work here; warns and says why where it cannot.
 
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        warnings.warn(
-            "no C++ compiler is installed, which compiling needs on a CPU: models and optimizers run "
-            "uncompiled and slower; install g++ or clang, or ask for `compile=False` (`--eager`)",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        return False
-    return True
+    Raises NestError N0504 where what is compiled cannot be kept anywhere.
+    """
+    if device.type != "cpu":
+        use_compile_cache()
+        return True
+    fault = compiler_fault()
+    if fault:
+        warnings.warn(fault, RuntimeWarning, stacklevel=3)
+    return not fault

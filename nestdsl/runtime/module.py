@@ -21,6 +21,7 @@ from nestdsl.plan.reach import reach
 from nestdsl.runtime.block import Block, Pass, Run, State
 from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
+from nestdsl.runtime.compile_cache import use_compile_cache
 from nestdsl.runtime.fitting import verify_input, verify_targets
 from nestdsl.runtime.kinds.matrix import Matrix
 from nestdsl.runtime.memory import require_memory
@@ -235,6 +236,7 @@ def build(
     require_memory(plan.costs.parameter_bytes, device, what, hint)
     with fits_memory(what, hint):
         model = _built(namespace["Model"], plan, seed, device, load=load)
+    use_compile_cache(compiles=False)  # torch makes the folder for operators of its users, too
     if kernels and device.type == "cuda" and fla.is_installed():
         use_kernels(model)
     model.run = compiled_run(model) if compile and can_compile(device) else Run()

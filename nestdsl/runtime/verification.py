@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from nestdsl.plan.plan import Plan
+from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.compile_progress import Note, compiling_shown
 from nestdsl.runtime.module import NestModule, build
 
 
@@ -13,12 +17,20 @@ class VerificationError(Exception):
     """A built model broke a promise of its plan: a fault of the compiler."""
 
 
-def verify_model(plan: Plan, tokens: int = 24) -> str:
-    """Builds the model eagerly and compiled, and checks both in float64; says what was checked.
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was checked, in words; `compiled` is whether models can be compiled here, to compare with."""
 
-    Raises VerificationError if the weights are not those of the plan, if the compiled model
-    differs from the eager one in a value or a gradient, or if reading a sequence in two parts
-    differs from reading it at once.
+    text: str
+    compiled: bool
+
+
+def verify_model(plan: Plan, note: Note, tokens: int = 24) -> Verified:
+    """Builds the model eagerly and compiled, and checks both in float64; `note` is told what is compiled.
+
+    Where nothing can be compiled, the eager one is checked alone. Raises VerificationError if the weights are
+    not those of the plan, if the compiled model differs from the eager one in a value or a gradient, or if
+    reading a sequence in two parts differs from reading it at once.
     """
     eager = build(plan, compile=False).double().eval()
     compiled = build(plan).double().eval()
@@ -32,12 +44,22 @@ def verify_model(plan: Plan, tokens: int = 24) -> str:
     first, state = eager(x[:, : tokens // 2 - 1])
     second, _ = eager(x[:, tokens // 2 - 1 :], state)
     _compare(torch.cat((first, second), 1), whole, "a sequence read in two parts gives what it gives at once")
-    _compare(compiled(x)[0], whole, "compiled and eager outputs are equal")
-    gradients = _gradients(compiled, x)
+    weights = f"{plan.costs.parameters:,} weights"
+    if not isinstance(compiled.run, CompiledRun):
+        text = (
+            f"{plan.model}: {weights} as planned, and parts of a sequence give what it gives at once; nothing"
+            " can be compiled here, so there was no compiled model to compare with"
+        )
+        return Verified(text, compiled=False)
+    with compiling_shown(compiled.run, note):
+        _compare(compiled(x)[0], whole, "compiled and eager outputs are equal")
+        gradients = _gradients(compiled, x)
     for name, gradient in _gradients(eager, x).items():
         _compare(gradients[name], gradient, f"compiled and eager gradients of `{name}` are equal")
-    weights = f"{plan.costs.parameters:,} weights"
-    return f"{plan.model}: verified, {weights}; compiled equals eager in value and gradient"
+    equal = "compiled equals eager in value and gradient"
+    found = equal if compiled.run.compiled else "no part of it is worth compiling, so it runs as it is"
+    text = f"{plan.model}: verified, {weights}; {found}"
+    return Verified(text, compiled=True)
 
 
 def _sample(plan: Plan, tokens: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.compile_progress import Note, compiling_shown
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.settings import Settings
@@ -56,8 +57,9 @@ class Speeds:
         return self.batch * self.tokens / self.step.seconds
 
 
-def measure_speed(model: NestModule, settings: Settings) -> Speeds:
+def measure_speed(model: NestModule, settings: Settings, note: Note = lambda text: None) -> Speeds:
     """Trains `settings.steps` steps after a first one, then reads as often. The model's weights move.
+    `note` is told what is compiled.
 
     Raises NestError N0202 for settings out of range, N0503 where a step does not fit into memory, and N0505
     where the program diverges on random inputs.
@@ -67,7 +69,7 @@ def measure_speed(model: NestModule, settings: Settings) -> Speeds:
     require_step_memory(model, settings)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with step_fits_memory(settings):
+    with compiling_shown(model.run, note), step_fits_memory(settings):
         inputs, targets = _random(model, settings, device)
         step = _median(_step(model, inputs, targets), settings.steps, device)
         was_training = model.training

@@ -17,6 +17,7 @@ from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
 from nestdsl.runtime.block import CompiledRun, State
+from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
@@ -167,13 +168,11 @@ def start(
         prepare_folder(out)
         levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
-    with shown, step_fits_memory(settings):
+    with shown, compiling_shown(model.run, shown.note), step_fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "chosen for this machine")
         if donor is not None:
             shown.note(f"starting from the weights of {donor.folder} after {donor.progress.step} steps")
-        if compiled:
-            shown.note("compiling the model…")
         _note_if_nothing_is_left(shown, 0, settings.steps, until, out)
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
@@ -226,7 +225,12 @@ def proceed(
     compiled = isinstance(model.run, CompiledRun)
     saved = saved.take_over()
     progress = replace(saved.progress, data_source=data.source, compiled=compiled, precision=precision)
-    with shown, step_fits_memory(settings), metrics.Metrics(out, progress.step) as written:
+    with (
+        shown,
+        compiling_shown(model.run, shown.note),
+        step_fits_memory(settings),
+        metrics.Metrics(out, progress.step) as written,
+    ):
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "as the run has it from its start")
         if written.missing:
@@ -282,8 +286,6 @@ def _run(
     last = settings.steps if until is None else min(settings.steps, until)
     after = None
     model.train()
-    if progress.compiled and first <= last:
-        shown.note("compiling the training step…")
     try:
         with ExitStack() as guards:
             held = Held()

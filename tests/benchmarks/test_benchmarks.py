@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,11 @@ from benchmarks.measure import measure
 from benchmarks.model import Claim, Contender, Figure, Row, Work, judge
 from benchmarks.programs import program
 from benchmarks.rows import ROWS
-from benchmarks.run import run_row
+from benchmarks.run import _watched, run_row
 from benchmarks.table import Result, as_json, as_markdown, as_text, from_json
 from benchmarks.transformer import Transformer, equal_transformer
+from benchmarks.worker import SAID
+from nestdsl.runtime.optimizer import precision
 
 
 def figure(name: str, seconds: float, peak: float | None = None) -> Figure:
@@ -99,6 +104,43 @@ def test_the_transformer_decodes_what_it_reads() -> None:
     with torch.no_grad():
         tokens = [model.decode(ids[:, t : t + 1], caches, t) for t in range(6)]
         torch.testing.assert_close(torch.cat(tokens, 1), model(ids))
+
+
+def test_what_is_done_is_said_before_it_is_done() -> None:
+    said: list[str] = []
+
+    def prepare() -> Work:
+        said.append("built")
+        return lambda: said.append("ran")
+
+    measure([Contender("a", prepare), Contender("b", prepare)], 1, 5.0, say=said.append)
+    wanted = ["preparing 1 of 2: a", "built", "ran", "preparing 2 of 2: b", "built", "ran"]
+    assert said == [*wanted, "timing, up to 1 rounds of up to 5 s in all", "ran", "ran"]
+
+
+def test_a_worker_is_heard_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    code = f"import sys; print({SAID!r} + 'one', 'noise', sep=chr(10), file=sys.stderr); sys.exit(3)"
+    assert _watched([sys.executable, "-c", code], dict(os.environ)) == (3, "noise")
+    assert capfd.readouterr().err == "one\n"
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_muon_runs_in_the_precision_of_each(has_bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: has_bfloat16)
+    (row,) = (row for row in ROWS if row.key == "optimizer_muon")
+    torchs, ours, m3 = row.contenders(False)
+    assert torchs.precision == "bfloat16" and ours.precision == m3.precision
+    assert ours.precision == ("bfloat16" if has_bfloat16 else "float32")
+    # 26, 20 and 30 matrices of 200: what takes torch minutes is left out, and counted.
+    assert torchs.share == 1 if has_bfloat16 else 0.02 < torchs.share < 0.04
+    assert ours.share == m3.share == 1
+    figures = {
+        one.name: replace(figure(one.name, 1.0), precision=one.precision) for one in (torchs, ours, m3)
+    }
+    result = Result(row.key, row.title, tuple(figures.values()), judge(row, figures), ())
+    page = as_markdown([result], "")
+    assert f"nestdsl, muon ({ours.precision})" in page and "torch, Muon (bfloat16)" in page
+    assert from_json(as_json([result], "")) == [result]
 
 
 @pytest.mark.slow

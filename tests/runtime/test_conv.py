@@ -113,3 +113,13 @@ def test_compiled_equals_eager_in_values_and_gradients(backend):
         return y, torch.autograd.grad(loss, (x, state, *conv.parameters()))
 
     torch.testing.assert_close(results(torch.compile(conv, fullgraph=True, backend=backend)), results(conv))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("tokens", [1, 2, 7])
+def test_a_state_is_laid_out_alike_after_any_number_of_tokens(batch: int, tokens: int) -> None:
+    """Compiled code is bound to strides, those of a single sequence included."""
+    level = Conv(4, 4, width=3)
+    start = level.init_state(batch)
+    _, state = level(torch.randn(batch, tokens, 4), start)
+    assert state["inputs"].stride() == start["inputs"].stride()

@@ -143,5 +143,8 @@ def test_a_plan_that_names_what_no_program_can_is_refused() -> None:
 @pytest.mark.slow
 def test_verify_compares_compiled_and_eager() -> None:
     plan = nestdsl.parse(PROGRAM).plan
-    assert "verified" in verify_model(plan)
+    notes: list[str] = []
+    found = verify_model(plan, notes.append)
+    assert found.compiled and "verified" in found.text
+    assert notes and all(note.startswith("compiling ") for note in notes)
     assert issubclass(VerificationError, Exception)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import signal
 from pathlib import Path
 
@@ -203,9 +204,9 @@ def test_a_run_says_what_it_reads_and_when_nothing_is_left(text, tmp_path, capsy
     assert "nothing" not in capsys.readouterr().err
 
 
-def test_a_compiled_run_says_when_it_compiles(data, tmp_path) -> None:
+def test_a_compiled_run_says_what_it_compiles(data, tmp_path) -> None:
     model = tiny_model()
-    model.run = CompiledRun({})  # nothing is compiled, so that this is fast
+    model.run = CompiledRun({})  # no units, so that this is fast
     notes = []
 
     class Noting(Quiet):
@@ -216,7 +217,11 @@ def test_a_compiled_run_says_when_it_compiles(data, tmp_path) -> None:
             notes.append(step)
 
     start(model, data, tmp_path / "run", SETTINGS, Noting(), until=2)
-    assert notes[1:] == ["compiling the model…", 0, "compiling the training step…"]
+    assert notes[1:] == [0, "compiling the optimizer adamw"]
+    # Nothing executable is in a run's folder, nor looked for there.
+    files = {checkpoint.FILE, checkpoint.PLAN_FILE, "metrics.jsonl"}
+    assert {file.name for file in (tmp_path / "run").rglob("*")} == files
+    assert not Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(tmp_path)
     assert checkpoint.load(tmp_path / "run").progress.compiled
     proceed(tiny_model(), data, checkpoint.load(tmp_path / "run"), {}, Quiet())
     assert not checkpoint.load(tmp_path / "run").progress.compiled

@@ -60,5 +60,6 @@ class Conv(nn.Module):
             y = y + past[:, tap : tap + tokens] * self.weight[:, tap]
         if self.bias is not None:
             y = y + self.bias
-        # clone: a view would keep the whole sequence alive
-        return y, {"inputs": past[:, tokens:].clone()}
+        # A view would keep the whole sequence alive; and of one sequence, a plain clone would have other
+        # strides after each number of tokens, for each of which its reader would be compiled again.
+        return y, {"inputs": past[:, tokens:].clone(memory_format=torch.contiguous_format)}

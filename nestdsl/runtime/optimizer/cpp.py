@@ -16,6 +16,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from nestdsl.runtime.compile_cache import cache_is_written, use_compile_cache
 from nestdsl.runtime.optimizer.addresses import addresses_of, sizes_of
 from nestdsl.runtime.optimizer.expressions import C_LIKE, written
 from nestdsl.runtime.optimizer.groups import Tensors
@@ -105,9 +106,11 @@ def source(stage: Elementwise, types: tuple[torch.dtype, ...], kind: torch.dtype
 def _compiled(text: str) -> Callable[..., None]:
     from torch._inductor.codecache import CppCodeCache
 
+    use_compile_cache()
     # The loop is marked for vectorizing, which this flag of torch's, for all of its own loops, would undo.
     flags = ("-ftree-loop-vectorize", "-fno-math-errno", "-ffp-contract=fast")
-    library = CppCodeCache.load(text, extra_flags=flags, needs_vec_isa=False, kernel_needs_vec_isa=False)
+    with cache_is_written():
+        library = CppCodeCache.load(text, extra_flags=flags, needs_vec_isa=False, kernel_needs_vec_isa=False)
     update = library.update
     update.argtypes = [ctypes.c_int64, *[ctypes.c_void_p] * 5, ctypes.c_int32]
     update.restype = None

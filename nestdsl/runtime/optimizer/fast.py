@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.graph.optimizer_timing import ALWAYS, timing
+from nestdsl.runtime.compile_progress import kernels_are_compiled
 from nestdsl.runtime.optimizer.constants import Numbers, known_numbers
 from nestdsl.runtime.optimizer.decay import split_decay
 from nestdsl.runtime.optimizer.groups import Batch, Driven, grouped
@@ -85,6 +86,8 @@ class FastOptimizer:
             is_first = step_count == 1 and due not in self._kinds
             stages = stages_of(steps_of(self._running, due, decays=self._decay is not None))
             compile = self._compile and not is_first and self._is_compiled(due)
+            if compile:
+                kernels_are_compiled(f"the optimizer {self.program.name}")
             self._updates[due] = _Update(stages, compile=compile, is_elementwise=self._is_elementwise)
         return self._updates[due]
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nestdsl.runtime.compile_cache import cache_is_written, use_compile_cache
 from nestdsl.runtime.optimizer.addresses import addresses_of, sizes_of
 from nestdsl.runtime.optimizer.expressions import TRITON, Line, written
 from nestdsl.runtime.optimizer.groups import Tensors
@@ -147,8 +148,10 @@ def _body(
 def _loaded(text: str) -> Any:
     from torch._inductor.codecache import PyCodeCache
 
+    use_compile_cache()
     # Triton reads the source of its kernels from their files.
-    return PyCodeCache.load(text).update
+    with cache_is_written():
+        return PyCodeCache.load(text).update
 
 
 @lru_cache(maxsize=64)

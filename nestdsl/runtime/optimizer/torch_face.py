@@ -13,6 +13,7 @@ from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.functions import AUTO
 from nestdsl.plan.precision import precisions_of
+from nestdsl.runtime.compile_cache import use_compile_cache
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
 from nestdsl.runtime.optimizer.groups import Driven
@@ -79,6 +80,7 @@ class NestOptimizer(torch.optim.Optimizer):
         compile: bool,
         steps: int | None,
     ) -> None:
+        use_compile_cache(compiles=False)  # torch.optim imports what makes the folder
         self._named = named
         self._arguments = arguments
         self._compile = compile

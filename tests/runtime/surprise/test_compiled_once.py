@@ -11,6 +11,8 @@ import torch.fx
 
 import nestdsl
 from nestdsl.runtime import compilation
+from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.module import NestModule
 
 PROGRAM = """
@@ -100,6 +102,31 @@ def test_training_compiles_each_unit_once_for_all_lengths(
         one.loss(ids[:, :27], ids[:, 1:28]).backward()
     for weight, same in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(weight.grad, same.grad, rtol=1e-4, atol=1e-6)
+
+
+INSIDE = "block pair {\n  level a = linear\n  flow out = in -> a -> relu\n}\n" + PROGRAM.replace(
+    "  flow h = in + (in -> conv(3)", "  level pair = pair\n  flow h = in + (in -> pair -> conv(3)"
+)
+
+
+@pytest.mark.parametrize("program", [PROGRAM, ATTENTION, INSIDE])
+def test_each_unit_is_named_when_it_is_compiled(program: str, graphs: list[torch.fx.GraphModule]) -> None:
+    model, ids, notes = model_of(program), stream(25), []
+    assert isinstance(model.run, CompiledRun)
+    with compiling_shown(model.run, notes.append):
+        model.loss(ids[:, :8], ids[:, 1:9]).backward()
+        count = model.run.unit_count
+        names = [note.partition(": ")[2] for note in notes]
+        assert [note.partition(": ")[0] for note in notes] == [
+            f"compiling {number} of {count}" for number in range(1, count + 1)
+        ]
+        assert len(set(names)) == count == len(graphs)
+        model.loss(ids[:, :24], ids[:, 1:25]).backward()
+        assert len(notes) == count
+        model.loss(ids[:1, :8], ids[:1, 1:9])
+    assert notes[count:] == [f"compiling again, for other shapes: {name}" for name in names]
+    model_of(program).loss(ids[:, :8], ids[:, 1:9])
+    assert len(notes) == 2 * count  # nobody is told any more
 
 
 @pytest.mark.parametrize("program", [PROGRAM, ATTENTION])

@@ -9,8 +9,10 @@ import traceback
 
 from nestdsl import __version__
 from nestdsl.cli import bench, check, compile, eval, explain, fmt, generate, render, train
+from nestdsl.cli.arguments import Parser
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import NestError
+from nestdsl.memory import fits_memory
 
 COMMANDS = (check, fmt, compile, render, explain, train, eval, generate, bench)
 
@@ -19,9 +21,7 @@ CLEAN, DIAGNOSTICS, FAULT = 0, 1, 3
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    whole = argparse.ArgumentParser(
-        prog="nestdsl", description="A language for Nested Learning, compiled to PyTorch."
-    )
+    whole = Parser(prog="nestdsl", description="A language for Nested Learning, compiled to PyTorch.")
     whole.add_argument("--version", action="version", version=f"nestdsl {__version__}")
     subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
 def run(parsed: argparse.Namespace) -> int:
     """Runs the command that was asked for, and gives its exit status."""
     try:
-        return parsed.run(parsed)
+        with fits_memory("this command"):
+            return parsed.run(parsed)
     except NestError as error:
         report(error.diagnostics, getattr(parsed, "format", "text"), sys.stderr)
         return DIAGNOSTICS

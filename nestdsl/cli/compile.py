@@ -11,7 +11,7 @@ from nestdsl.api import Nest
 from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
-from nestdsl.interrupts import interrupts_held
+from nestdsl.cli.torch_import import importing_torch
 
 _WIDTH = 140
 """Columns of a table that no terminal shows."""
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.emit is not None or arguments.output is not None:
         write_text(_EMIT[arguments.emit or "plan"](nest), arguments.output)
     if arguments.verify:
-        with interrupts_held():
+        with importing_torch():
             from nestdsl.runtime.verification import verify_model
 
         print(verify_model(nest.plan))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nestdsl.interrupts import interrupts_held
+from nestdsl.cli.torch_import import importing_torch
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     import codecs
     import sys
 
-    with interrupts_held():
+    with importing_torch():
         from nestdsl.diagnostics import fail
         from nestdsl.training.data import TASK
-        from nestdsl.training.generate import generate
+        from nestdsl.training.generate import generate, prompt_bytes
         from nestdsl.training.restore import restored
 
     model, checkpoint = restored(arguments.run_folder, arguments.device)
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"the run in `{arguments.run_folder}` was trained on `{source}`: what it makes is no text",
             hint=f"`nestdsl eval {arguments.run_folder}` says how well it does",
         )
-    prompt = arguments.prompt.encode("utf-8", "surrogateescape")
+    prompt = prompt_bytes(arguments.prompt)
     made = generate(
         model,
         prompt,

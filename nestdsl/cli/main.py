@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nestdsl.interrupts import interrupts_held
 
-INTERRUPTED = 130
+DIAGNOSTICS, INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
+    except MemoryError:  # not even the commands, which say more, could be imported
+        print("error[N0503]: nestdsl does not fit into memory", file=sys.stderr)
+        return DIAGNOSTICS
 
 
 if __name__ == "__main__":

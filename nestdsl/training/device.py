@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.ranges import shown
 from nestdsl.semantics.names import listed
 
 
@@ -43,4 +44,5 @@ def _devices() -> tuple[torch.device, ...]:
 def _unusable(name: object, reason: str) -> NestError:
     names = [str(device) for device in _devices() if str(device) != "cpu:0"]
     hint = f"there {'are' if len(names) > 1 else 'is'} {listed(names)}"
-    return fail("N0203", f"device `{name}` cannot be used: {reason}", hint)
+    written = str(name) if isinstance(name, str | torch.device) else shown(name)
+    return fail("N0203", f"device `{written}` cannot be used: {reason}", hint)

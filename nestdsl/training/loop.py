@@ -13,8 +13,10 @@ from pathlib import Path
 
 import torch
 
-from nestdsl.diagnostics import Diagnostics, NestError, fail
+from nestdsl.diagnostics import NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
+from nestdsl.memory import fits_memory
+from nestdsl.ranges import require_whole
 from nestdsl.runtime.block import CompiledRun, State
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
@@ -28,7 +30,6 @@ from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.folders import run_folder
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.progress import Reporter, reporter
-from nestdsl.training.ranges import raise_any, verify_whole
 from nestdsl.training.restore import data_of, verify_same_data
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
@@ -128,9 +129,10 @@ def resume(
     """
     if model is not None:
         require_model(model, "resume")
-    saved = checkpoint.load(run_folder(out, "out"))
-    if model is None:
-        model = build(saved.plan, compile=saved.progress.compiled, load=False)
+    with fits_memory("the model of the run"):
+        saved = checkpoint.load(run_folder(out, "out"))
+        if model is None:
+            model = build(saved.plan, compile=saved.progress.compiled, load=False)
     read = data_of(saved) if data is None else read_data(data)
     given: dict[str, int | float] = {} if steps is None else {"steps": steps}
     return proceed(model, read, saved, given, reporter(quiet), until)
@@ -147,7 +149,8 @@ def start(
 ) -> Result:
     """Begins a run in a folder that holds none, with the weights of another run if one is given."""
     settings.verify()
-    _verify_until(until)
+    if until is not None:
+        require_whole("until", until, least=0)
     data.verify(settings.tokens, model.plan)
     require_step_memory(model, settings)
     with step_fits_memory(settings):
@@ -181,14 +184,6 @@ def _introduce(shown: Reporter, data: Data, model: NestModule) -> None:
         shown.note(spare)
 
 
-def _verify_until(until: int | None) -> None:
-    """Raises NestError N0202 or N0203 for what is no step."""
-    found = Diagnostics()
-    if until is not None:
-        verify_whole(found, "until", until, least=0)
-    raise_any(found)
-
-
 def proceed(
     model: NestModule,
     data: Data,
@@ -201,7 +196,8 @@ def proceed(
     out = saved.folder
     settings = continued_settings(saved.settings, out, given)
     settings.verify()
-    _verify_until(until)
+    if until is not None:
+        require_whole("until", until, least=0)
     data.verify(settings.tokens, model.plan)
     verify_same_data(data, saved)
     require_step_memory(model, settings)

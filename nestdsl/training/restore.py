@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.memory import fits_memory
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.training.checkpoint import Checkpoint, load
 from nestdsl.training.data import Data, read_data
 from nestdsl.training.device import usable_device
+from nestdsl.training.folders import run_folder
 
 
 def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: bool = True) -> NestModule:
@@ -25,12 +27,13 @@ def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: 
     return restored(folder, device, compile)[0]
 
 
+@fits_memory("the model of the run")
 def restored(
     folder: str | Path, device: torch.device | str = "cpu", compile: bool = False
 ) -> tuple[NestModule, Checkpoint]:
     """The model of a run on `device`, and the checkpoint that it is from. Errors are those of `restore`."""
     place = usable_device(device)
-    checkpoint = load(Path(folder))
+    checkpoint = load(run_folder(folder, "the folder of the run"))
     model = build(checkpoint.plan, compile=compile, device=place, load=False)
     checkpoint.apply(model)
     return model, checkpoint

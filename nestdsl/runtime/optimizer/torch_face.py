@@ -11,6 +11,8 @@ from torch import Tensor
 
 from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
+from nestdsl.memory import fits_memory
+from nestdsl.ranges import require_whole
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
 from nestdsl.runtime.optimizer.groups import Driven
@@ -48,9 +50,17 @@ def optimizer(
     second at the first update, and less where a slow memory first moves.
 
     Raises NestError: N0101 and N0105 for an optimizer that is not there, N0103 and N0203 for arguments that
-    it does not take, and whatever else is wrong with the file.
+    it does not take, N0202 for steps that are no number, and whatever else is wrong with the file; later, in
+    `step` and `load_state_dict`, N0503 where the optimizer's memories do not fit into memory.
     """
+    if steps is not None:
+        require_whole("steps", steps)
     return NestOptimizer(named_optimizer(name), params, arguments, compile=compile, steps=steps)
+
+
+_fits_memory = fits_memory(
+    "the optimizer with its memories", "give it fewer parameters, or an optimizer that remembers less"
+)
 
 
 class NestOptimizer(torch.optim.Optimizer):
@@ -95,6 +105,7 @@ class NestOptimizer(torch.optim.Optimizer):
         self._of_groups.append(program)
         self._scheduled.append({one.parameter: one.peak for one in program.schedules})
 
+    @_fits_memory
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from what `state_dict()` of the same optimizer gave; memories keep their own precision.
 
@@ -136,6 +147,7 @@ class NestOptimizer(torch.optim.Optimizer):
             self._step(number, group)
         return loss
 
+    @_fits_memory
     def _step(self, number: int, group: dict[str, Any]) -> None:
         program = self._of_groups[number]
         given = self._given(number, program, group)

@@ -18,6 +18,8 @@ from nestdsl.plan.plan import Plan
 from nestdsl.plan.reach import reach
 
 _ID_BYTES = 8
+_THREAD_BYTES = 8 * 2**20
+"""Addresses of a thread that torch has still to start; where there are none, it ends the process."""
 
 
 def training_bytes(plan: Plan, batch: int, tokens: int) -> int:
@@ -54,11 +56,8 @@ def require_memory(needed: int, device: torch.device, what: str, hint: str) -> N
     """Raises NestError N0503 with the estimate if a device has less free memory than is needed."""
     free = _free(device)
     if free is not None and needed > free:
-        raise fail(
-            "N0503",
-            f"{what} needs at least {in_bytes(needed)}; {device.type} has {in_bytes(free)} free",
-            hint,
-        )
+        message = f"{what} needs at least {in_bytes(needed)}; {device.type} has {in_bytes(free)} free"
+        raise fail("N0503", message, hint)
 
 
 def _choices(plan: Plan) -> int:
@@ -88,7 +87,7 @@ def _free_on_the_cpu() -> Iterator[int]:
     except (OSError, ValueError, StopIteration):
         yield from _whole_memory()
     if (left := addresses_left()) is not None:
-        yield left
+        yield max(0, left - torch.get_num_threads() * _THREAD_BYTES)
     yield from _left_by_group(Path("/sys/fs/cgroup"))
 
 

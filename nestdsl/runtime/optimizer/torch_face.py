@@ -26,7 +26,12 @@ _COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_sch
 """What a copy of an optimizer has beside what copies of torch's have."""
 Value = int | float | bool | str
 
+_fits_memory = fits_memory(
+    "the optimizer with its memories", "give it fewer parameters, or an optimizer that remembers less"
+)
 
+
+@_fits_memory
 def optimizer(
     name: str | os.PathLike[str],
     params: Iterable[Any],
@@ -50,17 +55,12 @@ def optimizer(
     second at the first update, and less where a slow memory first moves.
 
     Raises NestError: N0101 and N0105 for an optimizer that is not there, N0103 and N0203 for arguments that
-    it does not take, N0202 for steps that are no number, and whatever else is wrong with the file; later, in
-    `step` and `load_state_dict`, N0503 where the optimizer's memories do not fit into memory.
+    it does not take, N0202 for steps that are no number, and whatever else is wrong with the file;
+    later, too, N0503 where the optimizer's memories do not fit into memory.
     """
     if steps is not None:
         require_whole("steps", steps)
     return NestOptimizer(named_optimizer(name), params, arguments, compile=compile, steps=steps)
-
-
-_fits_memory = fits_memory(
-    "the optimizer with its memories", "give it fewer parameters, or an optimizer that remembers less"
-)
 
 
 class NestOptimizer(torch.optim.Optimizer):

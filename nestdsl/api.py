@@ -97,7 +97,7 @@ def load(path: str | os.PathLike[str], /, *, model: str | None = None, **paramet
     Raises NestError with `.diagnostics` if anything is wrong. `model` chooses one of several.
     """
     _require_name(model)
-    return Nest(analyse(read_source(os.fspath(path)), parameters, model))
+    return Nest(analyse(read_source(os.fsdecode(path)), parameters, model))
 
 
 def parse(text: str, /, *, model: str | None = None, **parameters: Constant) -> Nest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.memory import fits_memory
 from nestdsl.ranges import shown
 from nestdsl.semantics.names import listed
 
@@ -24,7 +25,8 @@ def usable_device(name: str | torch.device) -> torch.device:
     if device not in here:
         raise _unusable(name, "it is not there")
     try:
-        torch.zeros(1, device=device).item()
+        with fits_memory(f"the first number on device `{device}`"):
+            torch.zeros(1, device=device).item()
     # A driver or a build of torch says no in each of these ways.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise _unusable(name, str(error).partition("\n")[0]) from error

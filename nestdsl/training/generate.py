@@ -63,10 +63,10 @@ def _bytes(
         for _ in range(tokens):
             with torch.no_grad(), fits_memory(what, "give a shorter prompt"):
                 logits, state = model(ids, state, learn=learn)
-            # Ids from 256 on, if the model has them, are no bytes.
-            byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
+                # Ids from 256 on, if the model has them, are no bytes.
+                byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
+                ids = torch.tensor([[byte]], device=device)
             yield bytes((byte,))
-            ids = torch.tensor([[byte]], device=device)
     finally:
         model.train(was_training)
 

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
-    except MemoryError:  # not even the commands, which say more, could be imported
+    except (MemoryError, ImportError) as error:  # not even the commands, which say more, could be imported
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+            raise
         print("error[N0503]: nestdsl does not fit into memory", file=sys.stderr)
         return DIAGNOSTICS
 

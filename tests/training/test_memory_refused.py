@@ -269,7 +269,7 @@ def _is_said_or_done(done: subprocess.CompletedProcess[str]) -> None:
 
 
 @ONLY_LINUX
-@pytest.mark.parametrize("mib", [40, 100, 400, 700])
+@pytest.mark.parametrize("mib", [45, 100, 400, 700])
 def test_torch_that_cannot_be_loaded_is_said(mib) -> None:
     done = limited(mib, "train", "small.nest", "--data", "text.txt", "--eager")
     assert done.returncode == 1

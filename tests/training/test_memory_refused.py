@@ -297,7 +297,7 @@ def test_limits_from_too_little_for_torch_to_enough(name) -> None:
         arguments = (*COMMANDS["train"][:-1], "before", "--quiet")
         assert limited(4000, *arguments).returncode == 0
     statuses = []
-    for mib in range(720, 1200, 24):
+    for mib in range(720, 1240, 40):
         shutil.rmtree("run", ignore_errors=True)
         done = limited(mib, *COMMANDS[name])
         _is_said_or_done(done)

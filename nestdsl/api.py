@@ -80,9 +80,9 @@ class Nest:
         Raises NestError: N0503 if the memory of this machine cannot hold it, N0203 for a device that
         is not there or for what is no seed.
         """
+        from nestdsl.ranges import require_seed
         from nestdsl.runtime.module import build
         from nestdsl.training.device import usable_device
-        from nestdsl.training.ranges import require_seed
 
         require_seed(seed)
         plan = self.plan
@@ -96,9 +96,18 @@ def load(path: str | os.PathLike[str], /, *, model: str | None = None, **paramet
 
     Raises NestError with `.diagnostics` if anything is wrong. `model` chooses one of several.
     """
-    return Nest(analyse(read_source(os.fspath(path)), parameters, model))
+    _require_name(model)
+    return Nest(analyse(read_source(os.fsdecode(path)), parameters, model))
 
 
 def parse(text: str, /, *, model: str | None = None, **parameters: Constant) -> Nest:
     """Like `load`, for the text of a program; such a text can `use` the library only."""
+    _require_name(model)
+    if not isinstance(text, str):
+        raise TypeError(f"nestdsl.parse takes the text of a program, not {type(text).__name__}")
     return Nest(analyse(Source(text), parameters, model))
+
+
+def _require_name(model: object) -> None:
+    if model is not None and not isinstance(model, str):
+        raise TypeError(f"`model` is the name of a model, not {type(model).__name__}")

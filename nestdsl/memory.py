@@ -9,17 +9,20 @@ import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from nestdsl.diagnostics import fail
 
 CLOSE_OTHERS = "close other programs, or raise the limit on memory (`ulimit -v`) where there is one"
 
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _ASKED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 """What the allocators of torch say, on a CPU and on an accelerator."""
 
 _WORDS = re.compile(
     r"out of memory|not enough memory|(?:can't|cannot|failed to|unable to) allocate memory"
-    r"|virtual memory exhausted|bad_alloc|memory allocation of \d+ bytes failed",
+    r"|virtual memory exhausted|bad_alloc|memory allocation of \d+ bytes failed"
+    r"|failed to map segment(?!.*not permitted)",
     re.IGNORECASE,
 )
 """What torch, its compilers, the loader of libraries and other libraries say."""
@@ -37,8 +40,36 @@ def fits_memory(what: str, hint: str = CLOSE_OTHERS) -> Iterator[None]:
         if not was_refused(error):
             raise
         found = _ASKED.search(str(error))
-        asked = f": it asks for {found[1]} more" if found else ""
+        asked = f": it asks for {_counted(found[1])} more" if found else ""
         raise fail("N0503", f"{what} does not fit into memory{asked}", hint) from error
+
+
+def addresses_left() -> int | None:
+    """Bytes of addresses that `ulimit -v` leaves to this process; None where there is no limit."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return None
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+        return max(0, limit - used)
+    except (ImportError, OSError, ValueError):  # Windows has no limits, macOS no /proc
+        return None
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes with the unit that suits it."""
+    value, unit = float(count), 0
+    while value >= 1024 and unit + 1 < len(_UNITS):
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}"
+
+
+def _counted(size: str) -> str:
+    """What an allocator says, `2.00 GiB` or `16384000 bytes`."""
+    number, _, unit = size.partition(" ")
+    return in_bytes(int(number)) if unit == "bytes" and number.isdecimal() else size
 
 
 def was_refused(error: BaseException | None) -> bool:

@@ -9,10 +9,21 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """As argparse's, but what a subcommand does not know is answered with that command's own usage."""
+    """As argparse's, but what a subcommand does not know is answered with that command's own usage, and
+    `--` is the value of an option where it is one: `--prompt=--`.
+
+    Python before 3.13 takes it away even there, and gives the command an empty list for its value.
+    """
 
     color: bool = False
     """From Python 3.14 on, argparse colors its help by itself; `commands.parser` sets this again."""
+
+    def _get_values(self, action: argparse.Action, arg_strings: Sequence[str]) -> Any:
+        if action.option_strings and action.nargs is None and list(arg_strings) == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, list(arg_strings))  # type: ignore[misc]  # a method of argparse's own
 
     def parse_known_args(
         self, args: Sequence[str] | None = None, namespace: Any = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nestdsl.checks.clocks import check_run
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
+from nestdsl.cli.torch_import import importing_torch
 from nestdsl.interrupts import interrupts_held
 from nestdsl.training.settings import Settings
 
@@ -62,7 +63,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     settings = Settings(steps=arguments.steps, batch=arguments.batch, tokens=arguments.tokens)
     settings.verify()
-    with interrupts_held():
+    with importing_torch():
         from nestdsl.training.bench import measure_speed
         from nestdsl.training.device import usable_device
     device = usable_device(arguments.device)

@@ -12,6 +12,7 @@ from nestdsl.cli import bench, check, compile, eval, explain, fmt, generate, ren
 from nestdsl.cli.arguments import Parser
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import NestError
+from nestdsl.memory import fits_memory
 from nestdsl.terminal import ReaderGone
 
 COMMANDS = (check, fmt, compile, render, explain, train, eval, generate, bench)
@@ -38,7 +39,8 @@ def run(arguments: Sequence[str] | None) -> int:
         try:
             parsed = parser().parse_args(arguments)
             format = getattr(parsed, "format", format)
-            status = parsed.run(parsed)
+            with fits_memory("this command"):
+                status = parsed.run(parsed)
         except SystemExit:
             sys.stdout.flush()
             raise

@@ -10,7 +10,7 @@ from nestdsl.api import Nest
 from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
-from nestdsl.interrupts import interrupts_held
+from nestdsl.cli.torch_import import importing_torch
 from nestdsl.terminal import columns
 
 _WIDTH = 140
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.emit is not None or arguments.output is not None:
         write_text(_EMIT[arguments.emit or "plan"](nest), arguments.output)
     if arguments.verify:
-        with interrupts_held():
+        with importing_torch():
             from nestdsl.runtime.verification import verify_model
 
         found = verify_model(nest.plan, lambda text: print(text, file=sys.stderr))

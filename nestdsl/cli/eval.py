@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from nestdsl.cli.report import report
-from nestdsl.interrupts import interrupts_held
+from nestdsl.cli.torch_import import importing_torch
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,7 +40,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    with interrupts_held():
+    with importing_torch():
         from nestdsl.training.data import TASK, read_data
         from nestdsl.training.evaluate import held_out_figures
         from nestdsl.training.figures import shown, words

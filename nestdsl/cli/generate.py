@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from nestdsl.cli.report import report
-from nestdsl.interrupts import interrupts_held
+from nestdsl.cli.torch_import import importing_torch
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,10 +42,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace) -> int:
     import codecs
 
-    with interrupts_held():
+    with importing_torch():
         from nestdsl.diagnostics import fail
         from nestdsl.training.data import TASK
-        from nestdsl.training.generate import generate
+        from nestdsl.training.generate import generate, prompt_bytes
         from nestdsl.training.restore import restored
 
     model, checkpoint = restored(arguments.run_folder, arguments.device)
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"the run in `{arguments.run_folder}` was trained on `{source}`: what it makes is no text",
             hint=f"`nestdsl eval {arguments.run_folder}` says how well it does",
         )
-    prompt = arguments.prompt.encode("utf-8", "surrogateescape")
+    prompt = prompt_bytes(arguments.prompt)
     made = generate(
         model,
         prompt,

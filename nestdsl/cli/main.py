@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nestdsl.interrupts import interrupts_held
 from nestdsl.terminal import standard_streams
 
-INTERRUPTED = 130
+DIAGNOSTICS, INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             return INTERRUPTED
+        except (MemoryError, ImportError) as error:  # of the commands themselves, which say more
+            if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+                raise
+            print("error[N0503]: nestdsl does not fit into memory", file=sys.stderr)
+            return DIAGNOSTICS
 
 
 if __name__ == "__main__":

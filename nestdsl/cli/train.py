@@ -14,6 +14,7 @@ from nestdsl.checks.clocks import check_run
 from nestdsl.cli.chosen import Chosen, choose
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
+from nestdsl.cli.torch_import import importing_torch
 from nestdsl.diagnostics import fail
 from nestdsl.interrupts import Interrupted, interrupts_held
 from nestdsl.training.folders import run_folder
@@ -115,7 +116,7 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
     given = {name: value for name, value in values.items() if value is not None}
     settings = Settings(**given)
     settings.verify()
-    with interrupts_held():
+    with importing_torch():
         from nestdsl.training.checkpoint import load
         from nestdsl.training.data import read_data
         from nestdsl.training.device import usable_device

@@ -123,9 +123,12 @@ class NestError(Exception):
         super().__init__(self.diagnostics)
 
     def __str__(self) -> str:
-        from nestdsl.diagnostics.render import render_text
+        try:
+            from nestdsl.diagnostics.render import render_text
 
-        return "\n" + render_text(self.diagnostics)
+            return "\n" + render_text(self.diagnostics)
+        except MemoryError:  # of which N0503 may have to say that there is none left
+            return "\n".join(f"{one.code}: {one.message}; {one.hint}" for one in self.diagnostics)
 
 
 def fail(code: str, message: str, hint: str = "", span: Span | None = None) -> NestError:

@@ -12,12 +12,14 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import fail
+from nestdsl.memory import addresses_left, in_bytes
 from nestdsl.plan.cost import BYTES
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.reach import reach
 
 _ID_BYTES = 8
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_THREAD_BYTES = 8 * 2**20
+"""Addresses of a thread that torch has still to start; where there are none, it ends the process."""
 
 
 def training_bytes(plan: Plan, batch: int, tokens: int) -> int:
@@ -54,9 +56,8 @@ def require_memory(needed: int, device: torch.device, what: str, hint: str) -> N
     """Raises NestError N0503 with the estimate if a device has less free memory than is needed."""
     free = _free(device)
     if free is not None and needed > free:
-        raise fail(
-            "N0503", f"{what} needs at least {_shown(needed)}; {device.type} has {_shown(free)} free", hint
-        )
+        message = f"{what} needs at least {in_bytes(needed)}; {device.type} has {in_bytes(free)} free"
+        raise fail("N0503", message, hint)
 
 
 def _choices(plan: Plan) -> int:
@@ -85,7 +86,8 @@ def _free_on_the_cpu() -> Iterator[int]:
             yield next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
         yield from _whole_memory()
-    yield from _left_by_limit()
+    if (left := addresses_left()) is not None:
+        yield max(0, left - torch.get_num_threads() * _THREAD_BYTES)
     yield from _left_by_group(Path("/sys/fs/cgroup"))
 
 
@@ -93,19 +95,6 @@ def _whole_memory() -> Iterator[int]:
     try:
         yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # Windows has none
-        return
-
-
-def _left_by_limit() -> Iterator[int]:
-    """What `ulimit -v` leaves of addresses."""
-    try:
-        import resource
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if limit != resource.RLIM_INFINITY:
-            used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-            yield max(0, limit - used)
-    except (ImportError, OSError, ValueError):  # Windows has no limits, macOS no /proc
         return
 
 
@@ -118,10 +107,3 @@ def _left_by_group(folder: Path) -> Iterator[int]:
         yield max(0, limit - used + int(kept.get("inactive_file", 0)) + int(kept.get("active_file", 0)))
     except (OSError, ValueError):
         return
-
-
-def _shown(count: int) -> str:
-    value, unit = float(count), 0
-    while value >= 1024 and unit + 1 < len(_UNITS):
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}"

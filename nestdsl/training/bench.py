@@ -65,7 +65,8 @@ def measure_speed(model: NestModule, settings: Settings, note: Note = lambda tex
     where the program diverges on random inputs.
     """
     settings.verify()
-    plan, device = model.plan, next(model.parameters(), torch.empty(0)).device
+    plan = model.plan
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     require_step_memory(model, settings)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

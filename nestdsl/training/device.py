@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.memory import fits_memory
+from nestdsl.ranges import shown
 from nestdsl.semantics.names import listed
 
 
@@ -23,7 +25,8 @@ def usable_device(name: str | torch.device) -> torch.device:
     if device not in here:
         raise _unusable(name, "it is not there")
     try:
-        torch.zeros(1, device=device).item()
+        with fits_memory(f"the first number on device `{device}`"):
+            torch.zeros(1, device=device).item()
     # A driver or a build of torch says no in each of these ways.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise _unusable(name, str(error).partition("\n")[0]) from error
@@ -43,4 +46,5 @@ def _devices() -> tuple[torch.device, ...]:
 def _unusable(name: object, reason: str) -> NestError:
     names = [str(device) for device in _devices() if str(device) != "cpu:0"]
     hint = f"there {'are' if len(names) > 1 else 'is'} {listed(names)}"
-    return fail("N0203", f"device `{name}` cannot be used: {reason}", hint)
+    written = str(name) if isinstance(name, str | torch.device) else shown(name)
+    return fail("N0203", f"device `{written}` cannot be used: {reason}", hint)

@@ -117,6 +117,9 @@ def _figures(
     figures: dict[str, float] = {}
     # Not under no_grad: for that mode the model would be compiled a second time.
     for part in data.held_out(sequences, tokens):
+        is_filled_up = not part.targets.is_floating_point()
+        rows = batch if is_filled_up else min(batch, len(part.inputs))
+        _require_memory(model, rows, part.inputs.shape[1])
         figures[f"{part.name}_{data.unit.name}"] = _loss(model, part, batch, watch) * data.unit.scale
         if data.is_exact:
             figures[f"{part.name}_{EXACT}"] = 100 * _exact_matches(model, part, batch, watch)
@@ -127,7 +130,7 @@ def _loss(model: NestModule, part: HeldOut, batch: int, watch: Watch) -> float:
     """The mean of the model's loss over all targets."""
     device = next(model.parameters()).device
     total, count = 0.0, 0
-    batches = _batches(model, part, batch)
+    batches = _batches(part, batch)
     for number, (inputs, targets) in enumerate(batches):
         watch(f"the loss on {words(part.name)}", number, len(batches))
         targets = targets.to(device)
@@ -166,7 +169,7 @@ def _exact_matches(model: NestModule, part: HeldOut, batch: int, watch: Watch) -
     """The share of sequences of which the likeliest label is right wherever there is one."""
     device = next(model.parameters()).device
     right = 0
-    batches = _batches(model, part, batch)
+    batches = _batches(part, batch)
     for number, (inputs, targets) in enumerate(batches):
         watch(f"exact matches on {words(part.name)}", number, len(batches))
         outputs, _ = model(inputs.to(device))
@@ -176,12 +179,10 @@ def _exact_matches(model: NestModule, part: HeldOut, batch: int, watch: Watch) -
     return right / len(part.inputs)
 
 
-def _batches(model: NestModule, part: HeldOut, batch: int) -> list[Batch]:
+def _batches(part: HeldOut, batch: int) -> list[Batch]:
     """The sequences, `batch` at a time. Where targets can be left out, a short last batch is filled up
     with rows that have none: the model is not compiled once more for another shape."""
     inputs, targets = part.inputs, part.targets
-    rows = min(batch, len(inputs)) if targets.is_floating_point() else batch
-    _require_memory(model, rows, inputs.shape[1])
     missing = -len(inputs) % batch
     if missing and not targets.is_floating_point():
         inputs = F.pad(inputs, (0, 0, 0, missing))

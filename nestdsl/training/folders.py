@@ -14,7 +14,16 @@ def run_folder(path: str | os.PathLike[str], name: str) -> Path:
     Raises NestError N0003 for what can be no path: `Path("")` would mean the folder that one is in.
     """
     text = os.fspath(path)
-    if not text or "\0" in text:
-        what = "nothing" if not text else "no path: it has a NUL"
+    if not text or "\0" in text or not _has_bytes(text):
+        what = "no path of this system" if text else "empty"
         raise fail("N0003", f"{name} is {what}", "give the folder of a run")
     return Path(path)
+
+
+def _has_bytes(path: str) -> bool:
+    """Whether the system has bytes for every character of a path."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True

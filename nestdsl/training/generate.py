@@ -9,8 +9,8 @@ import torch
 
 from nestdsl.diagnostics import Diagnostics, fail
 from nestdsl.memory import fits_memory
+from nestdsl.ranges import raise_any, verify_number, verify_seed, verify_whole
 from nestdsl.training.arguments import require_model
-from nestdsl.training.ranges import raise_any, verify_number, verify_seed, verify_whole
 from nestdsl.training.text import VOCABULARY
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def generate(
     require_model(model, "generate")
     _verify_model(model)
     _verify_numbers(tokens, temperature, top_k, seed)
-    return _bytes(model, _prompt_bytes(prompt) or b"\n", tokens, temperature, top_k, seed, learn)
+    return _bytes(model, prompt_bytes(prompt) or b"\n", tokens, temperature, top_k, seed, learn)
 
 
 def _bytes(
@@ -63,15 +63,16 @@ def _bytes(
         for _ in range(tokens):
             with torch.no_grad(), fits_memory(what, "give a shorter prompt"):
                 logits, state = model(ids, state, learn=learn)
-            # Ids from 256 on, if the model has them, are no bytes.
-            byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
+                # Ids from 256 on, if the model has them, are no bytes.
+                byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
+                ids = torch.tensor([[byte]], device=device)
             yield bytes((byte,))
-            ids = torch.tensor([[byte]], device=device)
     finally:
         model.train(was_training)
 
 
-def _prompt_bytes(prompt: str | bytes) -> bytes:
+def prompt_bytes(prompt: str | bytes) -> bytes:
+    """What is read of a prompt. Raises NestError N0501 for characters that UTF-8 does not have."""
     if not isinstance(prompt, str):
         return bytes(memoryview(prompt))  # bytes of a number would be so many zeros
     try:

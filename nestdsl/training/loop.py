@@ -13,9 +13,11 @@ from pathlib import Path
 
 import torch
 
-from nestdsl.diagnostics import Diagnostics, NestError, fail
+from nestdsl.diagnostics import NestError, fail
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
+from nestdsl.memory import fits_memory
+from nestdsl.ranges import require_whole
 from nestdsl.runtime.block import CompiledRun, State
 from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.module import NestModule
@@ -30,7 +32,6 @@ from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.folders import run_folder
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.progress import Reporter, reporter
-from nestdsl.training.ranges import raise_any, verify_whole
 from nestdsl.training.restore import data_of, rebuilt, verify_same_data, warn_of_damage
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
@@ -135,10 +136,11 @@ def resume(
     """
     if model is not None:
         require_model(model, "resume")
-    saved = checkpoint.load(run_folder(out, "out"))
+    with fits_memory("the model of the run"):
+        saved = checkpoint.load(run_folder(out, "out"))
+        if model is None:
+            model = rebuilt(saved, "cpu", saved.progress.compiled)
     warn_of_damage(saved, stacklevel=3)
-    if model is None:
-        model = rebuilt(saved, "cpu", saved.progress.compiled)
     read = data_of(saved) if data is None else read_data(data)
     named = {"steps": steps, "keep": keep}
     given: dict[str, int | float] = {name: value for name, value in named.items() if value is not None}
@@ -156,7 +158,8 @@ def start(
 ) -> Result:
     """Begins a run in a folder that holds none, with the weights of another run if one is given."""
     settings.verify()
-    _verify_until(until)
+    if until is not None:
+        require_whole("until", until, least=0)
     data.verify(settings.tokens, model.plan)
     require_step_memory(model, settings)
     precision = model.fix_precision()
@@ -191,14 +194,6 @@ def _introduce(shown: Reporter, data: Data, model: NestModule, why: str) -> None
         shown.note(spare)
 
 
-def _verify_until(until: int | None) -> None:
-    """Raises NestError N0202 or N0203 for what is no step."""
-    found = Diagnostics()
-    if until is not None:
-        verify_whole(found, "until", until, least=0)
-    raise_any(found)
-
-
 def proceed(
     model: NestModule,
     data: Data,
@@ -211,7 +206,8 @@ def proceed(
     out = saved.folder
     settings = continued_settings(saved.settings, out, given)
     settings.verify()
-    _verify_until(until)
+    if until is not None:
+        require_whole("until", until, least=0)
     data.verify(settings.tokens, model.plan)
     verify_same_data(data, saved)
     require_step_memory(model, settings)

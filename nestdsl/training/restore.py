@@ -8,10 +8,12 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.memory import fits_memory
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.training.checkpoint import Checkpoint, load
 from nestdsl.training.data import Data, read_data
 from nestdsl.training.device import usable_device
+from nestdsl.training.folders import run_folder
 
 
 def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: bool = True) -> NestModule:
@@ -29,12 +31,13 @@ def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: 
     return model
 
 
+@fits_memory("the model of the run")
 def restored(
     folder: str | Path, device: torch.device | str = "cpu", compile: bool = False
 ) -> tuple[NestModule, Checkpoint]:
     """The model of a run on `device`, and the checkpoint that it is from. Errors are those of `restore`."""
     place = usable_device(device)
-    saved = load(Path(folder))
+    saved = load(run_folder(folder, "the folder of the run"))
     model = rebuilt(saved, place, compile)
     saved.apply(model)
     model.fix_precision(saved.progress.precision)

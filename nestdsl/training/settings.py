@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nestdsl.diagnostics import Diagnostics, NestError, fail
-from nestdsl.training.ranges import raise_any, verify_number, verify_seed, verify_whole
+from nestdsl.ranges import raise_any, verify_number, verify_seed, verify_whole
 
 DATA = "stdlib"
 

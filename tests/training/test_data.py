@@ -94,7 +94,7 @@ def test_sources_that_cannot_be_read(tmp_path, monkeypatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "is a pipe, not a file" in errors("N0003", lambda: read_data(str(tmp_path / "pipe")))
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "open_regular", _forbidden)
+        patch.setattr(sources, "open_file", _forbidden)
         assert "Permission denied" in errors("N0003", lambda: read_data(str(binary)))
         assert "Permission denied" in errors("N0003", lambda: read_data(str(tmp_path)))
         patch.setattr(os, "scandir", _forbidden)

@@ -12,7 +12,9 @@ from torch import Tensor
 from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.functions import AUTO
+from nestdsl.memory import fits_memory
 from nestdsl.plan.precision import precisions_of
+from nestdsl.ranges import require_whole
 from nestdsl.runtime.compile_cache import use_compile_cache
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
@@ -32,7 +34,12 @@ _COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_in_
 """What a copy of an optimizer has beside what copies of torch's have."""
 Value = int | float | bool | str
 
+_fits_memory = fits_memory(
+    "the optimizer with its memories", "give it fewer parameters, or an optimizer that remembers less"
+)
 
+
+@_fits_memory
 def optimizer(
     name: str | os.PathLike[str],
     params: Iterable[Any],
@@ -58,8 +65,11 @@ def optimizer(
     second at the first update, and less where a slow memory first moves.
 
     Raises NestError: N0101 and N0105 for an optimizer that is not there, N0103 and N0203 for arguments that
-    it does not take, and whatever else is wrong with the file.
+    it does not take, N0202 for steps that are no number, and whatever else is wrong with the file;
+    later, too, N0503 where the optimizer's memories do not fit into memory.
     """
+    if steps is not None:
+        require_whole("steps", steps)
     return NestOptimizer(named_optimizer(name), params, arguments, compile=compile, steps=steps)
 
 
@@ -111,6 +121,7 @@ class NestOptimizer(torch.optim.Optimizer):
         self._in_bfloat16.append(_with_choice(program, self.param_groups[-1]))
         self._scheduled.append({one.parameter: one.peak for one in program.schedules})
 
+    @_fits_memory
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from what `state_dict()` of the same optimizer gave; memories keep their own precision.
 
@@ -154,6 +165,7 @@ class NestOptimizer(torch.optim.Optimizer):
             self._step(number, group)
         return loss
 
+    @_fits_memory
     def _step(self, number: int, group: dict[str, Any]) -> None:
         program = self._of_groups[number]
         given = self._given(number, program, group)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import keyword
 import os
+import sys
 from collections.abc import Mapping
 
 from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.limits import MAX_DIAGNOSTICS
+from nestdsl.ranges import shown
 from nestdsl.semantics.modules import load_modules
 from nestdsl.semantics.names import argument_meant, did_you_mean, listed
 from nestdsl.semantics.optimizers.uses import OptimizerReader, find_optimizer, optimizer_names
@@ -126,12 +128,12 @@ def _written(name: str, value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
-        case int() | float() if value == value and abs(value) != float("inf"):
+        case int() | float() if abs(value) <= sys.float_info.max:  # which what is not a number is not
             return repr(value)
         case str():
             return value
     raise fail(
         "N0203",
-        f"`{name}` cannot be {value!r}",
+        f"`{name}` cannot be {shown(value)}",
         'write a finite number, true or false, or a schedule as a string: "cosine(3e-4, steps = 1000)"',
     )

@@ -42,14 +42,13 @@ def found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], st
 
     for name in ("_HEADER_DIR", "_HEADER_LOCK_DIR"):
         monkeypatch.setattr(codecache, name, getattr(codecache, name))
-    before = set(codecache.CppCodeCache.cache)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
 
     def forget() -> None:
         cpp_builder.cpp_compiler_search.cache_clear()
         cpp_compiler._trial.cache_clear()
-        for key in codecache.CppCodeCache.cache.keys() - before:
-            del codecache.CppCodeCache.cache[key]
+        # What this process has loaded, perhaps long before this test, would be used again.
+        monkeypatch.setattr(codecache.CppCodeCache, "cache", {})
 
     def fault(path: str) -> str:
         monkeypatch.setenv("PATH", path)

@@ -219,7 +219,7 @@ def test_a_compiled_run_says_what_it_compiles(data, tmp_path) -> None:
     start(model, data, tmp_path / "run", SETTINGS, Noting(), until=2)
     assert notes[1:] == [0, "compiling the optimizer adamw"]
     # Nothing executable is in a run's folder, nor looked for there.
-    files = {checkpoint.FILE, checkpoint.PLAN_FILE, "metrics.jsonl"}
+    files = {checkpoint.FILE, "checkpoint-0.safetensors", checkpoint.PLAN_FILE, "metrics.jsonl"}
     assert {file.name for file in (tmp_path / "run").rglob("*")} == files
     assert not Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(tmp_path)
     assert checkpoint.load(tmp_path / "run").progress.compiled

@@ -162,7 +162,7 @@ def test_memory_refused_to_any_operation_is_a_diagnostic(monkeypatch, name) -> N
     model = nestdsl.load("small.nest").compile(compile=False)
     nestdsl.train(model, "text.txt", 2, "before", batch=2, tokens=8, quiet=True)
     saved = checkpoint.load(Path("before"))
-    monkeypatch.setattr(checkpoint, "load", lambda folder: replace(saved, folder=folder))
+    monkeypatch.setattr(checkpoint, "load", lambda folder: replace(saved, path=folder / checkpoint.FILE))
     monkeypatch.setattr(restore, "load", lambda folder: saved)
     counting = Refusing(0)
     with counting:

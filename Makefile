@@ -1,11 +1,12 @@
-# make test   the whole test suite, lint and types        make demo   train, sample and draw the example
-# Both do their own set-up in .venv on a fresh machine; a second run starts at once.
+# make test       the test suite, lint and types        make demo   train, sample and draw the example
+# make test-slow  the tests marked slow
+# Each does its own set-up in .venv on a fresh machine; a second run starts at once.
 
 PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.ready
 
-.PHONY: test lint format demo
+.PHONY: test test-slow lint format demo
 .DELETE_ON_ERROR:
 
 # torch goes first and by its exact version, so that no dependency can choose another build of it.
@@ -17,6 +18,9 @@ $(READY): pyproject.toml constraints.txt
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -n 2 -m 'slow and not gpu' --durations=20
 
 lint: $(READY)
 	$(BIN)/ruff check

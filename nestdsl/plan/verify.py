@@ -39,6 +39,7 @@ from nestdsl.plan.plan import (
 from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
 from nestdsl.plan.verify_program import verify_program
 from nestdsl.plan.wellformed import (
+    ARITHMETIC,
     is_number,
     require,
     require_arguments,
@@ -49,7 +50,6 @@ from nestdsl.plan.wellformed import (
 )
 
 _GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,18}\)")
-_ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1}
 _OPERANDS = {
     "read": (1, 1),
     "learn": (2, limits.MAX_LEVELS),
@@ -260,9 +260,9 @@ def _verify_operation(line: Instruction, attributes: Set[str], together: Set[str
     flows = sum(isinstance(operand, str) for operand in line.operands)
     if line.target == "constant":
         require(count == 1 and not flows and not line.keywords, f"{here} is an odd constant")
-    elif line.target in _ARITHMETIC:
+    elif line.target in ARITHMETIC:
         require(flows > 0, f"{here} reads numbers alone")
-        require(count == _ARITHMETIC[line.target], f"{here} has {count} operands")
+        require(count == ARITHMETIC[line.target], f"{here} has {count} operands")
         require(not line.keywords, f"{here} has options")
     elif function is not None:  # one that is not known here is refused where it is built
         require_operands(function, count, here)

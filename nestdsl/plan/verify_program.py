@@ -7,6 +7,7 @@ import re
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.library.signatures import LIBRARY, Place, Value
 from nestdsl.plan.wellformed import (
+    ARITHMETIC,
     is_number,
     require,
     require_arguments,
@@ -15,7 +16,7 @@ from nestdsl.plan.wellformed import (
     require_operands,
 )
 
-_ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1, "debias": 2}
+_OPERANDS = {**ARITHMETIC, "debias": 2}
 _MEMORIES = {
     "ema": ("decay",),
     "sum_of": ("decay",),
@@ -78,8 +79,8 @@ def _verify_line(line: Line, known: set[str], memories: dict[str, GradientMemory
             require(count == 1 and len(line.options) == 1, f"{here} corrects nothing")
             options = line.options
             require(options[0][0] == "memory" and options[0][1] in memories, f"{here} corrects no memory")
-        case arithmetic if arithmetic in _ARITHMETIC:
-            require(count == _ARITHMETIC[arithmetic], f"{here} has {count} operands")
+        case arithmetic if arithmetic in _OPERANDS:
+            require(count == _OPERANDS[arithmetic], f"{here} has {count} operands")
         case name:
             require_member(name, LIBRARY.functions, f"the function of {here}")
             function = LIBRARY.functions[name]

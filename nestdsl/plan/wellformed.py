@@ -10,6 +10,8 @@ from typing import TypeGuard
 from nestdsl.library.signatures import ArgumentSpec, Function, Type, Value
 from nestdsl.plan.names import TAKEN
 
+ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1}
+"""How many operands the arithmetic of flows and of optimizers takes."""
 _IDENTIFIER = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -10,7 +10,7 @@ from nestdsl.graph.nodes import Operand, Operation, Read
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.arguments import match_arguments
 from nestdsl.semantics.functions import apply_function
-from nestdsl.semantics.rewriting import as_pipe, as_sum, loosest, piped, text_of
+from nestdsl.semantics.rewriting import as_pipe, as_sum, is_flow, loosest, piped, text_of
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, is_number
 from nestdsl.source import Span
@@ -227,20 +227,7 @@ class FlowElaborator:
         return "in" if first is None else text_of(first.span)
 
     def _is_flow(self, expression: ast.Expression) -> bool:
-        """Whether an expression is made of flows, as far as names tell."""
-        match expression:
-            case ast.Name(text):
-                return isinstance(self.body.meaning(text), FlowName)
-            case ast.Unary(_, operand):
-                return self._is_flow(operand)
-            case ast.Binary(_, left, right):
-                return self._is_flow(left) or self._is_flow(right)
-            case ast.Call(_, arguments):
-                return any(self._is_flow(argument.value) for argument in arguments)
-            case ast.Pipe():
-                return True
-            case _:
-                return False
+        return is_flow(expression, lambda name: isinstance(self.body.meaning(name), FlowName))
 
     # --- pipes -----------------------------------------------------------------------------
 

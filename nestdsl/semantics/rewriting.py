@@ -36,6 +36,23 @@ def as_sum(text: str, span: Span) -> str:
     return f"({text})" if before.endswith(("*", "/", "-", "+")) and not before.endswith("->") else text
 
 
+def is_flow(expression: ast.Expression, is_named: Callable[[str], bool]) -> bool:
+    """Whether an expression is computed from flows, as far as names tell: `is_named` knows those of flows."""
+    match expression:
+        case ast.Name(text):
+            return is_named(text)
+        case ast.Unary(_, operand):
+            return is_flow(operand, is_named)
+        case ast.Binary(_, left, right):
+            return is_flow(left, is_named) or is_flow(right, is_named)
+        case ast.Call(_, arguments):
+            return any(is_flow(argument.value, is_named) for argument in arguments)
+        case ast.Pipe():
+            return True
+        case _:
+            return False
+
+
 def piped(
     call: ast.Call, is_flow: Callable[[ast.Expression], bool], makes_level: Callable[[str], bool]
 ) -> str:

@@ -1,6 +1,5 @@
 """The cost of a check grows no faster than the program, whatever is repeated or nested in it."""
 
-import sys
 import time
 
 import pytest
@@ -11,6 +10,7 @@ from nestdsl.diagnostics import Diagnostic
 from nestdsl.diagnostics.render import render_text
 from nestdsl.semantics.modules import library_declarations
 from nestdsl.source import Source
+from tests.counting import calls_of
 from tests.semantics.adversarial import PROGRAMS
 
 FEW = 40
@@ -33,19 +33,7 @@ def check(text: str) -> tuple[Diagnostic, ...]:
 
 def work(text: str) -> int:
     """How many calls of functions, Python's own included, a check makes: the same at each run."""
-    calls = 0
-
-    def count(frame, event, argument):
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        check(text)
-    finally:
-        sys.setprofile(before)
-    return calls
+    return calls_of(lambda: check(text))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

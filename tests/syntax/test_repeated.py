@@ -1,6 +1,5 @@
 """Every word and sign, repeated in every place of a program: read once, however often it stands there."""
 
-import sys
 import time
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from nestdsl import limits
 from nestdsl.source import Source
 from nestdsl.syntax.parser import parse
+from tests.counting import calls_of
 
 PLACES = {
     "top": "{}",
@@ -84,19 +84,7 @@ SECONDS = 4  # one on an idle machine
 
 def work(text: str) -> int:
     """How many calls of functions the reading of a text makes."""
-    calls = 0
-
-    def count(frame, event, argument):
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        parse(Source(text))
-    finally:
-        sys.setprofile(before)
-    return calls
+    return calls_of(lambda: parse(Source(text)))
 
 
 def text(place: str, piece: str, characters: int) -> str:

@@ -14,7 +14,7 @@ from nestdsl.semantics.functions import without_flows
 from nestdsl.semantics.names import listed
 from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
-from nestdsl.semantics.rewriting import loosest, text_of
+from nestdsl.semantics.rewriting import is_flow, loosest, text_of
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Unknown, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -235,18 +235,12 @@ class OptimizerFlows:
         )
 
     def _is_flow(self, expression: ast.Expression) -> bool:
-        """Whether an expression names something that is computed, and is no number."""
-        match expression:
-            case ast.Name(text):
-                return text in self.body.levels or text in self.body.flow_names or text in ("grad", "weight")
-            case ast.Unary(_, operand):
-                return self._is_flow(operand)
-            case ast.Binary(_, left, right):
-                return self._is_flow(left) or self._is_flow(right)
-            case ast.Call(_, arguments):
-                return any(self._is_flow(argument.value) for argument in arguments)
-            case _:
-                return False
+        return is_flow(
+            expression,
+            lambda name: (
+                name in self.body.levels or name in self.body.flow_names or name in ("grad", "weight")
+            ),
+        )
 
     def _answer(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
         """What a memory answers to keys: `m(grad)` or `grad -> m`."""

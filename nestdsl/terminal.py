@@ -184,7 +184,6 @@ def _refuse(error: OSError) -> NoReturn:
         raise ReaderGone from error
     from nestdsl.diagnostics import fail
 
-    discard(sys.stdout)  # so that what waits in it does not fail once more when Python ends
     reason = "it is closed" if error.errno == errno.EBADF else error.strerror
     raise fail(
         "N0504",

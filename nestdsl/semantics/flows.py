@@ -10,9 +10,10 @@ from nestdsl.graph.nodes import Operand, Operation, Read
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.arguments import match_arguments
 from nestdsl.semantics.functions import apply_function
-from nestdsl.semantics.rewriting import as_pipe, as_sum, is_flow, loosest, piped, text_of
+from nestdsl.semantics.rewriting import as_pipe, is_flow, piped, text_of
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, is_number
+from nestdsl.semantics.wrong_stages import report_no_level, report_no_stage, report_reversed
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
@@ -73,7 +74,7 @@ class FlowElaborator:
             case ast.Call():
                 return self._call(expression)
             case ast.Pipe(stages, _):
-                if self._is_reversed(stages):
+                if report_reversed(self.body, stages):
                     return UNKNOWN
                 value = self.expression(stages[0])
                 for position, stage in enumerate(stages[1:], 1):
@@ -231,31 +232,13 @@ class FlowElaborator:
 
     # --- pipes -----------------------------------------------------------------------------
 
-    def _is_reversed(self, stages: Sequence[ast.Expression]) -> bool:
-        """Reports `level -> flow`, with the two the wrong way round."""
-        match stages:
-            case (ast.Name(level, span), ast.Name(flow) as last):
-                pass
-            case _:
-                return False
-        meanings = self.body.meaning(level), self.body.meaning(flow)
-        if not isinstance(meanings[0], LevelName) or not isinstance(meanings[1], FlowName):
-            return False
-        self.diagnostics.report(
-            "N0104",
-            f"`{level}` is a level: what it reads stands before it",
-            span.to(last.span),
-            f"write `{flow} -> {level}`",
-        )
-        return True
-
     def _stage(self, value: Result, stage: ast.Expression, before: Span) -> Result:
         flow = self.as_flow(value, stage.span, "what is piped")
         if flow is None:
             return UNKNOWN
         match stage:
             case ast.Name(name, span) if isinstance(self.body.meaning(name), FlowName | ConstantName):
-                self._no_stage_name(name, before, span)
+                report_no_level(self.body, name, before, span)
                 return UNKNOWN
             case ast.Name(_, span):
                 return self._stage_call(flow, ast.Call(stage, (), span), is_name=True)
@@ -273,53 +256,8 @@ class FlowElaborator:
                 )
                 return UNKNOWN
             case _:
-                self._no_stage(stage, before)
+                report_no_stage(self.body, stage, before)
                 return UNKNOWN
-
-    def _no_stage(self, stage: ast.Expression, before: Span) -> None:
-        """Reports what a flow cannot be piped into: `in -> a + b`."""
-        dashed = self._dashed(stage)
-        found = loosest(stage, before)
-        what = "a flow is piped into a level, kind, function or block"
-        if dashed:
-            self.diagnostics.report("N0104", f"{what}, not into a difference", stage.span, dashed)
-        elif found and self._is_stage(found[0]):
-            first, _, written = found
-            message = (
-                f"`->` binds loosest: this is computed with `{text_of(first.span)}` before a flow is piped"
-            )
-            place = before.to(stage.span)
-            self.diagnostics.report("N0104", message, place, f"write `{as_sum(written, place)}`")
-        else:
-            hint = "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives"
-            self.diagnostics.report("N0104", what, stage.span, hint)
-
-    def _is_stage(self, expression: ast.Expression) -> bool:
-        name = expression.function if isinstance(expression, ast.Call) else expression
-        if not isinstance(name, ast.Name):
-            return False
-        is_level = isinstance(self.body.meaning(name.text), LevelName)
-        return is_level or name.text in LIBRARY.functions or self.body.makes_levels(name.text)
-
-    def _dashed(self, stage: ast.Expression) -> str:
-        """A hint for a name with a `-` in it, where one with `_` is known; or ""."""
-        name = stage.span.text.replace("-", "_")
-        is_known = name.isidentifier() and name != stage.span.text and self.body.meaning(name) is not None
-        return f"did you mean `{name}`?" if is_known else ""
-
-    def _no_stage_name(self, name: str, before: Span, span: Span) -> None:
-        """Reports `a -> b` where b is a flow or a value."""
-        thing = "a flow" if isinstance(self.body.meaning(name), FlowName) else "a value"
-        piped_text = text_of(before)
-        first = f"({piped_text})" if "->" in piped_text else piped_text
-        place = before.to(span)
-        choices = [as_sum(f"{first} {sign} {name}", place) for sign in "+*"]
-        self.diagnostics.report(
-            "N0104",
-            f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
-            place,
-            f"write `{choices[0]}` or `{choices[1]}`",
-        )
 
     def _stage_call(self, flow: str, call: ast.Call, is_name: bool) -> Result:
         name = call.function.text

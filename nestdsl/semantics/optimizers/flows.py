@@ -11,10 +11,8 @@ from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.arguments import bind
 from nestdsl.semantics.functions import without_flows
-from nestdsl.semantics.names import listed
-from nestdsl.semantics.optimizers.declared import MEMORIES
 from nestdsl.semantics.optimizers.shapes import ShapeError, shape_of
-from nestdsl.semantics.rewriting import is_flow, loosest, text_of
+from nestdsl.semantics.optimizers.wrong_calls import report_no_function, report_no_stage
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Unknown, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -101,28 +99,8 @@ class OptimizerFlows:
                 return self._call(ast.Call(stage, (), span), (flow,), place)
             case ast.Call():
                 return self._call(stage, (flow,), place)
-        self._no_stage(stage, start)
+        report_no_stage(self.body, stage, start)
         return UNKNOWN
-
-    def _no_stage(self, stage: ast.Expression, start: Span) -> None:
-        """Reports what a flow cannot be piped into, at what follows the function that begins it."""
-        found = loosest(stage, start)
-        if found is None:
-            self.diagnostics.report(
-                "N0104",
-                "a flow is piped into a function or a memory",
-                stage.span,
-                "`->` binds loosest: write `(a -> b) + c` to add to what a pipe gives",
-            )
-            return
-        first, place, written = found
-        self.diagnostics.report(
-            "N0104",
-            f"`->` binds loosest: this is computed with `{first.span.text}` itself, which has no value "
-            "before a flow is piped into it",
-            place,
-            f"write `{written}`",
-        )
 
     def _call(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
         name = call.function.text
@@ -130,7 +108,9 @@ class OptimizerFlows:
             return self._answer(call, piped, place)
         function = LIBRARY.functions.get(name)
         if function is None or function.is_custom or function.place is Place.MODEL:
-            self._no_function(call, function, place)
+            report_no_function(self.body, call, function)
+            if function is None:
+                self._visit_names(call, place)
             return UNKNOWN
         if not self._is_given_its_flows(function, call, len(piped), place):
             return UNKNOWN
@@ -170,77 +150,11 @@ class OptimizerFlows:
         flows = (*piped, *(self.expression(argument.value, place) for argument in taken))
         return flows, without_flows(call, len(taken))
 
-    def _no_function(self, call: ast.Call, function: Function | None, place: str) -> None:
-        name, span = call.function.text, call.function.span
-        known = [
-            one.name
-            for one in LIBRARY.functions.values()
-            if one.place is not Place.MODEL and not one.is_custom
-        ]
-        if function is not None:
-            self.diagnostics.report(
-                "N0104",
-                f"`{name}` is a function of a model's flows, which have tokens; gradients have none",
-                span,
-                "did you mean `normalize`?"
-                if name == "l2_normalize"
-                else f"the functions of optimizers are {listed(known)}",
-            )
-        elif name in MEMORIES:
-            self._no_memory_here(call, self.body.flow_at(call.span))
-        elif name in LIBRARY.kinds:
-            self.diagnostics.report(
-                "N0104",
-                f"`{name}` reads activations; an optimizer sees only gradients and weights",
-                span,
-                "declare a memory with `level`, such as `level m = ema(0.9) { learn grad }`",
-            )
-        elif name in ("clamp", "clip_") and len(call.arguments) == 3:
-            first, _, limit = (argument.span.text for argument in call.arguments)
-            self.diagnostics.report(
-                "N0101", f"unknown name `{name}`", call.span, f"write `clip({first}, {limit})`"
-            )
-        else:
-            self.body.unknown(call.function, known)
-            self._visit_names(call, place)
-
     def _visit_names(self, call: ast.Call, place: str) -> None:
         """Follows what stands in a call that means nothing: a circle is a mistake of its own."""
         for name in names_in(call):
             if isinstance(name, ast.Name) and self.body.is_computed(name.text):
                 self.expression(name, place)
-
-    def _no_memory_here(self, call: ast.Call, flow: ast.Flow | None) -> None:
-        """Reports a memory in a flow; if that is all of the flow, the help makes it a level."""
-        name = call.function.text
-        read = next((one for one in call.arguments if one.name is None and self._is_flow(one.value)), None)
-        flow_text = text_of(read.span) if read else "grad"
-        rest = ", ".join(text_of(one.span) for one in call.arguments if one is not read)
-        learned = flow_text if MEMORIES[name] == ("decay",) else f"normalize({flow_text}) -> 1"
-        learned = f"{flow_text} -> normalize({flow_text})" if name == "associative" else learned
-        if not rest and "decay" in MEMORIES[name]:
-            rest = "0.9"
-        kind = f"{name}({rest})" if rest else name
-        message = f"`{name}` is a memory, which is declared by itself and not written into a flow"
-        if flow is not None and flow.value is call and name != "associative":
-            written = f"level {flow.name.text} = {kind} {{ learn {learned} }}"
-            self.diagnostics.report("N0104", message, flow.span, f"write `{written}`")
-            return
-        answer = "m(grad)" if name == "associative" else "m"
-        self.diagnostics.report(
-            "N0104",
-            message,
-            call.span,
-            f"declare it, `level m = {kind} {{ learn {learned} }}`, and read `{answer}` here",
-        )
-
-    def _is_flow(self, expression: ast.Expression) -> bool:
-        return is_flow(
-            expression,
-            lambda name: (
-                name in self.body.levels or name in self.body.flow_names or name in ("grad", "weight")
-            ),
-        )
 
     def _answer(self, call: ast.Call, piped: tuple[Result, ...], place: str) -> Result:
         """What a memory answers to keys: `m(grad)` or `grad -> m`."""

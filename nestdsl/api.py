@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import networkx
 
 from nestdsl.compiler import Analysis, analyse
-from nestdsl.diagnostics import Diagnostic
+from nestdsl.diagnostics import Diagnostic, fail
 from nestdsl.graph.nest import NestGraph
 from nestdsl.plan.lower import lower
 from nestdsl.plan.plan import OrderedLevel, Plan
@@ -97,6 +97,10 @@ def load(path: str | os.PathLike[str], /, *, model: str | None = None, **paramet
     Raises NestError with `.diagnostics` if anything is wrong. `model` chooses one of several.
     """
     _require_name(model)
+    place, sign, name = os.fsdecode(path).rpartition(":")
+    if sign and os.path.isfile(place) and not os.path.exists(path):
+        hint = f'write `nestdsl.load("{place}", model="{name}")`; `nestdsl.optimizer` takes FILE:NAME'
+        raise fail("N0003", f"there is no file `{os.fsdecode(path)}`", hint)
     return Nest(analyse(read_source(os.fsdecode(path)), parameters, model))
 
 

@@ -43,8 +43,8 @@ class Analysis:
         if len(self.graphs) > 1:
             raise fail(
                 "N0103",
-                f"{self.source.name} declares the models {listed(self.graphs)}",
-                "say which: `--model NAME`, or `model=` in Python",
+                f"`{self.source.name}` declares the models {listed(self.graphs)}",
+                f"say which: `{self.source.name}:{next(iter(self.graphs))}`, or `model=` in Python",
             )
         (graph,) = self.graphs.values()
         graph.prune()

@@ -42,7 +42,8 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, word: str, following: str) -> str:
         """What may be meant by a word that is no option; "" where nothing is near."""
         if not word.startswith("--"):
-            return ""
+            is_setting = "--set" in self._option_string_actions and word.partition("=")[0].isidentifier()
+            return f"write an option for each: `--set {word}`" if is_setting and "=" in word else ""
         name, sign, value = word.removeprefix("--").partition("=")
         known = {one.removeprefix("--"): one for one in self._option_string_actions if one.startswith("--")}
         if near := difflib.get_close_matches(name, known, n=1):

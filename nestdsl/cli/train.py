@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if os.path.isdir(arguments.file):
+        raise fail(
+            "N0003",
+            f"`{arguments.file}` is a folder, and `train` takes a program",
+            f"to continue the run in it: `nestdsl train PROGRAM.nest --out {arguments.file} --resume`",
+        )
     chosen = choose(arguments.file)
     if chosen.is_optimizer:
         raise fail(

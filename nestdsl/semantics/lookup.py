@@ -52,8 +52,8 @@ class Lookup:
         default: ast.Default | None = None
         for statement in statements:
             match statement:
-                case ast.Flow(name, _, span):
-                    if self._is_new(name):
+                case ast.Flow(name, value, span):
+                    if self._is_new(name, value=value):
                         self._names[name.text] = FlowName(self.prefix + name.text)
                         self.shared.graph.add(Flow(self.prefix + name.text, self.scope.id, name.text, span))
                 case ast.Level(name):
@@ -101,7 +101,8 @@ class Lookup:
                 "say its clauses at the levels that they are meant for, or remove it",
             )
 
-    def _is_new(self, name: ast.Name, is_level: bool = False) -> bool:
+    def _is_new(self, name: ast.Name, is_level: bool = False, value: ast.Expression | None = None) -> bool:
+        """Reports a name that is taken. `value` is that of a flow."""
         if name.text == "in":
             self.diagnostics.report(
                 "N0102",
@@ -120,7 +121,7 @@ class Lookup:
             self._names["out"] = Poisoned()
             return False
         if name.text in self._spans:
-            report_twice(self.diagnostics, name, self._spans[name.text])
+            report_twice(self.diagnostics, name, self._spans[name.text], value)
             return False
         if isinstance(self._names.get(name.text), ConstantName):
             self.diagnostics.report(

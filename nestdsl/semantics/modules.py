@@ -15,6 +15,7 @@ from nestdsl.semantics.names import did_you_mean, listed, nearest
 from nestdsl.source import Source, Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
+from nestdsl.syntax.names import names_in
 from nestdsl.syntax.parser import parse
 
 _RELATIVE = "the path is taken from the folder of this file"
@@ -229,13 +230,20 @@ def _nearest_file(use: ast.Use, path: Path) -> str:
     return f'did you mean "{Path(use.module).with_name(f"{match}.nest")}"?' if match else ""
 
 
-def report_twice(diagnostics: Diagnostics, name: ast.Name, first: Span) -> None:
-    """N0102 with the place of the first definition."""
+def report_twice(
+    diagnostics: Diagnostics, name: ast.Name, first: Span, value: ast.Expression | None = None
+) -> None:
+    """N0102 with the place of the first definition; `value` is that of a flow."""
+    hint = "give one of them another name"
+    if value is not None and any(
+        isinstance(one, ast.Name) and one.text == name.text for one in names_in(value)
+    ):
+        hint = f"a flow has one value: call this `{name.text}_2`, and read `{name.text}_2` from here on"
     diagnostics.report(
         "N0102",
         f"`{name.text}` is defined twice",
         name.span,
-        "give one of them another name",
+        hint,
         (Note(f"`{name.text}` was defined here first", first),),
     )
 

@@ -246,7 +246,8 @@ def parameter_meant(name: str, known: list[str]) -> str:
     if not known:
         return "it declares no parameters"
     listing = f"its parameters are {listed(known)}" if len(known) > 1 else f"its parameter is {listed(known)}"
-    near = argument_meant(name, known, "") if name in ARGUMENTS else did_you_mean(name, known)
+    others = [one for one in known if one != "step"]  # of a memory, not the rate of the run that `lr` means
+    near = argument_meant(name, others, "") if name in ARGUMENTS else did_you_mean(name, known)
     return f"{near} {listing[0].upper()}{listing[1:]}" if near else listing
 
 

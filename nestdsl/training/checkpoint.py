@@ -42,6 +42,7 @@ PLAN_FILE = "plan.yaml"
 _BEFORE = re.compile(r"checkpoint-([0-9]{1,18})\.safetensors")
 """The name of a checkpoint that is no longer the last, with its step."""
 _MODEL, _OPTIMIZER, _STREAM = "model.", "optimizer.", "stream."
+_DAMAGED = "the damaged file as `….damaged`"
 _NEW_RUN = "start a new run with another --out"
 
 
@@ -218,6 +219,8 @@ def load(folder: Path) -> Checkpoint:
 
     Raises NestError: N0003 if there is none, N0502 if none is whole.
     """
+    if os.path.isfile(folder):
+        raise fail("N0003", f"`{folder}` is a file", f"give the folder that it is in: `{folder.parent}`")
     found: list[NestError] = []
     before = _before(folder)
     for path in (folder / FILE, *before):
@@ -230,12 +233,19 @@ def load(folder: Path) -> Checkpoint:
             found.append(error)
             continue
         return replace(read, warnings=tuple(_fallen_back(read, error) for error in found))
-    raise found[0]
+    raise found[0] if len(found) == 1 else _all_damaged(found)
+
+
+def _all_damaged(found: list[NestError]) -> NestError:
+    first = found[0].diagnostics[0]
+    others = len(found) - 1
+    more = f"the {others} before it cannot be read either" if others > 1 else "the one before it neither"
+    return fail(first.code, f"{first.message}; {more}", _NEW_RUN)
 
 
 def _fallen_back(read: Checkpoint, error: NestError) -> Diagnostic:
     used = f"`{read.path.name}` is used instead, of step {read.progress.step}"
-    hint = "what was learned after that step is lost; --resume learns it again"
+    hint = f"what was learned after that step is lost; --resume learns it again, and keeps {_DAMAGED}"
     return Diagnostic(
         "N0502", f"{error.diagnostics[0].message}; {used}", None, hint, severity=Severity.WARNING
     )

@@ -46,7 +46,7 @@ def read_file(path: Path) -> Content:
     except OSError as error:
         raise fail("N0003", f"cannot read `{path}`: {error.strerror}", _NOT_THERE) from error
     except ValueError as error:
-        hint = "it is damaged or was written by another program; start a new run"
+        hint = "put a whole copy of the file in its place, or start a new run with another --out"
         raise fail("N0502", f"`{path}` is not a whole checkpoint: {error}", hint) from error
 
 

@@ -219,6 +219,8 @@ def proceed(
         model.plan = replace(model.plan, weights=saved.plan.weights)
     stream = saved.stream_of(model)
     compiled = isinstance(model.run, CompiledRun)
+    if saved.warnings:  # this one may be of a time when fewer were kept
+        settings = replace(settings, keep=max(settings.keep, len(checkpoint.names(out))))
     saved = saved.take_over()
     progress = replace(saved.progress, data_source=data.source, compiled=compiled, precision=precision)
     with (

@@ -82,7 +82,7 @@ class Metrics:
 
 _MOST_BYTES = 1 << 20
 """How long a line may be: a record has a few hundred bytes."""
-_MOVE = "move it elsewhere; a new one begins where the run goes on"
+_MOVE = "move the file elsewhere: a new one begins where the run goes on"
 
 
 def _records(file: BinaryIO, path: Path) -> Iterator[tuple[int, str]]:

@@ -62,7 +62,8 @@ def declare(declaration: ast.Optimizer, parameters: Collection[str], diagnostics
                 elif name.text in parameters:
                     _report_taken(diagnostics, name, "a parameter")
                 elif name.text in spans:
-                    report_twice(diagnostics, name, spans[name.text])
+                    value = statement.value if isinstance(statement, ast.Flow) else None
+                    report_twice(diagnostics, name, spans[name.text], value)
                 else:
                     spans[name.text] = name.span
                     if isinstance(statement, ast.Flow):

@@ -18,6 +18,20 @@ from nestdsl.syntax import ast
 from tests.runtime.optimizer.programs import PROGRAMS
 
 ROOT = Path(__file__).parents[2]
+DOUBLING = (
+    "weight - lr * grad",
+    "-lr * grad + weight",
+    "weight",
+    "0 - (lr * grad - weight)",
+    "(weight + weight * decay) - lr * grad",
+)
+MOVING = (
+    "weight * decay - lr * grad",
+    "lr * grad - weight",
+    "-weight",
+    "-lr * (grad + weight)",
+    "2 - lr * grad",
+)
 CLIMBING = (
     "lr * grad",
     "lr * m",
@@ -81,6 +95,17 @@ def warned(text: str) -> bool:
 def test_climbing(update):
     # The third power climbs too, but through a product of flows.
     assert warned(PROGRAM.format(update)) or update.count("grad") == 3
+
+
+@pytest.mark.parametrize("update", DOUBLING)
+def test_the_weight_itself_is_not_added(update):
+    assert warned(PROGRAM.format(update))
+
+
+@pytest.mark.parametrize("update", MOVING)
+def test_a_part_of_the_weight_may_be(update):
+    messages = [one.message for one in analyse(Source(PROGRAM.format(update))).diagnostics]
+    assert not any("has the weight itself in it" in one for one in messages)
 
 
 @pytest.mark.parametrize("update", NOT_SHOWN)

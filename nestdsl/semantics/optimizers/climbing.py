@@ -84,6 +84,28 @@ def climbs(program: OptimizerProgram, values: Mapping[Operand, float]) -> bool:
     return False
 
 
+def adds_weight(program: OptimizerProgram) -> bool:
+    """Whether the weight itself is one of the addends of the update: what should have replaced the weight."""
+    lines = {line.result: line for line in program.lines if line.function != "learn"}
+    waiting: list[tuple[Operand, int]] = [(program.update, 1)]
+    seen: set[tuple[Operand, int]] = set()
+    while waiting:
+        operand, sign = one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        if operand == "weight":
+            if sign > 0:
+                return True
+            continue
+        line = lines.get(operand) if isinstance(operand, str) else None
+        if line is not None and line.function in ("add", "subtract", "negate"):
+            turned = -sign if line.function in ("subtract", "negate") else sign
+            first = turned if line.function == "negate" else sign
+            waiting += zip(line.operands, (first, turned), strict=False)
+    return False
+
+
 def _operand(operand: Operand, known: Mapping[str, _Known]) -> _Known:
     if isinstance(operand, str):
         # A parameter without a value: of an optimizer that is only tried.

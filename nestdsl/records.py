@@ -11,6 +11,9 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
+_MOST_BITS = 128
+"""Of whole numbers: sizes have 63, and costs are products of them."""
+
 
 class MismatchError(Exception):
     """Data that is not of the type it should have; the message names the place."""
@@ -73,7 +76,7 @@ def _typed(data: Any, hint: Any, place: str) -> Any:
         return tuple(_typed(part, arguments[0], f"{place}[{number}]") for number, part in enumerate(data))
     if origin in (Union, UnionType):
         return _one_of(data, arguments, place)
-    if type(data) is int and hint is float and abs(data) < 2**63:
+    if type(data) is int and hint is float and data.bit_length() < 64:
         return float(data)
     if type(data) is not hint:
         raise MismatchError(f"{place} should be {hint.__name__}, not {_shown(data)}")
@@ -111,9 +114,13 @@ def _one_of(data: Any, options: tuple[Any, ...], place: str) -> Any:
 def _finite(value: Any, place: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise MismatchError(f"{place} should be a finite number, not {value}")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise MismatchError(f"{place} is a number of more than {_MOST_BITS} bits")
     return value
 
 
 def _shown(data: Any) -> str:
+    if isinstance(data, int) and data.bit_length() > _MOST_BITS:
+        return "a very large number"  # of which Python would not even write the digits
     text = repr(data)
     return text if len(text) <= 40 else f"{text[:37]}..."

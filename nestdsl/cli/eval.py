@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with importing_torch():
         from nestdsl.training.data import TASK, read_data
-        from nestdsl.training.evaluate import held_out_figures
+        from nestdsl.training.evaluate import finite, held_out_figures
         from nestdsl.training.figures import shown, words
         from nestdsl.training.progress import measuring
         from nestdsl.training.restore import data_of, restored
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         watch.note(str(data))
         if spare := data.spare(model.plan):
             watch.note(spare)
-        figures = held_out_figures(model, data, sequences, settings.batch, tokens, watch)
+        figures = finite(held_out_figures(model, data, sequences, settings.batch, tokens, watch))
     step = checkpoint.progress.step
     of_run = ", the data of the run," if arguments.data is None else ","
     trained = f"{step} step{'s' * (step != 1)} of training"

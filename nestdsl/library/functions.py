@@ -69,7 +69,7 @@ _OF_OPTIMIZERS = (
         "the nearest orthogonal matrix",
         1,
         (
-            whole("steps", 5),
+            ArgumentSpec("steps", Type.WHOLE, 5, minimum=1, maximum=1000),
             ArgumentSpec(PRECISION, Type.STRING, AUTO, choices=PRECISIONS),
         ),
     ),

@@ -10,7 +10,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, Learning, Level
 from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
-from nestdsl.plan.plan import Costs, OrderedLevel
+from nestdsl.plan.plan import Costs, LevelPlan, OrderedLevel, Plan
 
 BYTES = 4
 """Of a float32 number: weights, optimizer memories and the state of memories are kept in it."""
@@ -133,3 +133,22 @@ def total(levels: Iterable[OrderedLevel], optimizer_memories: Mapping[str, int])
         flops_per_token_of_context=add("flops_per_token_of_context"),
         optimizer_memories=tuple(optimizer_memories.items()),
     )
+
+
+def least_weights(plan: Plan) -> int:
+    """How many numbers the weights of a built model hold at least, counted from its bodies alone."""
+    counts: dict[str, int] = {}
+    for body in plan.bodies:
+        own = sum(_weights_of(level) for level in body.levels)
+        counts[body.name] = own + sum(counts[name] for block in body.blocks for name in block.bodies)
+    return counts[plan.root.name]
+
+
+def _weights_of(level: LevelPlan) -> int:
+    """None where the start is given and not learned; those of kinds of Python are not known."""
+    kind = LIBRARY.kinds.get(level.kind)
+    is_given = level.association and dict(level.options).get("init", "learned") != "learned"
+    starts_from = level.surprise is not None and level.surprise.parent
+    if kind is None or kind.is_custom or is_given or starts_from:
+        return 0
+    return count(kind.parameters(dict(level.arguments), level.input_size, level.output_size))

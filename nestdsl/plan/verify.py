@@ -38,6 +38,7 @@ from nestdsl.plan.plan import (
 )
 from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
 from nestdsl.plan.verify_program import verify_program
+from nestdsl.plan.verify_sizes import verify_sizes
 from nestdsl.plan.wellformed import (
     ARITHMETIC,
     is_number,
@@ -96,13 +97,20 @@ def verify(plan: Plan) -> None:
     _verify_values(plan, "plan")
     _verify_words(plan)
     bodies: dict[str, Body] = {}
-    sizes: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    depths: dict[str, int] = {}
     for body in plan.bodies:
         require(body.name not in bodies, f"there are two bodies `{body.name}`")
-        sizes[body.name] = _verify_body(body, sizes)
+        counts[body.name] = _verify_body(body, counts)
+        verify_sizes(body, bodies)
         bodies[body.name] = body
+        inner = [depths[name] for block in body.blocks for name in block.bodies]
+        depths[body.name] = 1 + max(inner, default=0)
+        require(counts[body.name] <= limits.MAX_NODES, "it has more levels than a program may have")
+        require(depths[body.name] <= limits.MAX_BLOCK_DEPTH + 1, "its blocks stand too deep in one another")
     require(bool(plan.bodies), "plan.bodies is empty")
-    require(sizes[plan.root.name] <= limits.MAX_NODES, "it has more levels than a program may have")
+    reads_ids = plan.input.takes == "ids" and plan.root.output == identifier("in")
+    require(not reads_ids, "it gives the ids that it reads")
     paths = set(_paths(plan.root, bodies, ""))
     named = [path for level in plan.levels for path in level.modules]
     require(len(named) == len(set(named)) and paths == set(named), "its levels are not those of its bodies")
@@ -113,8 +121,9 @@ def verify(plan: Plan) -> None:
 def _verify_values(value: object, place: str) -> None:
     """Text on one line, numbers in their ranges, programs of optimizers, wherever they stand."""
     if not is_dataclass(value):
-        for part in _texts(value):
-            require(part.isprintable(), f"{place} has the text {shown(part)}")
+        for part in _leaves(value):
+            is_plain = part.isprintable() if isinstance(part, str) else abs(part) < limits.MAX_WHOLE
+            require(is_plain, f"{place} has the value {shown(part)}")
         return
     kind = type(value)
     if isinstance(value, OptimizerPlan):
@@ -132,12 +141,12 @@ def _verify_values(value: object, place: str) -> None:
             _verify_values(one, here)
 
 
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
+def _leaves(value: object) -> Iterator[str | int]:
+    if isinstance(value, str | int):
         yield value
     elif isinstance(value, tuple):
         for part in value:
-            yield from _texts(part)
+            yield from _leaves(part)
 
 
 def _verify_words(plan: Plan) -> None:
@@ -167,23 +176,23 @@ def _verify_optimizer(optimizer: OptimizerPlan, place: str) -> None:
         require(given == parameters, f"`{optimizer.name}` is given other arguments than it takes")
 
 
-def _verify_body(body: Body, sizes: dict[str, int]) -> int:
-    """Checks one body; gives the number of levels and blocks in it, copies counted."""
+def _verify_body(body: Body, counts: dict[str, int]) -> int:
+    """Checks one body; gives the number of levels, blocks and lines in it, copies counted."""
     require_identifier(body.name, "a body", free=False)
     require_identifier(body.block, f"the block of `{body.name}`", free=False)
     together = [shared for shared in body.shared if shared.form == SIDE_BY_SIDE]
     parts = [*body.levels, *body.blocks, *together]
     attributes = {require_identifier(part.attribute, f"`{body.name}`") for part in parts}
     require(len(attributes) == len(parts), f"`{body.name}` has two parts of one name")
-    count = len(parts)
+    count = len(parts) + len(body.lines)
     for level in body.levels:
         _verify_level(level, attributes)
     for block in body.blocks:
         require(bool(block.bodies), f"`{block.attribute}` of `{body.name}` has no body")
         require(block.repeated or len(block.bodies) == 1, f"`{block.attribute}` is not repeated")
         for name in block.bodies:
-            require_member(name, sizes, f"the body of `{block.attribute}` of `{body.name}`")
-            count += sizes[name]
+            require_member(name, counts, f"the body of `{block.attribute}` of `{body.name}`")
+            count += counts[name]
     levels = {level.attribute for level in body.levels}
     for shared in body.shared:
         require_member(shared.form, (SIDE_BY_SIDE, ONE_PRODUCT), f"the form of `{shared.attribute}`")
@@ -236,7 +245,7 @@ def _verify_lines(body: Body, attributes: Set[str]) -> None:
             require_identifier(name, here, free=False)
             if line.operation == "learn":
                 require_member(name, ("step", "retain", "momentum"), f"what {here} takes")
-                is_known = value in known if isinstance(value, str) else is_number(value)
+                is_known = value in known if isinstance(value, str) else is_number(value) and 0 <= value <= 2
                 require(is_known, f"{here} reads what is not there")
         _verify_operation(line, attributes, together, here)
         known.add(line.result)
@@ -252,7 +261,7 @@ def _verify_operation(line: Instruction, attributes: Set[str], together: Set[str
         require(least <= count <= most, f"{here} has {count} operands")
         require_member(line.target, attributes, f"what {here} runs")
         for number, operand in enumerate(line.operands):
-            may_count = number == count - 1 and line.operation in _COUNTED and line.target in together
+            may_count = number == most - 1 and line.operation in _COUNTED and line.target in together
             require(isinstance(operand, str) or may_count, f"{here} reads a number")
         return
     require_identifier(line.target, f"the function of {here}", free=False)

@@ -80,5 +80,6 @@ def _is_within(value: int | float, spec: ArgumentSpec) -> bool:
 
 def shown(value: object) -> str:
     """A value of any kind on one line, shortened."""
-    text = ascii(value)
+    is_large = isinstance(value, int) and value.bit_length() > 128  # of which Python writes no digits
+    text = "a very large number" if is_large else ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

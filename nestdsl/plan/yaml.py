@@ -9,7 +9,7 @@ import yaml
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import FORMAT, Plan
 from nestdsl.plan.verify import verify
-from nestdsl.plan.wellformed import OddPlanError
+from nestdsl.plan.wellformed import OddPlanError, shown
 from nestdsl.records import MismatchError, plain, typed
 
 
@@ -33,7 +33,7 @@ def from_yaml(text: str) -> Plan:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-45
         raise _unreadable(f"it is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else None
+        found = shown(data.get("format")) if isinstance(data, dict) else None
         raise _unreadable(f"its format is {found}, this nestdsl reads format {FORMAT}")
     try:
         plan = typed(data, Plan, "plan")

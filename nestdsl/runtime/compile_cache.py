@@ -78,6 +78,7 @@ def _folder(named: str, temporary: str, threads: int) -> tuple[Path, str]:
         if _is_of_user(named, temporary):
             folder = Path(named).absolute()
             folder.mkdir(parents=True, exist_ok=True)
+            _warn_if_unsafe(folder)
         else:
             folder = private_folder(user_cache() / _NAME) / _key(threads)
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -100,6 +101,14 @@ def _folder(named: str, temporary: str, threads: int) -> tuple[Path, str]:
 
 _instead: dict[str, str] = {}
 """The private folder of this process, if it has one, and why."""
+
+
+def _warn_if_unsafe(folder: Path) -> None:
+    """The user has said that this is the place; whose it is may not be known."""
+    try:
+        _verify_safe(folder.resolve())
+    except UnsafeFolder as error:
+        _warn(f"code is compiled to and loaded from `{folder}`, as {VARIABLE} says, but {error}")
 
 
 def _is_of_user(named: str, temporary: str) -> bool:
@@ -147,6 +156,9 @@ def private_folder(folder: Path) -> Path:
 
     Raises UnsafeFolder if another user can change what is in it, OSError if it cannot be made.
     """
+    is_there = next(place for place in (folder, *folder.parents) if place.exists())
+    if is_there != folder:
+        _verify_above(is_there.absolute())
     for place in (*reversed(folder.parents), folder):
         if not place.exists():
             place.mkdir(mode=0o700, exist_ok=True)
@@ -159,19 +171,30 @@ def private_folder(folder: Path) -> Path:
     return resolved
 
 
+def _verify_above(folder: Path) -> None:
+    """Raises UnsafeFolder where a folder of this user's could not be made below this one, and stay his."""
+    if os.name == "posix":
+        for place in (folder, *folder.parents):
+            _verify_place(place, may_be_shared=True)
+
+
 def _verify_safe(folder: Path) -> None:
     """Raises UnsafeFolder where another user owns the folder or one above it, or may write there."""
     if os.name != "posix":  # where folders of users are theirs by default, and modes say nothing
         return
-    user = os.geteuid()
     for place in (folder, *folder.parents):
-        found = place.stat()
-        if found.st_uid != user and (place == folder or found.st_uid != 0):
-            raise UnsafeFolder(f"`{place}` belongs to another user")
-        # In a sticky folder others cannot rename what is not theirs; a group of one is nobody else.
-        is_open = found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != user)
-        if is_open and (place == folder or not found.st_mode & stat.S_ISVTX):
-            raise UnsafeFolder(f"other users may write to `{place}`")
+        _verify_place(place, may_be_shared=place != folder)
+
+
+def _verify_place(place: Path, *, may_be_shared: bool) -> None:
+    """Raises UnsafeFolder for a place of another user's. A shared one may be the system's, and sticky."""
+    user, found = os.geteuid(), place.stat()
+    if found.st_uid != user and not (may_be_shared and found.st_uid == 0):
+        raise UnsafeFolder(f"`{place}` belongs to another user")
+    # In a sticky folder others cannot rename what is not theirs; a group of one is nobody else.
+    is_open = found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != user)
+    if is_open and not (may_be_shared and found.st_mode & stat.S_ISVTX):
+        raise UnsafeFolder(f"other users may write to `{place}`")
 
 
 def _key(threads: int) -> str:

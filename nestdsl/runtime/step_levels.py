@@ -215,6 +215,8 @@ def _verify_like(name: str, given: torch.Tensor | None, wanted: torch.Tensor) ->
     if given.shape != wanted.shape or given.dtype != wanted.dtype:
         there, here = (f"{one.dtype} {list(one.shape)}".removeprefix("torch.") for one in (given, wanted))
         raise ValueError(f"`{name}` is {there} there and {here} here")
+    if given.is_floating_point() and bool(given.isnan().any()):
+        raise ValueError(f"`{name}` has what is not a number")
 
 
 def _gradients(group: Group) -> list[torch.Tensor]:

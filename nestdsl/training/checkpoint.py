@@ -28,8 +28,9 @@ from nestdsl.runtime.block import State
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.runtime.stream_tensors import stream_state, stream_tensors
 from nestdsl.training.checkpoint_file import Content, read_file, step_in, write_file
+from nestdsl.training.data import Data
 from nestdsl.training.differences import first_difference
-from nestdsl.training.figures import Figures
+from nestdsl.training.figures import EXACT, Figures
 from nestdsl.training.settings import Settings
 from nestdsl.training.staging import put_in_place, staging
 from nestdsl.training.weights import Tensors, odd_weight
@@ -43,6 +44,10 @@ _BEFORE = re.compile(r"checkpoint-([0-9]{1,18})\.safetensors")
 """The name of a checkpoint that is no longer the last, with its step."""
 _MODEL, _OPTIMIZER, _STREAM = "model.", "optimizer.", "stream."
 _DAMAGED = "the damaged file as `….damaged`"
+_DTYPES = frozenset(
+    {torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8}
+    | {torch.bool}
+)
 _NEW_RUN = "start a new run with another --out"
 
 
@@ -89,6 +94,16 @@ class Checkpoint:
         """The precision of its weights."""
         found = (weight.dtype for weight in self.weights.values() if weight.is_floating_point())
         return next(found, torch.get_default_dtype())
+
+    def verify_figures(self, data: Data) -> None:
+        """Raises NestError N0502 if not what this data is measured by was measured before the first step."""
+        parts = [part.name for part in data.held_out(1, self.settings.tokens)]
+        names = {f"{part}_{data.unit.name}" for part in parts}
+        names |= {f"{part}_{EXACT}" for part in parts if data.is_exact}
+        if names != set(self.progress.before):
+            found, wanted = (", ".join(sorted(one)) or "nothing" for one in (self.progress.before, names))
+            message = f"`{self.path}` has {found} of before the first step, and not {wanted}"
+            raise fail("N0502", message, _NEW_RUN)
 
     def apply(self, model: NestModule, levels: StepLevels | None = None) -> None:
         """Gives the model these weights, and its step levels their state.
@@ -174,7 +189,8 @@ def save(
             put_in_place(new / PLAN_FILE, folder / PLAN_FILE)
             put_in_place(new / FILE, folder / FILE)
     except (OSError, SafetensorError) as error:
-        hint = "the last whole checkpoint is still there" if (folder / FILE).exists() else ""
+        hint = "make room there, or make the folder writable"
+        hint += "; the last whole checkpoint is still there" if (folder / FILE).exists() else ""
         raise fail("N0504", f"a checkpoint cannot be written to `{folder}`: {error}", hint=hint) from error
 
 
@@ -200,13 +216,14 @@ def _keep(folder: Path, keep: int, step: int) -> None:
 
 
 def _before(folder: Path) -> list[Path]:
-    """The checkpoints that are no longer the last, the newest first."""
+    """The checkpoints that are no longer the last, the newest first; each is of the step in its name."""
     try:
         names = os.listdir(folder)
     except OSError:
         return []
-    steps = {int(found[1]): name for name in names if (found := _BEFORE.fullmatch(name))}
-    return [folder / steps[step] for step in sorted(steps, reverse=True)]
+    steps = {int(found[1]): folder / name for name in names if (found := _BEFORE.fullmatch(name))}
+    own = {step: path for step, path in steps.items() if step_in(path) == step}
+    return [own[step] for step in sorted(own, reverse=True)]
 
 
 def names(folder: Path) -> list[str]:
@@ -227,8 +244,8 @@ def load(folder: Path) -> Checkpoint:
         try:
             read = _read(path)
         except NestError as error:
-            is_gone = path.name == FILE and before and not os.path.lexists(path)
-            if error.diagnostics[0].code != "N0502" and not is_gone:
+            is_closed = os.path.isfile(path) and not os.access(path, os.R_OK)
+            if error.diagnostics[0].code != "N0502" and (is_closed or not before):
                 raise
             found.append(error)
             continue
@@ -287,6 +304,8 @@ def _described(data: Mapping[str, Any]) -> _Described:
         raise MismatchError(f"of its settings, {error.diagnostics[0].message}") from error
     if not 0 <= progress.step <= settings.steps:
         raise MismatchError(f"it is of step {progress.step} of {settings.steps}")
+    if progress.precision not in ("", "bfloat16", "float32"):
+        raise MismatchError(f"its precision is {progress.precision[:40]!a}")
     for name in progress.before:
         if not re.fullmatch(r"[a-z0-9_]{1,100}", name):
             raise MismatchError(f"no figure is called {name[:40]!a}")
@@ -300,5 +319,7 @@ def _parts(tensors: Tensors, path: Path) -> tuple[Tensors, Tensors, Tensors]:
         prefix = next((prefix for prefix in parts if name.startswith(prefix)), None)
         if prefix is None:
             raise fail("N0502", f"`{path}` has a tensor {name!a}, which is of no part of a run", _NEW_RUN)
+        if tensor.dtype not in _DTYPES:
+            raise fail("N0502", f"`{path}` has {name!a} in {tensor.dtype}, which no run keeps", _NEW_RUN)
         parts[prefix][name.removeprefix(prefix)] = tensor
     return parts[_MODEL], parts[_OPTIMIZER], parts[_STREAM]

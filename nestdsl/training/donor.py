@@ -36,6 +36,11 @@ def take_weights(model: NestModule, donor: Checkpoint) -> None:
         name for name, plan in _plans(model.plan) if dict(plan.options).get("init", "learned") != "learned"
     }
     found = Diagnostics()
+    read = {id(tensor) for tensors in given.values() for tensor in tensors.values()}
+    for name in (name for name, tensor in donor.weights.items() if id(tensor) not in read):
+        found.report(
+            "N0502", f"the run in `{donor.folder}` has {name!a}, which is of none of its levels", None, _OTHER
+        )
     for name in [*given, *(name for name in wanted if name not in given)]:
         message, hint = _difference(name, given.get(name), wanted.get(name), name in own_starts)
         if message:
@@ -46,6 +51,9 @@ def take_weights(model: NestModule, donor: Checkpoint) -> None:
         for name, tensors in given.items():
             for part, tensor in tensors.items():
                 wanted[name][part].copy_(tensor)
+
+
+_OTHER = "start from another run"
 
 
 def _difference(
@@ -60,17 +68,23 @@ def _difference(
         hint = "give the level its name there, or say how it starts: `init normal(std)` or `init from`"
         return f"the donor has no `{name}`", hint
     for part in [*given, *(part for part in wanted if part not in given)]:
-        there, here = (_shape(tensors.get(part)) for tensors in (given, wanted))
+        there, here = (_form(tensors.get(part)) for tensors in (given, wanted))
         if there != here:
             return (
                 f"the {part} of `{name}` is {there} in the donor, and {here} in this program",
                 "make kinds and sizes equal, with --set for instance",
             )
+        if given[part].is_floating_point() and not bool(given[part].isfinite().all()):
+            return f"the {part} of `{name}` has numbers that are not finite in the donor", _OTHER
     return "", ""
 
 
-def _shape(tensor: torch.Tensor | None) -> str:
-    return "missing" if tensor is None else " × ".join(map(str, tensor.shape)) or "one number"
+def _form(tensor: torch.Tensor | None) -> str:
+    if tensor is None:
+        return "missing"
+    kind = str(tensor.dtype).removeprefix("torch.")
+    shape = " × ".join(map(str, tensor.shape)) or "one number"
+    return shape if kind == "float32" else f"{shape} in {kind}"
 
 
 def _by_level(plan: Plan, weights: Mapping[str, torch.Tensor]) -> dict[str, Tensors]:

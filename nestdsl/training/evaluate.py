@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 
+from nestdsl.diagnostics import fail
 from nestdsl.memory import fits_memory
 from nestdsl.runtime.memory import reading_bytes, require_memory
 from nestdsl.training.arguments import require_model
@@ -68,7 +70,7 @@ def measure(
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
     read.verify(length, model.plan)
-    return held_out_figures(model, read, sequences, batch, length)
+    return finite(held_out_figures(model, read, sequences, batch, length))
 
 
 def held_out_figures(
@@ -94,6 +96,17 @@ def held_out_figures(
             return _figures(model, data, sequences, batch, tokens, watch)
     finally:
         model.train(was_training)
+
+
+UNUSABLE = "its weights are of no use: take an earlier checkpoint, or train again with a lower learning rate"
+
+
+def finite(figures: Figures, hint: str = UNUSABLE) -> Figures:
+    """The same figures. Raises NestError N0505 where one is not finite."""
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise fail("N0505", f"the {words(name)} is {value}", hint)
+    return figures
 
 
 _SMALLER = "measure shorter sequences, or fewer at a time"

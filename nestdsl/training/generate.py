@@ -11,6 +11,7 @@ from nestdsl.diagnostics import Diagnostics, fail
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import raise_any, verify_number, verify_seed, verify_whole
 from nestdsl.training.arguments import require_model
+from nestdsl.training.evaluate import UNUSABLE
 from nestdsl.training.text import VOCABULARY
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def _bytes(
             with torch.no_grad(), fits_memory(what, "give a shorter prompt"):
                 logits, state = model(ids, state, learn=learn)
                 # Ids from 256 on, if the model has them, are no bytes.
-                byte = _draw(logits[0, -1, :VOCABULARY].double().cpu(), temperature, top_k, generator)
+                last = logits[0, -1, :VOCABULARY].double().cpu()
+                if not bool(last.isfinite().all()):
+                    raise fail("N0505", "the model gives numbers that are not finite", UNUSABLE)
+                byte = _draw(last, temperature, top_k, generator)
                 ids = torch.tensor([[byte]], device=device)
             yield bytes((byte,))
     finally:

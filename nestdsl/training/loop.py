@@ -23,7 +23,7 @@ from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
-from nestdsl.training.arguments import require_model
+from nestdsl.training.arguments import require_model, require_weights
 from nestdsl.training.checkpoint import Checkpoint, Progress
 from nestdsl.training.data import Data, mixed_seed, read_data
 from nestdsl.training.donor import take_weights
@@ -35,6 +35,7 @@ from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.restore import data_of, rebuilt, verify_same_data, warn_of_damage
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
+from nestdsl.training.staging import alone_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ def start(
     settings.verify()
     if until is not None:
         require_whole("until", until, least=0)
+    require_weights(model)
     data.verify(settings.tokens, model.plan)
     require_step_memory(model, settings)
     precision = model.fix_precision()
@@ -171,7 +173,7 @@ def start(
         prepare_folder(out)
         levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
-    with shown, compiling_shown(model.run, shown.note), step_fits_memory(settings):
+    with alone_in(out), shown, compiling_shown(model.run, shown.note), step_fits_memory(settings):
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "chosen for this machine")
         if donor is not None:
@@ -210,6 +212,7 @@ def proceed(
         require_whole("until", until, least=0)
     data.verify(settings.tokens, model.plan)
     verify_same_data(data, saved)
+    saved.verify_figures(data)
     require_step_memory(model, settings)
     precision = model.fix_precision(saved.progress.precision)
     with step_fits_memory(settings):
@@ -221,14 +224,14 @@ def proceed(
     compiled = isinstance(model.run, CompiledRun)
     if saved.warnings:  # this one may be of a time when fewer were kept
         settings = replace(settings, keep=max(settings.keep, len(checkpoint.names(out))))
-    saved = saved.take_over()
     progress = replace(saved.progress, data_source=data.source, compiled=compiled, precision=precision)
-    with (
-        shown,
-        compiling_shown(model.run, shown.note),
-        step_fits_memory(settings),
-        metrics.Metrics(out, progress.step) as written,
-    ):
+    with ExitStack() as inside:
+        inside.enter_context(alone_in(out))
+        inside.enter_context(shown)
+        inside.enter_context(compiling_shown(model.run, shown.note))
+        inside.enter_context(step_fits_memory(settings))
+        saved.take_over()
+        written = inside.enter_context(metrics.Metrics(out, progress.step))
         shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "as the run has it from its start")
         if written.missing:

@@ -7,7 +7,7 @@ own schedule, only where an optimizer follows it; and after some steps the held-
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -77,11 +77,13 @@ class Metrics:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> NestError:
-        return fail("N0504", f"cannot write `{self._path}`: {error.strerror}")
+        return fail("N0504", f"cannot write `{self._path}`: {error.strerror}", _WRITABLE)
 
 
+_WRITABLE = "make room there, or make the folder writable"
 _MOST_BYTES = 1 << 20
 """How long a line may be: a record has a few hundred bytes."""
+_LARGEST = sys.float_info.max
 _MOVE = "move the file elsewhere: a new one begins where the run goes on"
 
 
@@ -106,7 +108,7 @@ def _step_of(line: bytes) -> int | None:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or type(record.get("step")) is not int or record["step"] < 0:
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
         return None
-    numbers = all(type(value) in (int, float) and math.isfinite(value) for value in record.values())
-    return record["step"] if numbers else None
+    numbers = all(type(value) in (int, float) and abs(value) <= _LARGEST for value in record.values())
+    return record["step"] if numbers and record["step"] >= 0 else None

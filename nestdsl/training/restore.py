@@ -9,6 +9,7 @@ import torch
 
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.memory import fits_memory
+from nestdsl.plan.cost import least_weights
 from nestdsl.runtime.module import NestModule, build
 from nestdsl.training.checkpoint import Checkpoint, load
 from nestdsl.training.data import Data, read_data
@@ -45,7 +46,18 @@ def restored(
 
 
 def rebuilt(saved: Checkpoint, device: torch.device | str, compile: bool) -> NestModule:
-    """A model for the weights of a checkpoint, in their precision."""
+    """A model for the weights of a checkpoint, in their precision.
+
+    Raises NestError N0502, before anything is allocated, where its plan is of more weights than it has.
+    """
+    stored = sum(weight.numel() for weight in saved.weights.values())
+    wanted = least_weights(saved.plan)
+    if wanted > stored:
+        raise fail(
+            "N0502",
+            f"the weights in `{saved.path}` are not those of its program: {stored:,} numbers of {wanted:,}",
+            "start a new run with another --out",
+        )
     return build(saved.plan, compile=compile, device=device, load=False).to(saved.dtype)
 
 

@@ -168,7 +168,8 @@ def _refuse(error: OSError) -> None:
 
 
 def _unreadable(path: Path | str, error: OSError) -> NestError:
-    return fail("N0003", f"cannot read `{path}`: {error.strerror or error}")
+    hint = "change its permissions, or give data that can be read"
+    return fail("N0003", f"cannot read `{path}`: {error.strerror or error}", hint)
 
 
 def _leads_nowhere(path: Path, error: OSError) -> bool:

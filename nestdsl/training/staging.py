@@ -9,7 +9,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_NAME = ".new"
+from nestdsl.diagnostics import fail
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_NAME = ".nestdsl-new"
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Inside, no other process trains in this folder. Raises NestError N0504 where one does.
+
+    The lock is the system's, on the folder itself: it leaves no file, and ends with the process.
+    """
+    if fcntl is None:  # a system without such locks
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            hint = "wait until it has ended, or give another --out for a new run"
+            raise fail("N0504", f"another process trains in `{folder}`", hint) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(held)
 
 
 @contextmanager

@@ -124,6 +124,48 @@ def test_a_last_one_that_is_gone(text: str, tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path / "run").progress.step == 12
 
 
+@pytest.mark.parametrize("instead", ["a folder", "a broken link"])
+def test_something_else_in_place_of_the_last_one(text: str, tmp_path: Path, instead: str) -> None:
+    last = tmp_path / "run" / checkpoint.FILE
+    trained(text, tmp_path / "run")
+    last.unlink()
+    if instead == "a folder":
+        last.mkdir()
+    else:
+        last.symlink_to("nowhere")
+    loaded = checkpoint.load(tmp_path / "run")
+    assert loaded.progress.step == 8 and len(loaded.warnings) == 1
+    proceed(tiny_model(), read_text(text), loaded, {}, Quiet())
+    assert checkpoint.load(tmp_path / "run").progress.step == 12
+
+
+def test_names_that_are_not_true_push_nothing_out(text: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained(text, run)
+    (run / "checkpoint-9999.safetensors").write_bytes(b"junk")
+    (run / "checkpoint-77.safetensors").write_bytes((run / "checkpoint-6.safetensors").read_bytes())
+    nestdsl.resume(out=run, quiet=True)
+    damage(run / checkpoint.FILE)
+    assert checkpoint.load(run).progress.step == 10
+    assert (run / "checkpoint-9999.safetensors").read_bytes() == b"junk"
+
+
+def test_going_back_takes_none_of_those_before_away(text: str, tmp_path: Path) -> None:
+    """The checkpoint that serves may be of a time when fewer were kept."""
+    run = tmp_path / "run"
+    trained(text, run, dataclasses.replace(SETTINGS, keep=2), until=4)
+    nestdsl.resume(out=run, keep=4, until=10, quiet=True)
+    before = files(run) - {checkpoint.FILE}
+    damage(run / checkpoint.FILE)
+    (run / checkpoint.FILE).rename(run / "kept")
+    for path in run.glob("checkpoint-[5-9].safetensors"):
+        path.unlink()
+    loaded = checkpoint.load(run)
+    assert loaded.settings.keep == 2
+    proceed(tiny_model(), read_text(text), loaded, {}, Quiet(), until=loaded.progress.step + 2)
+    assert {name for name in before if not int("".join(filter(str.isdigit, name))) > 4} <= files(run)
+
+
 def test_a_folder_with_any_of_them_holds_a_run(text: str, tmp_path: Path) -> None:
     trained(text, tmp_path / "run")
     for name in ("checkpoint.safetensors", "metrics.jsonl", "plan.yaml"):

@@ -44,7 +44,7 @@ class Analysis:
             raise fail(
                 "N0103",
                 f"`{self.source.name}` declares the models {listed(self.graphs)}",
-                f"say which: `{self.source.name}:{next(iter(self.graphs))}`, or `model=` in Python",
+                f"say which: `{self.source.name}:{next(iter(self.graphs))}`, `--model` or `model=`",
             )
         (graph,) = self.graphs.values()
         graph.prune()

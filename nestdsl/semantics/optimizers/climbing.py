@@ -85,25 +85,18 @@ def climbs(program: OptimizerProgram, values: Mapping[Operand, float]) -> bool:
 
 
 def adds_weight(program: OptimizerProgram) -> bool:
-    """Whether the weight itself is one of the addends of the update: what should have replaced the weight."""
-    lines = {line.result: line for line in program.lines if line.function != "learn"}
-    waiting: list[tuple[Operand, int]] = [(program.update, 1)]
-    seen: set[tuple[Operand, int]] = set()
-    while waiting:
-        operand, sign = one = waiting.pop()
-        if one in seen:
-            continue
-        seen.add(one)
-        if operand == "weight":
-            if sign > 0:
-                return True
-            continue
-        line = lines.get(operand) if isinstance(operand, str) else None
-        if line is not None and line.function in ("add", "subtract", "negate"):
-            turned = -sign if line.function in ("subtract", "negate") else sign
-            first = turned if line.function == "negate" else sign
-            waiting += zip(line.operands, (first, turned), strict=False)
-    return False
+    """Whether the weight itself is in the update: what should have taken the weight's place, not be added."""
+    times: dict[Operand, int] = {"weight": 1}
+    for line in program.lines:
+        counts = [times.get(operand, 0) for operand in line.operands]
+        match line.function, counts:
+            case "add", (one, other):
+                times[line.result] = one + other
+            case "subtract", (one, other):
+                times[line.result] = one - other
+            case "negate", (one,):
+                times[line.result] = -one
+    return times.get(program.update, 0) > 0
 
 
 def _operand(operand: Operand, known: Mapping[str, _Known]) -> _Known:

@@ -174,6 +174,7 @@ def start(
         levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
     with alone_in(out), shown, compiling_shown(model.run, shown.note), step_fits_memory(settings):
+        prepare_folder(out)  # again: another process may have trained here since
         shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
         _introduce(shown, data, model, "chosen for this machine")
         if donor is not None:

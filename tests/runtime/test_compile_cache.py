@@ -191,6 +191,26 @@ def test_a_folder_that_others_could_prepare_is_never_used(place: Path, prepare) 
     assert mode(folder) == 0o700 and folder.stat().st_uid == os.geteuid()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of folders say nothing")
+def test_a_folder_that_the_user_names_is_used_and_warned_of(place: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named").chmod(0o777)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "named"))
+    with pytest.warns(RuntimeWarning, match="loaded from .* but other users may write to"):
+        assert use_compile_cache() == tmp_path / "named"
+    assert not place.exists()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give folders to others")
+def test_nothing_is_made_in_a_folder_of_another(tmp_path: Path) -> None:
+    home = tmp_path / "other"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    with pytest.raises(UnsafeFolder, match="belongs to another user"):
+        private_folder(home / ".cache" / "nestdsl")
+    assert not any(home.iterdir())
+
+
 def test_folders_that_only_this_user_can_change_are_taken(tmp_path: Path) -> None:
     real = tmp_path / "elsewhere"
     real.mkdir(mode=0o755)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from nestdsl.checks.causality import check_causality
 from nestdsl.checks.clauses import check_clauses
 from nestdsl.checks.clocks import check_clocks
+from nestdsl.checks.objective import check_objective
 from nestdsl.checks.optimizers import check_optimizers
 from nestdsl.checks.reads import check_reads
 from nestdsl.checks.shapes import check_shapes
@@ -30,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     check_clauses,
     check_starts,
     check_optimizers,
+    check_objective,
     check_weights,
 )
 WHOLE: tuple[Check, ...] = (check_use,)

@@ -78,7 +78,7 @@ class Nest:
         flash-linear-attention where that is installed and computes what they do, unless `kernels=False`.
 
         Raises NestError: N0503 if the memory of this machine cannot hold it, N0203 for a device that
-        is not there or for what is no seed.
+        is not there, or for a bad seed.
         """
         from nestdsl.ranges import require_seed
         from nestdsl.runtime.module import build

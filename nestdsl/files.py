@@ -20,7 +20,7 @@ _KINDS = {
 
 
 class NotAFileError(OSError):
-    """A path leads to what is no regular file: `kind` is what it is, in words."""
+    """A path leads to something that is not a regular file: `kind` is what it is, in words."""
 
     def __init__(self, path: str, mode: int) -> None:
         self.kind = _KINDS.get(stat.S_IFMT(mode), "something else")
@@ -63,7 +63,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes, hint: str) -> None:
     """Writes a file under a new name beside it, then renames it; raises NestError N0504 if it cannot.
 
     Whatever goes wrong, what stood in the file before is still there and nothing stands beside it. A
-    link stays one: the file behind it is replaced, and keeps its mode and its owner. What is no file, such
+    link stays one: the file behind it is replaced, and keeps its mode and its owner. Anything else, such
     as a pipe or `/dev/stdout`, is simply written to.
     """
     try:

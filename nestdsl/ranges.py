@@ -15,7 +15,7 @@ _MOST = 2**63 - 1
 
 
 def verify_whole(found: Diagnostics, name: str, value: int, least: int = 1) -> None:
-    """Reports N0202 for what is no whole number of at least `least`, N0203 for one that is too large."""
+    """Reports N0202 unless it is a whole number of at least `least`, N0203 for one that is too large."""
     if not _is_whole(value) or value < least:
         hint = f"give a whole number of at least {least}"
         found.report("N0202", f"`{name}` is {shown(value)}", hint=hint)
@@ -24,7 +24,7 @@ def verify_whole(found: Diagnostics, name: str, value: int, least: int = 1) -> N
 
 
 def verify_number(found: Diagnostics, name: str, value: float, most: float = math.inf) -> None:
-    """Reports N0203 for what is no finite number from 0 to `most`."""
+    """Reports N0203 unless it is a finite number from 0 to `most`."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= min(most, _MOST):
         limits = "of at least 0" if most == math.inf else f"from 0 to {most:g}"
@@ -32,21 +32,21 @@ def verify_number(found: Diagnostics, name: str, value: float, most: float = mat
 
 
 def verify_seed(found: Diagnostics, value: int) -> None:
-    """Reports N0203 for what is no seed."""
+    """Reports N0203 unless it is a seed."""
     if not _is_whole(value) or not 0 <= value <= _MOST:
         hint = "give a whole number from 0 to 2 ** 63 - 1"
         found.report("N0203", f"`seed` is {shown(value)}", hint=hint)
 
 
 def require_seed(value: int) -> None:
-    """Raises NestError N0203 for what is no seed."""
+    """Raises NestError N0203 unless it is a seed."""
     found = Diagnostics()
     verify_seed(found, value)
     raise_any(found)
 
 
 def require_whole(name: str, value: int, least: int = 1) -> None:
-    """Raises NestError N0202 or N0203 for what is no whole number of at least `least`."""
+    """Raises NestError N0202 or N0203 unless it is a whole number of at least `least`."""
     found = Diagnostics()
     verify_whole(found, name, value, least)
     raise_any(found)

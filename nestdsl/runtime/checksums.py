@@ -2,7 +2,7 @@
 
 One entry of metadata, `nestdsl checkpoint 2`, has the digest of the description, a space, and the description
 as JSON; `tensors` in it has the digest of each tensor. So no bit of a tensor, nor a whole one, can change,
-come or go unnoticed. Digests find damage. Against somebody who writes them anew they are no help: what is
+come or go unnoticed. Digests find damage. They do not help against somebody who computes them again: what is
 read is checked as well.
 """
 

@@ -177,7 +177,7 @@ class NestModule(Block):
         """Fixes the precision of `newton_schulz` wherever the program leaves it to the machine, and gives
         it: that of a run that goes on, or else what this machine is fast at. Empty if nothing is left to it.
 
-        To be called before optimizers are built. Raises ValueError for what is no such precision.
+        To be called before optimizers are built. Raises ValueError for another precision.
         """
         if not any(AUTO in found for found in precisions(self.plan).values()):
             return ""

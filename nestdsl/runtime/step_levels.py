@@ -201,7 +201,7 @@ class StepLevels:
 
 
 def _count(stored: torch.Tensor | None, name: str) -> int:
-    """How often a weight has moved: 0 where nothing says so. Raises ValueError for what is no count."""
+    """How often a weight has moved: 0 where nothing says so. Raises ValueError for anything but a count."""
     if stored is None:
         return 0
     if stored.shape or stored.dtype != torch.int64:

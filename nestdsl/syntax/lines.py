@@ -163,7 +163,7 @@ class _Here:
 
     @property
     def indentation(self) -> int:
-        """Of the line that was begun with."""
+        """Of the first line."""
         if self._indentation is None:
             self._indentation = indentation(self.text, self.start)
         return self._indentation

@@ -1,4 +1,4 @@
-"""What is no option, no command and no argument of one is answered where it was given."""
+"""Words that are no option, command or argument are answered where they were given."""
 
 import pytest
 

@@ -22,7 +22,7 @@ from tests.plan.hostile import MARK, PAYLOADS
 from tests.training.altered import Description, Tensors, alter, goes_on
 from tests.training.models import tiny_model
 
-# --- altered by somebody who writes the checksums anew ---------------------------------------
+# --- altered by somebody who computes the checksums again ---------------------------------------
 
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1.5, 2**63, 10**400, 1e308, -0.0, "", "x", "\x1b[2J", "7", [], [1], {}, {"a": 1},

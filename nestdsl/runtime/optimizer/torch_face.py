@@ -297,7 +297,7 @@ _PRECISIONS = {None: AUTO, True: "bfloat16", False: "float32"}
 
 
 def _verify_precision(program: OptimizerProgram, group: Mapping[str, Any]) -> None:
-    """Raises N0104 if a group chooses a precision where there is none to choose, or by what is no choice."""
+    """Raises N0104 if a group chooses a precision where there is none to choose, or with a bad value."""
     if _BFLOAT16 not in group:
         return
     if AUTO not in precisions_of(program):

@@ -1,5 +1,5 @@
 # make test       the test suite, lint and types        make demo   train, sample and draw the example
-# make test-slow  the tests marked slow
+# make test-slow  the tests marked slow: about 15 minutes on 2 cores
 # Each does its own set-up in .venv on a fresh machine; a second run starts at once.
 
 PYTHON ?= python3

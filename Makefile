@@ -40,7 +40,7 @@ DEMO_OUT     ?= runs/demo
 # Of an earlier demo only what it wrote is removed: DEMO_OUT may be any folder.
 demo: $(READY)
 	$(BIN)/nestdsl check $(DEMO_PROGRAM)
-	rm -f $(addprefix $(DEMO_OUT)/,checkpoint.safetensors metrics.jsonl plan.yaml nesting.svg)
+	rm -f $(addprefix $(DEMO_OUT)/,checkpoint.safetensors checkpoint-[0-9]*.safetensors metrics.jsonl plan.yaml nesting.svg)
 	$(BIN)/nestdsl train $(DEMO_PROGRAM) --data $(DEMO_DATA) --steps $(DEMO_STEPS) --batch 4 --tokens 512 --out $(DEMO_OUT)
 	$(BIN)/nestdsl generate $(DEMO_OUT) --prompt '$(DEMO_PROMPT)'
 	$(BIN)/nestdsl render $(DEMO_PROGRAM) --view nesting -o $(DEMO_OUT)/nesting.svg

@@ -9,7 +9,7 @@ import pytest
 from nestdsl.training import checkpoint, metrics
 
 ROOT = Path(__file__).parents[2]
-FILES = (checkpoint.FILE, metrics.FILE, checkpoint.PLAN_FILE)
+FILES = (checkpoint.FILE, "checkpoint-300.safetensors", metrics.FILE, checkpoint.PLAN_FILE)
 COMMAND = """#!/bin/sh
 [ "$1" = train ] || exit 0
 for file in FILES; do [ ! -e "run/$file" ] || exit 1; done

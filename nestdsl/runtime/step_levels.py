@@ -18,6 +18,7 @@ from torch import nn
 from nestdsl.diagnostics import Diagnostic, NestError, Severity, fail
 from nestdsl.plan.plan import OptimizerPlan, OrderedLevel
 from nestdsl.runtime.compilation import CompiledRun
+from nestdsl.runtime.likeness import difference
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizers import Driver, Weights, drivers, hidden_matrices
@@ -210,12 +211,9 @@ def _count(stored: torch.Tensor | None, name: str) -> int:
 
 
 def _verify_like(name: str, given: torch.Tensor | None, wanted: torch.Tensor) -> None:
-    if given is None:
-        raise ValueError(f"`{name}` is missing")
-    if given.shape != wanted.shape or given.dtype != wanted.dtype:
-        there, here = (f"{one.dtype} {list(one.shape)}".removeprefix("torch.") for one in (given, wanted))
-        raise ValueError(f"`{name}` is {there} there and {here} here")
-    if given.is_floating_point() and bool(given.isnan().any()):
+    if found := difference(name, given, wanted):
+        raise ValueError(found)
+    if given is not None and given.is_floating_point() and bool(given.isnan().any()):
         raise ValueError(f"`{name}` has what is not a number")
 
 

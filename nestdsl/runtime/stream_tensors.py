@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestdsl.runtime.block import POSITION, Block, State, blocks_of
+from nestdsl.runtime.likeness import difference
 from nestdsl.runtime.streams import from_parents
 from nestdsl.runtime.surprise.levels import Path, get, plastic_levels, put
 
@@ -74,7 +75,6 @@ def _filled(name: str, like: Any, tensors: dict[str, Tensor]) -> Any:
         if value.shape or value.dtype != torch.int64 or value < 0:
             raise ValueError(f"`{name}` is not a whole number")
         return int(value)
-    if value.shape != like.shape or value.dtype != like.dtype:
-        there, here = (f"{one.dtype} {list(one.shape)}".removeprefix("torch.") for one in (value, like))
-        raise ValueError(f"`{name}` is {there} there and {here} here")
+    if found := difference(name, value, like):
+        raise ValueError(found)
     return value.to(like.device)

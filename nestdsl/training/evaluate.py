@@ -101,11 +101,11 @@ def held_out_figures(
 UNUSABLE = "its weights are of no use: take an earlier checkpoint, or train again with a lower learning rate"
 
 
-def finite(figures: Figures, hint: str = UNUSABLE) -> Figures:
-    """The same figures. Raises NestError N0505 where one is not finite."""
+def finite(figures: Figures, when: str = "", hint: str = UNUSABLE) -> Figures:
+    """The same figures. Raises NestError N0505 where one is not finite; `when` follows the number."""
     for name, value in figures.items():
         if not math.isfinite(value):
-            raise fail("N0505", f"the {words(name)} is {value}", hint)
+            raise fail("N0505", f"the {words(name)} is {value}{when}", hint)
     return figures
 
 

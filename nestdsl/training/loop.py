@@ -27,7 +27,7 @@ from nestdsl.training.arguments import require_model, require_weights
 from nestdsl.training.checkpoint import Checkpoint, Progress
 from nestdsl.training.data import Data, mixed_seed, read_data
 from nestdsl.training.donor import take_weights
-from nestdsl.training.evaluate import held_out_figures
+from nestdsl.training.evaluate import finite, held_out_figures
 from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.folders import run_folder
 from nestdsl.training.memory import require_step_memory, step_fits_memory
@@ -345,12 +345,9 @@ def _step(
 
 def _measure(model: NestModule, data: Data, settings: Settings, step: int) -> Figures:
     figures = held_out_figures(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            if step == 0:
-                raise _diverged(f"the {words(name)} is {value} before the first step", _AT_THE_START)
-            raise _diverged(f"the {words(name)} is {value} after step {step}")
-    return figures
+    if step == 0:
+        return finite(figures, " before the first step", _AT_THE_START)
+    return finite(figures, f" after step {step}", _TOO_FAST)
 
 
 def _verify_weights(levels: StepLevels, step: int) -> None:
@@ -382,10 +379,10 @@ _AT_THE_START = (
 )
 
 
-def _diverged(
-    message: str,
-    hint: str = "lower the learning rate `lr`, or --clip; the last checkpoint is from before",
-) -> NestError:
+_TOO_FAST = "lower the learning rate `lr`, or --clip; the last checkpoint is from before"
+
+
+def _diverged(message: str, hint: str = _TOO_FAST) -> NestError:
     return fail("N0505", message, hint=hint)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nestdsl.runtime.likeness import difference
+
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
 
@@ -20,26 +22,12 @@ def odd_weight(weights: Tensors, model: NestModule) -> str:
     """
     wanted = model.state_dict()
     trained = {name for name, _ in model.named_parameters()}
-    for name in [*wanted, *weights]:
-        if difference := difference_of(name, weights.get(name), wanted.get(name)):
-            return difference
+    for name in weights:
+        if name not in wanted:
+            return f"{name!a} is of no level"
+    for name, weight in wanted.items():
+        if found := difference(name, weights.get(name), weight):
+            return found
         if name in trained and not bool(weights[name].isfinite().all()):
             return f"`{name}` has numbers that are not finite"
     return ""
-
-
-def difference_of(name: str, given: torch.Tensor | None, wanted: torch.Tensor | None) -> str:
-    """How one tensor, by its name, differs in shape or type from the one that it should be."""
-    if wanted is None:
-        return f"{name!a} is of no level"
-    if given is None:
-        return f"`{name}` is missing"
-    if given.shape != wanted.shape:
-        return f"`{name}` is {list(given.shape)} there and {list(wanted.shape)} here"
-    if given.dtype != wanted.dtype:
-        return f"`{name}` is {_type(given)} there and {_type(wanted)} here"
-    return ""
-
-
-def _type(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

@@ -16,7 +16,7 @@ from nestdsl.graph.optimizer import (
 from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.modules import Module
-from nestdsl.semantics.optimizers.climbing import adds_weight, climbs
+from nestdsl.semantics.optimizers.climbing import report_direction
 from nestdsl.semantics.optimizers.declared import (
     IN_SCOPE,
     Otherwise,
@@ -109,21 +109,7 @@ class OptimizerBody:
             otherwise=otherwise.program if otherwise else None,
             otherwise_arguments=arguments,
         )
-        if adds_weight(program):
-            self.diagnostics.report(
-                "N0306",
-                f"the update of `{program.name}` has the weight itself in it: what it gives is added to the "
-                "weight, which doubles",
-                self._flows["update"].span,
-                "leave `weight` out: write `flow update = -lr * grad`",
-            )
-        elif climbs(program, self.flows.values()):
-            self.diagnostics.report(
-                "N0306",
-                f"the update of `{program.name}` has the sign of the gradient: it climbs, to a larger loss",
-                self._flows["update"].span,
-                "the update is added to the weight: write `flow update = -lr * grad` to descend",
-            )
+        report_direction(program, self.flows.values(), self._flows["update"].span, self.diagnostics)
         return program
 
     # --- what it leaves to others ----------------------------------------------------------

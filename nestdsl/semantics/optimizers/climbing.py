@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram
+from nestdsl.source import Span
 
 NEVER_NEGATIVE = ("lr", "eps", "decay")
 """Parameters that have a meaning by their name in every optimizer, and are never below zero."""
@@ -49,6 +51,27 @@ _PASSES = 4
 def is_never_negative(parameter: str) -> bool:
     """Whether a parameter has a meaning by its name, and is never below zero."""
     return parameter in NEVER_NEGATIVE or parameter.endswith("_lr")
+
+
+def report_direction(
+    program: OptimizerProgram, values: Mapping[Operand, float], span: Span, diagnostics: Diagnostics
+) -> None:
+    """Warns of an update that adds the weight itself, or climbs; `values` are those of constants."""
+    if adds_weight(program):
+        diagnostics.report(
+            "N0306",
+            f"the update of `{program.name}` has the weight itself in it: what it gives is added to the "
+            "weight, which doubles",
+            span,
+            "leave `weight` out: write `flow update = -lr * grad`",
+        )
+    elif climbs(program, values):
+        diagnostics.report(
+            "N0306",
+            f"the update of `{program.name}` has the sign of the gradient: it climbs, to a larger loss",
+            span,
+            "the update is added to the weight: write `flow update = -lr * grad` to descend",
+        )
 
 
 def climbs(program: OptimizerProgram, values: Mapping[Operand, float]) -> bool:

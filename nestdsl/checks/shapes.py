@@ -219,8 +219,8 @@ class _Inference:
 
     def _check_channels(self, level: Level, span: Span) -> None:
         """N0404 where channels that decay for themselves leave no way to work on several tokens at once."""
-        is_sum = level.objective == "dot" and level.rule_in_context == "gd"
-        if level.period > 1 or (level.chunk > 1 and not is_sum):
+        is_stale = level.objective == "l2" and level.rule_in_context == "dgd"
+        if level.period > 1 or (level.chunk > 1 and is_stale):
             self.diagnostics.report(
                 "N0404",
                 f"`retain` of `{level.name}` has a value for each channel, which has no parallel form here",

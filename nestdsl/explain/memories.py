@@ -177,6 +177,7 @@ class _Named:
             queries=self.queries,
             peeked=Symbol(level.name) if self.is_peeked else None,
             retain_per_channel=self._is_per_channel(),
+            forget_first=level.forgets_first,
             used=used | {result.name for _, result in self.queries},
         )
 

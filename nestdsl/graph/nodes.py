@@ -192,6 +192,11 @@ class Level:
         has_momentum = numbers.get("momentum") is not None or "momentum" in flows
         return "dgd_momentum" if self.optimizer.name == "dgd" and has_momentum else self.optimizer.name
 
+    @property
+    def forgets_first(self) -> bool:
+        """Whether the gradient of a memory with `gd` is that of what retention leaves."""
+        return self.optimizer is not None and dict(self.optimizer.arguments).get("forget_first") is True
+
     def clause(self, name: str) -> Span:
         """Where the program says this clause, or else where the level stands."""
         return dict(self.written).get(name, self.span)

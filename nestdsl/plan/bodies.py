@@ -251,6 +251,7 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
             *([("p", level.exponent)] if level.objective == "lp" else []),
             ("optimizer", level.rule_in_context),
             ("toward", optimizer.get("toward", "zero")),
+            *([("forget_first", True)] if level.forgets_first else []),
             ("read", level.read),
             ("period", level.period),
             ("chunk", level.chunk),

@@ -81,6 +81,7 @@ _OPTIONS: dict[str, tuple[Value, ...] | type] = {
     "p": float,
     "optimizer": ("gd", "dgd", "momentum", "dgd_momentum"),
     "toward": ("zero", "init"),
+    "forget_first": (True, False),
     "read": READS,
     "period": int,
     "chunk": int,
@@ -225,6 +226,10 @@ def _verify_level(level: LevelPlan, attributes: Set[str]) -> None:
         else:
             is_positive = type(value) in (int, known) and is_number(value) and value > 0
             require(is_positive, f"{name} of {here} is no positive number")
+    told = dict(level.options)
+    if told.get("forget_first"):
+        rule = level.kind, told.get("optimizer"), told.get("objective"), told.get("period")
+        require(rule == ("matrix", "gd", "l2", 1), f"{here} has nothing to forget first")
     surprise = level.surprise
     if surprise is not None:
         require(bool(re.fullmatch(_GRADIENT, surprise.gradient)), f"the gradient of {here} is odd")

@@ -41,6 +41,7 @@ ARGUMENTS = {
 _INFERRED = "leave it out: the size of what is read is inferred"
 _TORCH = "leave it out: where and how a program runs is said when it is compiled"
 NEEDLESS_ARGUMENTS = {
+    "forget_first": "only the optimizer `gd` of a memory has it: `optimizer gd(forget_first = true)`",
     "in_features": _INFERRED,
     "in_channels": _INFERRED,
     "input_size": _INFERRED,

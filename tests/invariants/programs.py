@@ -30,6 +30,7 @@ CLAUSES = {
     "exact": "every 1 token",
     "delta": "every 1 token, chunk 8  optimizer gd(step = step)  init zeros",
     "gated": "every 1 token, chunk 16  optimizer gd(step = step, retain = retain)  init learned",
+    "first": "every 1 token, chunk 16  optimizer gd(step = step, retain = retain, forget_first = true)",
     "before": "every 1 token, chunk 8  optimizer gd(step = step, retain = retain)  read before",
     "anchor": "every 1 token, chunk 8  optimizer gd(step = step, retain = 0.9)  read anchor",
     "dot": "every 1 token  objective dot  optimizer gd(step = 0.5, retain = retain)  init normal(0.1)",
@@ -78,6 +79,19 @@ model m(dim = 16) {
   level wide   = attention(2) { learn k -> v }
   level narrow = attention(heads = 4, window = 5, rotary = false)
   flow out = (k -> wide -> linear(dim)) + (x -> layer_norm -> narrow) -> linear(11)
+}
+""",
+    "kimi": """
+model m(dim = 16, heads = 2) {
+  input ids(11)
+  flow x = in -> embedding(dim)
+  flow k = x -> linear -> l2_normalize(heads)
+  flow keep = sigmoid((x -> linear) + 3)
+  flow step = x -> linear(heads) -> sigmoid
+  default { every 1 token, chunk 16   optimizer gd(step = step, retain = keep, forget_first = true) }
+  level one = matrix(heads) { learn k -> x }
+  level own = matrix(heads) { learn k -> own(x)   read anchor }
+  flow out = (k -> one) + (k -> own) -> linear(11)
 }
 """,
     "associative": """

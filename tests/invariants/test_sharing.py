@@ -51,6 +51,7 @@ FORMS = {
     "anchor": (DGD, "read anchor", "v)", "memory(v)"),
     "dot": (DGD, "objective dot", "v)", "memory(v)"),
     "gd": ("gd(step = step, retain = retain, toward = init)", "", "v)", "memory(v)"),
+    "first": ("gd(step = step, retain = retain, toward = init, forget_first = true)", "", "v)", "memory(v)"),
     "exact": (DGD, "every 1 token", "v)", "memory(v)"),
     "period": (DGD, "every 4 tokens", "v)", "memory(v)"),
     "momentum": ("momentum(step = step, retain = retain, momentum = 0.2)", "", "v)", "memory(v)"),

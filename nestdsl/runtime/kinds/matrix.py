@@ -28,10 +28,10 @@ from nestdsl.runtime.ops.linear_memory import (
 class Matrix(nn.Module):
     """A memory of one matrix per head that learns keys and values while a sequence is read.
 
-    objective, optimizer, period, chunk, gradient, toward and p (of "lp") as in `Rule`; `read` is where its
-    reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's chunk.
-    With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads only how many
-    tokens to work on at once. anchored: the state at each chunk's start is kept, for `peek`.
+    objective, optimizer, period, chunk, gradient, toward, forget_first and p (of "lp") as in `Rule`; `read`
+    is where its reads look: "after" a token has written, "before" it, or at the "anchor", the start of the
+    token's chunk. With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads
+    only how many tokens to work on at once. anchored: the state at each chunk's start is kept, for `peek`.
 
     init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
     outer levels train, normal with deviation `init_std`: small beside what is learned in context, and
@@ -57,6 +57,7 @@ class Matrix(nn.Module):
         optimizer: Optimizer = "gd",
         toward: Toward = "zero",
         p: float = 2.0,
+        forget_first: bool = False,
         anchored: bool = False,
     ) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class Matrix(nn.Module):
         self.heads = heads
         self.shape = (heads, key_size // heads, value_size // heads)
         self.read_mode: Read = read
-        rule = Rule(objective, period, chunk, gradient, optimizer, toward, p)
+        rule = Rule(objective, period, chunk, gradient, optimizer, toward, p, forget_first)
         rule.resolve(read)
         # What looks at no chunk's start need not carry it.
         self.rule = rule if read == "anchor" or rule.is_stale or anchored else replace(rule, chunk=None)
@@ -136,9 +137,10 @@ class Matrix(nn.Module):
         momenta = per_head(momentum, key, self.heads) if self.rule.has_momentum else None
         values = value.unflatten(-1, (self.heads, -1))
         if self.by_fla and key.shape[1] >= fla.FEWEST_TOKENS:
-            keys = key.unflatten(-1, (self.heads, -1))
-            steps, retains = per_head(step, key, self.heads), per_head(retain, key, self.heads)
-            return fla.learn(keys, values, steps, retains, state)
+            keys, steps = key.unflatten(-1, (self.heads, -1)), per_head(step, key, self.heads)
+            retains = self._retains(retain, key)
+            if retains.dim() == 3:  # their kernels have one for each head
+                return fla.learn(keys, values, steps, retains, state, self.rule)
         return self.learn_heads(
             key, values, state, self.rule, step, retain, momenta, aligned=aligned, within=within
         )
@@ -157,15 +159,11 @@ class Matrix(nn.Module):
         within: bool,
     ) -> tuple[Trajectory, State]:
         """The same for values [B, T, heads, any size] and a state of such columns."""
-        if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
-            retains = retain.unflatten(-1, (self.heads, -1))
-        else:
-            retains = per_head(retain, key, self.heads)
         return learn(
             key.unflatten(-1, (self.heads, -1)),
             values,
             per_head(step, key, self.heads),
-            retains,
+            self._retains(retain, key),
             state,
             rule,
             momentum=momentum,
@@ -173,6 +171,12 @@ class Matrix(nn.Module):
             within=within,
             block=self.block,
         )
+
+    def _retains(self, retain: float | Tensor, key: Tensor) -> Tensor:
+        """A retain as [B, T, heads], or as [B, T, heads, K] if it has one value per key channel."""
+        if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
+            return retain.unflatten(-1, (self.heads, -1))
+        return per_head(retain, key, self.heads)
 
     def read(self, trajectory: Trajectory | fla.Written, query: Tensor) -> Tensor:
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""

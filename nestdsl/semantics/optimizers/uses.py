@@ -133,7 +133,9 @@ class OptimizerReader:
         bound = bind(call, specs, what, self.evaluate, self.diagnostics, matched)
         if bound is None:
             return None
-        return OptimizerUse(signature.name, tuple(bound.items()), tuple(flows), call.span, None, given)
+        # What is left off is not kept: plans and pages name only what is on.
+        kept = tuple((name, value) for name, value in bound.items() if value is not False)
+        return OptimizerUse(signature.name, kept, tuple(flows), call.span, None, given)
 
     # --- across ----------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ _DRAWN = {
     "embedding": "normal with deviation 1",
     "linear": "normal with deviation 1 / √inputs, biases 0",
     "mlp": "normal with deviation 1 / √inputs of each matrix, biases 0",
-    "conv": "1 on the token itself and noise of deviation 0.02, biases 0",
+    "conv": "uniform within ±1 / √width, biases 0",
     "rms_norm": "weights 1",
     "layer_norm": "weights 1, biases 0",
     "matrix": "normal with deviation 1 / √(inputs of a head)",

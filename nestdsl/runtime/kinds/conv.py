@@ -14,8 +14,9 @@ class Conv(nn.Module):
     """y_t = bias + sum_j weight[:, j] * x_{t - width + 1 + j}: the last tap reads the token itself.
 
     State: `inputs` `[batch, width - 1, size]`, the tokens just before the next one, oldest first.
-    init learned: 1 on the token itself plus small noise everywhere (deviation 0.02), so that the
-    level begins near the identity.
+    init learned: uniform within ±1 / sqrt(width), as torch.nn.Conv1d starts a depthwise filter of
+    `width` inputs (kaiming_uniform with a = sqrt(5)), so that all tokens that it reads count from the
+    start. The bias always begins at zero, where that of Conv1d is as random as the weight.
     """
 
     def __init__(
@@ -36,10 +37,10 @@ class Conv(nn.Module):
         self.width = width
         self.weight = nn.Parameter(torch.empty(output_size, width))
         self.bias = nn.Parameter(torch.zeros(output_size)) if bias else None
-        initialize(self.weight, init, init_std, learned_std=0.02)
         if init == "learned":
-            with torch.no_grad():
-                self.weight[:, -1] += 1.0
+            nn.init.uniform_(self.weight, -(width**-0.5), width**-0.5)
+        else:
+            initialize(self.weight, init, init_std, learned_std=0.0)
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -42,6 +42,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
     else:
         activation, residual = "", False
         update, read = linear.update(memory), linear.read(memory)
+    letter = memory.letter("W" if level.kind == "associative" else "S")
     if memory.peeked is not None:
         anchor = names.anchor_of(level, memory.anchor_tokens)
         read += (
@@ -58,7 +59,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         row("optimizer", named.optimizer()),
         row("gradient", _gradient(level.gradient)),
         *_sizes(ordered, memory_states(level, memory.peeked is not None)),
-        row("start", start(level, residual, names.graph.train.optimizer.name)),
+        row("start", start(level, residual, names.graph.train.optimizer.name, letter.name)),
         *([NEVER_RESET] if level.reset == "never" else []),
     ]
     return _section(ordered, rows, update, read, where)

@@ -75,15 +75,15 @@ def _kept(graph: NestGraph, level: Level, use: OptimizerUse) -> tuple[str, ...]:
     return ("the last inputs",) if level.kind == "conv" else ()
 
 
-def _start(names: Names, level: Level, residual: bool) -> str:
+def _start(names: Names, level: Level, residual: bool) -> Line:
     by = names.graph.train.optimizer.name
     if (parent := names.graph.parent(level)) is not None:
         whose = "in the same sequence" if parent.in_context else "shared by all sequences"
-        return f"the weights of {parent.name}, {whose}; none of its own [E72]"
+        return (f"the weights of {parent.name}, {whose}; none of its own [E72]",)
     drawn = start(level, residual, by)
     if not level.learns_surprise_in_context:
         return drawn
-    return f"one for all sequences, learned by the outer levels ({by}), from {drawn}"
+    return (f"one for all sequences, learned by the outer levels ({by}), from ", *drawn)
 
 
 def _reset(graph: NestGraph, level: Level) -> tuple[Row, ...]:

@@ -126,14 +126,16 @@ class OptimizerUse:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """Where a level's state starts: learned, zeros, normal(std); or from another level's state.
+    """Where a level's state starts: a word of `STARTS` and its number; or from another level's state.
 
-    `level` is the id of that other level; this one then has no weights of its own [E72]. A learned
-    start may have its first values from a `file`, beneath a `key`, of whose `part` it is.
+    `trained`: whether the outer levels train the start; that of a memory may be fixed. `level` is the id of
+    that other level; this one then has no weights of its own [E72]. A learned start may have its first
+    values from a `file`, beneath a `key`, of whose `part` it is.
     """
 
     kind: str = "learned"
-    std: float = 0.02
+    number: float | None = None
+    trained: bool = True
     level: str = ""
     file: str = ""
     key: str = ""

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.library.starts import LEARNED
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan, SharedPlan
-from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
 from nestdsl.plan.stages import names_in
+from nestdsl.plan.starts import is_trained, number_of, without_start, word_of
 from nestdsl.plan.wellformed import OddPlanError, require_identifier
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
@@ -57,8 +59,9 @@ def _header(plan: Plan) -> str:
         for level in body.levels
         if not _remembers(level) and level.kind in LAYERS
     }
+    starts = {"Start" for body in plan.bodies for level in body.levels if word_of(level) != LEARNED}
     together = {"SideBySide" for body in plan.bodies for shared in body.shared if shared.form == SIDE_BY_SIDE}
-    used = sorted(memories | layers | together)
+    used = sorted(memories | layers | together | starts)
     lines = [
         f'"""{_checked(plan.model)}: written by nestdsl from its plan."""',
         "",
@@ -93,6 +96,8 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
     carried = [level.attribute for level in body.levels if level.stateful and level.carried]
     pieces = cut(body, staged_bodies(plan), caches(body, plan))
     programs = program_names(plan)
+    products = [shared for shared in body.shared if shared.form == ONE_PRODUCT]
+    stand_ins = {name for shared in products for name in (shared.attribute, shared.source)}
     lines = [
         f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
         f'    """{what} {_checked(body.block)}: {body.input_size} -> {body.output_size}"""',
@@ -105,7 +110,8 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         "    def __init__(self):",
         "        super().__init__()",
         *(
-            f"        self.{_checked(level.attribute)} = {_construct(level, programs)}"
+            f"        self.{_checked(level.attribute)} = "
+            + _construct(level, programs, draws=level.attribute not in stand_ins)
             for level in _parents_first(body)
         ),
         *(
@@ -195,9 +201,10 @@ def _literal(value: object) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
-def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str]) -> str:
+def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str], *, draws: bool) -> str:
+    """draws: whether its start takes random numbers, as that of a memory that stands for others does not."""
     arguments = [str(level.input_size), str(level.output_size)]
-    known = dict(level.arguments) | dict(level.options)
+    known = dict(level.arguments) | dict(without_start(level.options))
     if level.kind in PYTHON_KINDS:
         name = f"PYTHON_KINDS[{_literal(level.kind)}]"
     elif _remembers(level):
@@ -213,6 +220,8 @@ def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str]) -> st
     if _remembers(level) and level.kind == "attention":
         del known["bias"]  # its projections have taken it
     arguments += [f"{_checked(key)}={_literal(value)}" for key, value in known.items()]
+    if word_of(level) != LEARNED:
+        arguments.append(f"init={_start(level, draws)}")
     layer = f"{name}({', '.join(arguments)})"
     if level.surprise is None:
         return layer
@@ -235,6 +244,16 @@ def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str]) -> st
         *([f"reset={_literal(_checked(level.surprise.reset))}"] if level.surprise.reset != "context" else []),
     )
     return f"Plastic({', '.join((layer, *options))})"
+
+
+def _start(level: LevelPlan, draws: bool) -> str:
+    """How a level starts that says it."""
+    number = number_of(level)
+    given = [_literal(word_of(level))]
+    given += [] if number is None else [repr(number)]
+    given += ["trained=True"] if level.association and is_trained(level) else []
+    given += [] if draws else ["draws=False"]
+    return f"Start({', '.join(given)})"
 
 
 def _copies(block: BlockPlan, classes: Mapping[str, str]) -> str:

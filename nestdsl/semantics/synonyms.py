@@ -75,6 +75,7 @@ _NAMES = {
     "l2norm": "l2_normalize",
     "l2_norm": "l2_normalize",
     "mm": "matmul",
+    "eye": "identity",
     "dot": "matmul",
     "Dense": "linear",
     "MultiheadAttention": "attention",

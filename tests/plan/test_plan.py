@@ -93,6 +93,12 @@ KINDS = {
     "memory read at its anchor": MEMORY.format("1 token, chunk 4", "anchor"),
     "memory with a period": MEMORY.format("4 tokens", "after"),
     "memory that starts at zero": MEMORY.format("1 token  init zeros", "after"),
+    "memory that is the identity": "level m = matrix(2) { learn in -> in  every 1 token  init identity }\n"
+    "flow out = in -> m",
+    "trained starts": "level m = matrix(2) { learn in -> in  every 1 token  init learned(zeros) }\n"
+    "level n = associative(2) { learn in -> in  every 1 token  init scaled(2) }\nflow out = in -> m -> n",
+    "fixed starts": "level m = matrix(2) { learn in -> in  every 1 token  init orthogonal }\n"
+    "level n = associative(2) { learn in -> in  every 1 token  init uniform(1) }\nflow out = in -> m -> n",
     "repeats": "level a = linear repeat 3\nlevel b[2] = mlp\nflow out = in -> a -> b -> linear(3)",
     "frozen": "level a = linear { frozen  init normal(1) }\nflow out = in -> a -> linear",
 }

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize, per_head, require_division
+from nestdsl.library.starts import MEMORY_DEVIATION
+from nestdsl.runtime.kinds.weights import Start, initialize, normal, per_head, require_division
 from nestdsl.runtime.ops.linear_memory import (
     BLOCK,
     Gradient,
@@ -33,10 +34,10 @@ class Matrix(nn.Module):
     token's chunk. With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads
     only how many tokens to work on at once. anchored: the state at each chunk's start is kept, for `peek`.
 
-    init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
-    outer levels train, normal with deviation `init_std`: small beside what is learned in context, and
-    not zero, so that the first token's query has a gradient. "normal" makes the same a buffer, which is
-    saved and never trained. "zeros" has neither; nor has "identity", for sizes that are equal.
+    init: a start that is trained makes the parameter `weight` [heads, key_size / heads, value_size / heads],
+    which the outer levels train; "learned" is normal with `MEMORY_DEVIATION`. One that is not is a buffer,
+    which is saved and never trained; "zeros" and "identity" then have neither. "identity" needs sizes that
+    are equal.
 
     Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
     """
@@ -51,8 +52,7 @@ class Matrix(nn.Module):
         read: Read = "after",
         period: int = 1,
         chunk: int = 1,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
         gradient: Gradient = "through",
         optimizer: Optimizer = "gd",
         toward: Toward = "zero",
@@ -71,22 +71,22 @@ class Matrix(nn.Module):
         # What looks at no chunk's start need not carry it.
         self.rule = rule if read == "anchor" or rule.is_stale or anchored else replace(rule, chunk=None)
         self.block = chunk if 16 <= chunk <= 128 and chunk % 16 == 0 else BLOCK
-        self.weight: Tensor | None
-        match init:
-            case "learned":
-                self.weight = nn.Parameter(torch.empty(self.shape))
-                initialize(self.weight, init, init_std, learned_std=init_std)
-            case "normal":
-                self.register_buffer("weight", torch.empty(self.shape))
-                initialize(self.weight, init, init_std, learned_std=init_std)  # type: ignore[arg-type]
-            case "zeros":
-                self.register_parameter("weight", None)
-            case "identity" if key_size == value_size:
-                self.register_parameter("weight", None)
-            case _:
-                raise ValueError(f"unknown init {init!r}: write learned, zeros or normal")
-        self.starts_as_identity = init == "identity"
+        self._begin(Start.of(init))
         self.by_fla = False  # `use_kernels` says otherwise
+
+    def _begin(self, start: Start) -> None:
+        """Makes the weight."""
+        self.weight: Tensor | None
+        weight = torch.empty(self.shape)
+        if start.draws:
+            initialize(weight, start, normal(MEMORY_DEVIATION))
+        self.starts_as_identity = start.word == "identity"
+        if start.is_trained:
+            self.weight = nn.Parameter(weight)
+        elif start.word in ("zeros", "identity"):
+            self.register_parameter("weight", None)
+        else:
+            self.register_buffer("weight", weight)
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -190,8 +190,11 @@ class Matrix(nn.Module):
 
     def start(self, query: Tensor) -> Tensor:
         """What the memory answers at the start of the context: query [B, T, key_size] ->
-        [B, T, value_size]. Differentiable with respect to `weight`; the memory must have one."""
-        assert self.weight is not None
+        [B, T, value_size]. Differentiable with respect to `weight`; the memory must have one, or start as
+        the identity."""
+        if self.weight is None:
+            assert self.starts_as_identity
+            return query
         kind = torch.promote_types(query.dtype, torch.float32)
         queries = query.unflatten(-1, (self.heads, -1)).to(kind)
         with torch.autocast(query.device.type, enabled=False):
@@ -223,15 +226,14 @@ class BlockLinear(nn.Module):
         output_size: int,
         *,
         heads: int = 1,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
     ) -> None:
         super().__init__()
         require_division(input_size, heads)
         require_division(output_size, heads)
         self.heads = heads
         self.weight = nn.Parameter(torch.empty(heads, input_size // heads, output_size // heads))
-        initialize(self.weight, init, init_std, learned_std=(input_size // heads) ** -0.5)
+        initialize(self.weight, Start.of(init), normal((input_size // heads) ** -0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         parts = x.unflatten(-1, (self.heads, -1))

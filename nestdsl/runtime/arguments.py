@@ -16,7 +16,7 @@ from nestdsl.plan.plan import Body, Instruction, Pairs, Plan
 from nestdsl.plan.stages import names_in
 
 PRECISE: Pairs = (("precise", True),)
-"""The keywords of a read, or of a constant, that is to be computed in float32 at least."""
+"""The last keywords of a read, or of a function of numbers alone, to be computed in float32 at least."""
 CAST = "float32"
 """The operation that gives a flow in float32 at least."""
 ROUND = "round"

@@ -348,8 +348,10 @@ class _Lines:
             return f"{left} {sign} {right}", strength
         if name == "negate":
             return f"-{self._protected(operands[0], 3, 1)}", 3
+        is_precise = options[-1:] == PRECISE
+        options = options[:-1] if is_precise else options
         if name == "constant":
-            like = "functions.float32(in_)" if options == PRECISE else "in_"
+            like = "functions.float32(in_)" if is_precise else "in_"
             return f"functions.constant({operands[0]}, {like})", _ATOM
         arguments = operands + [f"{_checked(key)}={_literal(value)}" for key, value in options]
         if name == "dropout":

@@ -20,6 +20,7 @@ from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
 from nestdsl.plan.stages import names_in
 from nestdsl.plan.starts import is_trained, number_of, without_start, word_of
 from nestdsl.plan.wellformed import OddPlanError, require_identifier
+from nestdsl.runtime.arguments import CAST, PRECISE, ROUND, with_precise_arguments
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
 from nestdsl.runtime.pieces import Piece, caches, cut, cycle_tokens, staged_bodies
@@ -35,6 +36,7 @@ _ANONYMOUS = re.compile(r".*_\d+\Z")
 
 def python_source(plan: Plan) -> str:
     """The source of a module with one class for each body; the last, `Model`, is the whole."""
+    plan = with_precise_arguments(plan)
     classes = _class_names(plan)
     parts = [_header(plan), *(_class(body, plan, classes) for body in plan.bodies)]
     return "\n\n\n".join(parts) + "\n"
@@ -75,13 +77,13 @@ def _header(plan: Plan) -> str:
     ]
     if used:
         lines.append(f"from nestdsl.runtime.kinds import {', '.join(used)}")
-    lines.append("from nestdsl.runtime.module import NestModule")
+    lines += ["from nestdsl.runtime.module import NestModule", "from nestdsl.runtime.precise import CASTS"]
     if any(level.surprise for body in plan.bodies for level in body.levels):
         lines.append("from nestdsl.runtime.surprise.plastic import Plastic")
     programs = program_names(plan)
     if programs:
         lines.insert(_AFTER_TORCH, IMPORT)
-    lines += ["", "functions = SimpleNamespace(**FUNCTIONS)"]
+    lines += ["", "functions = SimpleNamespace(**FUNCTIONS, **CASTS)"]
     for program, name in programs.items():
         lines += ["", f"{name} = {program_source(program)}"]
     return "\n".join(lines)
@@ -297,9 +299,13 @@ class _Lines:
             yield from self._line(instruction)
 
     def _line(self, instruction: Instruction) -> Iterator[str]:
-        result, target = _checked(instruction.result), _checked(instruction.target)
+        result, operands = _checked(instruction.result), [self._operand(one) for one in instruction.operands]
+        if instruction.operation in (CAST, ROUND):
+            name = "float32" if instruction.operation == CAST else "rounded"
+            yield from self._value(result, f"functions.{name}({', '.join(operands)})", _ATOM)
+            return
+        target = _checked(instruction.target)
         quoted = _literal(target)
-        operands = [self._operand(operand) for operand in instruction.operands]
         match instruction.operation:
             case "function":
                 yield from self._value(result, *self._function(target, operands, instruction.keywords))
@@ -315,6 +321,8 @@ class _Lines:
             case "read" if self.levels[target].stateful:
                 call = f"self.{target}({operands[0]}, state[{quoted}])"
                 yield f"{result}, next_state[{quoted}] = {call}"
+            case "read" if instruction.keywords == PRECISE:
+                yield from self._value(result, f"functions.precise(self.{target}, {operands[0]})", _ATOM)
             case "read":
                 yield from self._value(result, f"self.{target}({operands[0]})", _ATOM)
             case "learn":
@@ -359,8 +367,11 @@ class _Lines:
             return f"{left} {sign} {right}", strength
         if name == "negate":
             return f"-{self._protected(operands[0], 3, 1)}", 3
+        is_precise = options[-1:] == PRECISE
+        options = options[:-1] if is_precise else options
         if name == "constant":
-            return f"functions.constant({operands[0]}, in_)", _ATOM
+            like = "functions.float32(in_)" if is_precise else "in_"
+            return f"functions.constant({operands[0]}, {like})", _ATOM
         arguments = operands + [f"{_checked(key)}={_literal(value)}" for key, value in options]
         if name == "dropout":
             arguments.append("training=self.training")

@@ -309,6 +309,16 @@ def test_names_are_given_once():
     assert given_[:3] == ["h", "h_2", "h_2_2"]
 
 
+def test_only_gd_on_l2_at_every_token_forgets_first():
+    text = to_yaml(plan_of_file(ROOT / "tests/golden/good/forget_first.nest"))
+    assert "forget_first: true" in text and to_yaml(from_yaml(text)) == text
+    for old, new in (("optimizer: gd\n", "optimizer: dgd\n"), ("objective: l2", "objective: dot")):
+        assert old in text
+        with pytest.raises(NestError) as raised:
+            from_yaml(text.replace(old, new))
+        assert "forget first" in raised.value.diagnostics[0].message
+
+
 # --- what is no plan -----------------------------------------------------------------------
 
 TEXT = to_yaml(plan_of_file(ROOT / "tests/golden/good/fast_weight.nest"))

@@ -38,7 +38,8 @@ class Linear(nn.Module):
         initialize(self.weight, Start.of(init), normal(input_size**-0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        kind = torch.promote_types(x.dtype, self.weight.dtype)  # an input of higher precision keeps it
+        return F.linear(x, self.weight.to(kind), None if self.bias is None else self.bias.to(kind))
 
     def through(self, x: Tensor, product: Product) -> Tensor:
         """The same with `product` in place of the matrix and the bias."""

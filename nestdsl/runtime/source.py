@@ -360,7 +360,9 @@ class _Lines:
         if name == "negate":
             return f"-{self._protected(operands[0], 3, 1)}", 3
         if name == "constant":
-            return f"functions.constant({operands[0]}, in_)", _ATOM
+            return f"functions.constant({operands[0]}, in_, self.precision_beside(in_))", _ATOM
+        if not operands:  # a function of numbers alone, at every token of what enters
+            operands = ["in_", "self.precision_beside(in_)"]
         arguments = operands + [f"{_checked(key)}={_literal(value)}" for key, value in options]
         if name == "dropout":
             arguments.append("training=self.training")

@@ -114,7 +114,7 @@ class _Inference:
             return
         options = dict(node.options)
         function = LIBRARY.functions.get(node.function)
-        if function is not None and (function.flows is None or function.is_custom):
+        if function is not None and (not function.flows or function.is_custom):
             self.sizes[node.id] = function.output_size(known, options)
             return
         largest = max(known, default=1)

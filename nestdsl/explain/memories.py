@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestdsl.explain import attention, deep, linear
+from nestdsl.explain import attention, constants, deep, linear
 from nestdsl.explain.association import Association, Factor, anchor_definition
 from nestdsl.explain.flows import Names, taken_names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
@@ -148,7 +148,8 @@ class _Named:
             names.definition(part.id, part.symbol, self._own_tokens)
             for part in dict.fromkeys(self._parts.values())
         )
-        self.definitions = tuple(dict.fromkeys(one for one in found if one is not None))
+        named = tuple(dict.fromkeys(one for one in found if one is not None))
+        self.definitions = (*named, *constants.definitions(named))
         self.is_peeked = len(self._reads) < len(reads)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nestdsl.explain import descent, drivers, layers
+from nestdsl.explain import constants, descent, drivers, layers
 from nestdsl.explain.association import anchor_definition
 from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
@@ -148,6 +148,8 @@ def _inputs(names: Names, level: Level) -> Line:
         pieces += [", and ", term] if place else [term]
     for anchor in dict.fromkeys(symbol for symbol in symbols(tuple(found)) if symbol.name == "ξ"):
         pieces += [" with ", anchor, " = ", anchor_definition(anchor, 1).right]
+    for one in constants.definitions(tuple(found)):
+        pieces += [" with ", one.left, " = ", one.right]
     return tuple(pieces)
 
 

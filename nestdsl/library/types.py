@@ -113,9 +113,9 @@ class Place(Enum):
 class Function:
     """A stateless function of flows.
 
-    It takes `flows` flows (None: one or more), then compile-time arguments. `output_size(sizes,
-    arguments)` gives its size; `fold` computes it at compile time if all its flows are numbers. Every
-    function that works element by element, or gives one number, has one.
+    It takes `flows` flows (None: one or more; 0: it makes one of numbers), then compile-time arguments.
+    `output_size(sizes, arguments)` gives its size; `fold` computes it at compile time if all its flows are
+    numbers. Every function that works element by element, or gives one number, has one.
     """
 
     name: str

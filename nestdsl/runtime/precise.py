@@ -22,5 +22,15 @@ def rounded(x: Tensor, like: Tensor) -> Tensor:
     return x.to(like.dtype)
 
 
-CASTS: dict[str, Callable] = {"float32": at_least_float32, "precise": precise, "rounded": rounded}
+def precision(beside: torch.dtype) -> torch.dtype:
+    """That of numbers beside a flow of this type, where they drive a memory."""
+    return torch.promote_types(beside, torch.float32)
+
+
+CASTS: dict[str, Callable] = {
+    "float32": at_least_float32,
+    "precision": precision,
+    "precise": precise,
+    "rounded": rounded,
+}
 """What a model's source calls beside the functions of the language (`arguments.py`)."""

@@ -369,9 +369,13 @@ class _Lines:
             return f"-{self._protected(operands[0], 3, 1)}", 3
         is_precise = options[-1:] == PRECISE
         options = options[:-1] if is_precise else options
+        beside = "self.precision_beside(in_)"
+        if is_precise:
+            beside = f"functions.precision({beside})"
         if name == "constant":
-            like = "functions.float32(in_)" if is_precise else "in_"
-            return f"functions.constant({operands[0]}, {like})", _ATOM
+            return f"functions.constant({operands[0]}, in_, {beside})", _ATOM
+        if not operands:  # a function of numbers alone, at every token of what enters
+            operands = ["in_", beside]
         arguments = operands + [f"{_checked(key)}={_literal(value)}" for key, value in options]
         if name == "dropout":
             arguments.append("training=self.training")

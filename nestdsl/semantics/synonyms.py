@@ -63,6 +63,7 @@ NEEDLESS_ARGUMENTS = {
 
 _NAMES = {
     "cat": "concat",
+    "linspace": "spread",
     "concatenate": "concat",
     "hstack": "concat",
     "swish": "silu",

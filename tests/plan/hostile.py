@@ -69,7 +69,7 @@ block memories(n = 2) {
   level w = matrix(n) { learn k -> w(in)  every 1 token, chunk 4  init learned(uniform(0.1)) }
   level v = matrix(n) { learn k -> v(in)  every 1 token, chunk 4  init identity }
   level a = attention(n, window = 4)
-  flow out = m(k) + w(k) + v(k) + (in -> a -> conv(3))
+  flow out = m(k) + w(k) + v(k) + (in -> a -> conv(3)) * spread(1, -0.5, size = 8)
 }
 model whole(dim = 8) {
   input ids(16)

@@ -1,1 +1,1 @@
-"""`python -m benchmarks.learning`: how well each family of blocks learns, beside a public implementation of it."""
+"""`python -m benchmarks.learning`: how well blocks learn, beside public implementations."""

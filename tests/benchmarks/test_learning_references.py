@@ -53,8 +53,8 @@ def test_retention_in_parallel_is_retention_token_by_token() -> None:
     decay = decays(2).double()
     assert decay.tolist() == [1 - 1 / 32, 1 - 1 / 64]
     same(
-        lambda *flows: retained(*flows, decay),
-        lambda *flows: retained_recurrently(*flows, decay),
+        lambda q, k, v: retained(q, k, v, decay),
+        lambda q, k, v: retained_recurrently(q, k, v, decay),
         query,
         key,
         value,

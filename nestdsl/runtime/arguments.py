@@ -8,7 +8,7 @@ is rounded as before. In float32 and float64 nothing changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from nestdsl.plan.names import Names
@@ -74,7 +74,8 @@ class _Writer:
     def __init__(self, body: Body, drives: frozenset[str]) -> None:
         self.drives = drives
         self.names = Names({name for line in body.lines for name in (line.result, *names_in(line))})
-        self.seen = {name for line in body.lines for name in _seen_by(line, drives)} | {body.output}
+        seen = {name for line in body.lines for name in _seen_by(line, drives)} | {body.output}
+        self.seen = _with_numbers(body.lines, seen)
         """What lines that drive nothing see."""
         self.exact: dict[str, str] = {}
         """Under which name each variable that drives is there in float32."""
@@ -93,7 +94,8 @@ class _Writer:
 
     def _driving(self, line: Instruction) -> Iterator[Instruction]:
         flows = names_in(line)
-        like = self.like[line.result] = self._like(flows[0]) if flows else None
+        known = (self._like(flow) for flow in flows)
+        like = self.like[line.result] = next((one for one in known if one is not None), None)
         is_seen = line.result in self.seen
         exact = self.names.new(f"{line.result}_exact") if is_seen else line.result
         self.exact[line.result] = exact
@@ -118,6 +120,20 @@ class _Writer:
 
     def _like(self, name: str) -> str | None:
         return self.like.get(name) if name in self.drives else name
+
+
+def _with_numbers(lines: Sequence[Instruction], seen: set[str]) -> set[str]:
+    """What is seen, and of what is made of numbers alone all that it is made of: it is made once more, in the
+    precision of the model."""
+    numbers: set[str] = set()
+    for line in lines:
+        if line.operation == "function" and numbers.issuperset(names_in(line)):
+            numbers.add(line.result)
+    found = set(seen)
+    for line in reversed(lines):
+        if line.result in found & numbers:
+            found.update(names_in(line))
+    return found
 
 
 def _seen_by(line: Instruction, drives: frozenset[str]) -> Iterable[str]:

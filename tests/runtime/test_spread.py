@@ -220,3 +220,28 @@ def test_odd_plans_are_refused(old: str, new: str, message: str) -> None:
     with pytest.raises(NestError, match=message) as error:
         from_yaml(text.replace(old, new))
     assert [one.code for one in error.value.diagnostics] == ["N0502"]
+
+
+@pytest.mark.parametrize("source", ["vectors(8)", "ids(16)"])
+@pytest.mark.parametrize(
+    "gate",
+    ["spread(2, 6, 8) + (x -> linear)", "(x -> linear) + spread(2, 6, 8)", "1 - 2 ** spread(-1, -9, 8)"],
+)
+def test_what_drives_a_memory_is_exact_and_what_else_sees_it_has_the_precision_of_the_model(
+    source: str, gate: str
+) -> None:
+    embedding = "embedding(8)" if "ids" in source else "linear"
+    model = nestdsl.parse(f"""
+    model m {{
+      input {source}
+      flow x = in -> {embedding}
+      flow keep = sigmoid({gate})
+      level memory = matrix(8) {{ learn x -> x  every 1 token  optimizer gd(step = 0.1, retain = keep) }}
+      flow out = (x -> memory) * keep + spread(0, 1, 8) -> linear
+    }}
+    """).compile(compile=False)
+    x = torch.zeros(2, 3, dtype=torch.int64) if "ids" in source else torch.randn(2, 3, 8)
+    wanted, _ = model(x)
+    found, _ = model.bfloat16()(x if "ids" in source else x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)

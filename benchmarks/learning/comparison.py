@@ -31,7 +31,7 @@ class Setting:
     filler: int
     steps: int
     seeds: int
-    rates: tuple[float, ...] = RATES
+    rates: tuple[float, ...] = RATES["bytes"]
 
     def ours(self, family: Family, factor: float = 1.0) -> list[Job]:
         """Our runs: the rates that ship with every seed, others with the first one."""

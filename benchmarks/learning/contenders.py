@@ -20,8 +20,8 @@ from nestdsl.syntax.files import read_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIZE, HEADS = 64, 2
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
-"""At which references are tried."""
+RATES = {"bytes": (1e-3, 2e-3, 4e-3, 8e-3), "recall": (2e-3, 8e-3), "far": (2e-3, 8e-3)}
+"""At which references are tried, for each task."""
 
 Frames = Callable[[int, int, int, int, int], nn.Module]
 """A model of a vocabulary, size, heads, layers, and hidden size of its MLPs."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.learning import jobs
 from benchmarks.learning.comparison import CRITERION, Setting, Side, judge
-from benchmarks.learning.contenders import FAMILIES, RATES, ours, shipped
+from benchmarks.learning.contenders import FAMILIES, ours, shipped
 from benchmarks.learning.jobs import OURS, Job, key_of
 from benchmarks.learning.learner import ModuleLearner
 from benchmarks.learning.run import is_missing, run_all
@@ -24,6 +24,7 @@ from nestdsl.training.data import NO_TARGET
 
 GATED = next(family for family in FAMILIES if family.name == "gated_delta")
 TRANSFORMER = FAMILIES[0]
+RATES = (1e-3, 2e-3)
 
 
 def outcome(figure: float, accuracy: float | None = None, parameters: int = 7) -> Outcome:
@@ -164,7 +165,7 @@ def test_each_example_takes_the_sizes_of_the_comparison(family) -> None:
 
 
 def setting(task: str = "bytes", seeds: int = 2) -> Setting:
-    return Setting(task, 2, 0, 4, seeds, RATES[:2])
+    return Setting(task, 2, 0, 4, seeds, RATES)
 
 
 def filled(store: Store, mine: tuple[float, ...], theirs: dict[tuple[float, int], float]) -> None:

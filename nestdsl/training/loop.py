@@ -83,6 +83,7 @@ def train(
     clip: float = Settings.clip,
     evaluate_every: int = Settings.evaluate_every,
     checkpoint_every: int = Settings.checkpoint_every,
+    held_out_sequences: int = Settings.held_out_sequences,
     keep: int = Settings.keep,
     until: int | None = None,
     start_from: str | Path | None = None,
@@ -105,7 +106,17 @@ def train(
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
     settings = Settings(
-        steps, batch, length, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every, keep=keep
+        steps=steps,
+        batch=batch,
+        tokens=length,
+        seed=seed,
+        warmup=warmup,
+        final_rate=final_rate,
+        clip=clip,
+        evaluate_every=evaluate_every,
+        checkpoint_every=checkpoint_every,
+        held_out_sequences=held_out_sequences,
+        keep=keep,
     )
     settings.verify()
     donor = None if start_from is None else checkpoint.load(run_folder(start_from, "start_from"))

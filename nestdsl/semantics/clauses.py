@@ -96,6 +96,21 @@ def is_surprise(learn: ast.Clause) -> bool:
     return False
 
 
+def start_word(call: ast.Call) -> str:
+    """The word of `init`, or that in the brackets of `learned(...)`."""
+    inner = _in_brackets(call) if call.function.text == LEARNED else None
+    return (inner or call).function.text
+
+
+def _in_brackets(call: ast.Call) -> ast.Call | None:
+    match call.arguments:
+        case (ast.Argument(None, ast.Name() as name, _),):
+            return ast.Call(name, (), name.span)
+        case (ast.Argument(None, ast.Call() as inner, _),):
+            return inner
+    return None
+
+
 def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
     """Each clause with its place; a chunk counts as a clause of its own."""
     found: list[tuple[str, Span]] = []
@@ -220,12 +235,9 @@ class ClauseReader:
         return Init(word, number, word in ALWAYS_TRAINED)
 
     def _inner_start(self, call: ast.Call) -> ast.Call | None:
-        """The start in the brackets of `learned(...)`."""
-        match call.arguments:
-            case (ast.Argument(None, ast.Name() as name, _),):
-                return ast.Call(name, (), name.span)
-            case (ast.Argument(None, ast.Call() as inner, _),):
-                return inner
+        """The start in the brackets of `learned(...)`; reports what is none."""
+        if inner := _in_brackets(call):
+            return inner
         self.diagnostics.report(
             "N0103",
             "`learned` takes one start, from which the outer levels train on",

@@ -160,6 +160,7 @@ MEMORY = "learn in -> (in -> linear)  every 1 token  "
     [
         ("linear", "", "zeros normal uniform(0.1) identity orthogonal scaled(0.5) learned(identity)"),
         ("mlp", "", "zeros normal uniform(0.1) orthogonal scaled(0.5)"),
+        ("attention(2)", "", "zeros normal uniform(0.1) orthogonal scaled(0.5)"),
         ("matrix(2)", MEMORY, "zeros normal uniform(0.1) identity orthogonal scaled(2) learned(zeros)"),
         ("associative(2)", MEMORY, "zeros normal uniform(0.1) identity orthogonal scaled(2)"),
     ],

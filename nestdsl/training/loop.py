@@ -105,19 +105,8 @@ def train(
     require_model(model, "train")
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
-    settings = Settings(
-        steps=steps,
-        batch=batch,
-        tokens=length,
-        seed=seed,
-        warmup=warmup,
-        final_rate=final_rate,
-        clip=clip,
-        evaluate_every=evaluate_every,
-        checkpoint_every=checkpoint_every,
-        held_out_sequences=held_out_sequences,
-        keep=keep,
-    )
+    often = (evaluate_every, checkpoint_every, held_out_sequences, keep)
+    settings = Settings(steps, batch, length, seed, warmup, final_rate, clip, *often)
     settings.verify()
     donor = None if start_from is None else checkpoint.load(run_folder(start_from, "start_from"))
     if donor is not None:

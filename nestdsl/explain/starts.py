@@ -23,7 +23,7 @@ from nestdsl.explain.terms import (
 )
 from nestdsl.graph.nodes import Init, Learning, Level
 from nestdsl.library.signatures import LIBRARY
-from nestdsl.library.starts import LEARNED, MEMORY_DEVIATION
+from nestdsl.library.starts import BY_THE_LAST, LEARNED, MEMORY_DEVIATION
 
 _W, _LOWER, _O, _ZERO = Symbol("W"), Symbol("w"), Symbol("O"), Number(0)
 _INPUTS, _HIDDEN, _WIDTH, _HEADS = (Symbol(name) for name in ("inputs", "hidden", "width", "heads"))
@@ -94,8 +94,8 @@ def _weights(level: Level, has_residual: bool, state: str) -> Line:
 
 
 def _first(init: Init) -> Init:
-    """Of the first of two matrices, as `runtime.kinds.weights.Start.of_first` says."""
-    return Init() if init.kind in ("zeros", "identity", "scaled") else init
+    """Of the first of two matrices, as `runtime.kinds.weights.Start.of_first` has it."""
+    return Init() if init.kind in BY_THE_LAST else init
 
 
 def _drawn(weight: Symbol, init: Init, own: Term) -> Line:

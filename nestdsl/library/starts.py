@@ -31,6 +31,10 @@ STARTS: dict[str, ArgumentSpec | None] = {
 ALWAYS_TRAINED = (LEARNED, "scaled")
 """Starts that the outer levels train by their meaning, those of memories too."""
 
+BY_THE_LAST = ("zeros", "identity", "scaled")
+"""Starts of two layers that speak of the last one alone; the first starts as the kind itself does. Two layers
+of zeros would never learn: no gradient passes either."""
+
 MEMORY_DEVIATION = 0.02
 """Of the learned start of a memory: small beside what is learned in context, and not zero, so that the
 first token's query has a gradient."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from nestdsl.library.starts import ALWAYS_TRAINED, LEARNED, STARTS
+from nestdsl.library.starts import ALWAYS_TRAINED, BY_THE_LAST, LEARNED, STARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,12 @@ class Start:
         return self.trained or self.word in ALWAYS_TRAINED
 
     def of_first(self) -> Start:
-        """For the first of two matrices, where the second makes zero or scales what both give: the kind's
-        own. Two matrices of zeros would never learn: no gradient passes either."""
-        return replace(self, word=LEARNED, number=None) if self.word in _BY_THE_LAST else self
+        """For the first of two matrices: the kind's own where the word speaks of the last one alone."""
+        return replace(self, word=LEARNED, number=None) if self.word in BY_THE_LAST else self
 
     def of_last(self) -> Start:
         """For the last matrix of a residual f(z) = z + ...: without it, f is the identity."""
         return replace(self, word="zeros", number=None) if self.word == "identity" else self
-
-
-_BY_THE_LAST = ("zeros", "identity", "scaled")
 
 
 def normal(std: float) -> Start:

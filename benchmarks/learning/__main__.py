@@ -2,7 +2,7 @@
 
 All learn from the same sequences for as many steps, with about as many parameters: 64 features, 2 heads, 2
 layers; bytes of Python source (8 x 128 a step), and recall of 8 pairs (32 sequences a step; early end at
-0.999). Ours takes its own rates, three seeds. A reference takes AdamW (betas 0.9 and 0.95, decay 0.1 of
+0.99). Ours takes its own rates, three seeds. A reference takes AdamW (betas 0.9 and 0.95, decay 0.1 of
 matrices) at four rates (recall: two) with one seed, then three seeds at the best. Warm-up, cosine and
 clipping are those of `nestdsl train` for all. Ours is behind, or ahead, if the means are further apart than
 the larger of the two spreads over seeds. It installs nothing: references whose package is missing are named.

@@ -15,7 +15,7 @@ from nestdsl.training.data import NO_TARGET
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import Settings
 
-SOLVED = 0.999
+SOLVED = 0.99
 """The share of right answers at which a run ends early."""
 
 

@@ -137,6 +137,7 @@ def _pairs() -> list[tuple[str, Reference]]:
     return [(family.name, reference) for family in FAMILIES for reference in family.references]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of packages that are not ours
 @pytest.mark.parametrize(("name", "reference"), _pairs(), ids=lambda part: getattr(part, "key", part))
 def test_references_have_as_many_parameters_as_ours(name: str, reference: Reference) -> None:
     if is_missing(reference.key):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,13 @@ SMALL = {"heads": 2, "period": 4}
 """Parameters of blocks where they have them. Of what moves once in a period, some periods must end within
 the first ten tokens: before a memory has moved, nothing depends on what it retains."""
 
-HELD = {Matrix: ("matrix",), Associative: ("inner", "outer")}
-"""The matrices that a memory of each kind holds, by their names in its state. What else is in a state
-(starts, what was known at a chunk's start, momenta, sums over a period) serves to move them."""
+HELD = {
+    Matrix: {"matrix": ("matrix", "anchor")},
+    Associative: {"inner": ("inner", "anchor_inner"), "outer": ("outer", "anchor_outer")},
+}
+"""The matrices that a memory of each kind holds, by their names in its state: as they are, and as they were
+at the start of the chunk, which is what other memories read. What else is in a state (starts, momenta, sums
+over a period) serves to move them."""
 
 ROWS, NEXT_TOKENS = 4, 64
 """Sequences, and the tokens after what they have read whose outputs are differentiated: four chunks of 16, so
@@ -71,13 +75,13 @@ def memories(model: NestModule) -> dict[str, Matrix | Associative]:
     }
 
 
-def own_weights(model: NestModule) -> dict[str, list[str]]:
+def own_weights(model: NestModule) -> dict[str, dict[str, tuple[str, ...]]]:
     """Of levels that learn from surprise: where a state has each sequence's own matrices, and their names.
     Biases start at zero, which is no size to keep."""
     return {
-        ".".join(map(str, (*level.path, "weights"))): [
-            name for name, weight in level.layer.layer.named_parameters() if weight.ndim > 1
-        ]
+        ".".join(map(str, (*level.path, "weights"))): {
+            name: (name,) for name, weight in level.layer.layer.named_parameters() if weight.ndim > 1
+        }
         for level in plastic_levels(model)
     }
 
@@ -112,9 +116,8 @@ def measured(model: NestModule, ids: Tensor, after: int, monkeypatch: pytest.Mon
     found = memories(model)
     with torch.no_grad():
         _, state = model(ids[:, :after], learn=not found)
-    state, held = _leaves(
-        state, {name: HELD[type(memory)] for name, memory in found.items()} | own_weights(model)
-    )
+    held_names = {name: HELD[type(memory)] for name, memory in found.items()} or own_weights(model)
+    state, held = _leaves(state, held_names)
     values: dict[str, list[Tensor]] = {name: [] for name in found}
     adds = dict.fromkeys(found, True)
 
@@ -134,15 +137,15 @@ def measured(model: NestModule, ids: Tensor, after: int, monkeypatch: pytest.Mon
             patch.setattr(memory, "learn", watched(name, memory), raising=False)
         outputs, _ = model(ids[:, after : after + NEXT_TOKENS], state)
     along = torch.randn(outputs.shape[1:], generator=torch.Generator().manual_seed(1))
-    wanted = [*held.values(), *(value for each in values.values() for value in each)]
+    wanted = [part for each in (*held.values(), *values.values()) for part in each]
     gradients = iter(
         torch.autograd.grad((outputs * along).sum(), wanted, allow_unused=True, materialize_grads=True)
     )
 
     numbers: dict[str, float] = {}
     unit: dict[str, float] = {}
-    for (name, part), matrix in held.items():
-        size, gradient = _norm([matrix]), _norm([next(gradients)])
+    for (name, part), each in held.items():
+        size, gradient = _norm(each[:1]), _norm([next(gradients) for _ in each])
         unit[name] = size if adds.get(name) else 1.0
         numbers[f"{name}.{part} size"] = size / after if adds.get(name) else size
         numbers[f"{name}.{part} gradient"] = gradient * unit[name]
@@ -157,10 +160,10 @@ def _norm(parts: list[Tensor]) -> float:
 
 
 def _leaves(
-    state: Mapping[str, Any], names: Mapping[str, Iterable[str]]
-) -> tuple[dict[str, Any], dict[tuple[str, str], Tensor]]:
-    """The same state without its graph; of what is named, by where it stands, as leaves of a new one."""
-    held: dict[tuple[str, str], Tensor] = {}
+    state: Mapping[str, Any], names: Mapping[str, Mapping[str, Sequence[str]]]
+) -> tuple[Any, dict[tuple[str, str], list[Tensor]]]:
+    """The same state without its graph; and what is named, by where it stands, as leaves of the new one."""
+    leaves: dict[tuple[str, str], Tensor] = {}
 
     def copied(part: Any, path: tuple[str, ...]) -> Any:
         if isinstance(part, Mapping):
@@ -170,12 +173,18 @@ def _leaves(
         if not isinstance(part, Tensor):
             return part
         part, place = part.detach().clone(), ".".join(path[:-1])
-        if path[-1] in names.get(place, ()):
-            held[place, path[-1]] = part.requires_grad_()
+        if any(path[-1] in parts for parts in names.get(place, {}).values()):
+            leaves[place, path[-1]] = part.requires_grad_()
         return part
 
     # The tokens that wait for their segment to end are of no use to reading.
-    return copied({key: value for key, value in state.items() if key != WAITING}, ()), held
+    state = copied({key: value for key, value in state.items() if key != WAITING}, ())
+    held = {
+        (place, name): [leaves[place, part] for part in parts if (place, part) in leaves]
+        for place, each in names.items()
+        for name, parts in each.items()
+    }
+    return state, held
 
 
 def outside(early: Mapping[str, float], late: Mapping[str, float], factor: float) -> Iterator[str]:

@@ -34,7 +34,7 @@ block layer {
 model small(width = 8) {
   input ids(16)
   flow out = in -> embedding(width) -> layer -> layer -> layer_norm -> linear(16)
-  train { optimizer adamw_matrix_decay(lr = 0.03, decay = 0.3) }
+  train { optimizer adamw_matrix(lr = 0.03, decay = 0.3) }
 }
 """
 
@@ -61,7 +61,7 @@ def moved(
 
 def ours_of(parameters: Any, compile: bool = False, **given: Any) -> torch.optim.Optimizer:
     settings: dict[str, Any] = {**SETTINGS, **given}
-    return nestdsl.optimizer("std.optim:adamw_matrix_decay", parameters, compile=compile, **settings)
+    return nestdsl.optimizer("std.optim:adamw_matrix", parameters, compile=compile, **settings)
 
 
 def of_torch(matrices: list[nn.Parameter], others: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -137,10 +137,10 @@ def layers_of(weights: dict[str, Tensor]) -> set[str]:
 
 def test_both_parts_run_by_one_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """One loop over all matrices, and one over all other weights: the code is AdamW's, compiled once."""
-    whole = named_optimizer("std.optim:adamw_matrix_decay").program({})
+    whole = named_optimizer("std.optim:adamw_matrix").program({})
     inner = chain(whole, is_matrix=False)[-1]
     assert (inner.name, dict(inner.parameters)["decay"]) == ("adamw", 0)
-    assert stages("std.optim:adamw_matrix_decay") == stages("std.optim:adamw")
+    assert stages("std.optim:adamw_matrix") == stages("std.optim:adamw")
     made: list[object] = []
     known = kernels._compiled
 

@@ -157,7 +157,7 @@ def library_text(name: str) -> str:
 
 
 SHOWN_IN_THE_LIBRARY = (
-    "sgd momentum nesterov adam adamw adamw_matrix_decay adagrad rmsprop lion muon m3 m3_paper".split()
+    "sgd momentum nesterov adam adamw adamw_matrix adagrad rmsprop lion muon m3 m3_paper".split()
 )
 
 

@@ -183,7 +183,7 @@ def test_a_schedule_as_an_argument() -> None:
 
 
 @pytest.mark.parametrize("rate", ["0.5 / dim", "cosine(0.5 / dim)"])
-@pytest.mark.parametrize("name", ["adamw", "adamw_matrix_decay", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "adamw_matrix", "muon"])
 def test_a_rate_follows_the_sizes_of_the_model(name: str, rate: str) -> None:
     text = f"""
     model m(dim = 64) {{

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -32,9 +33,9 @@ class Contender:
     own: str = ""
 
     def program(self, rate: float) -> str:
-        """The transformer of the examples, trained by this."""
+        """The transformer of the examples, trained by this instead of its own optimizer."""
         text = (EXAMPLES / "transformer.nest").read_text(encoding="utf-8")
-        before, _, after = text.partition("optimizer adamw(lr = 1e-3)")
+        before, after = re.split(r"(?m)(?<=^    )optimizer .*$", text)
         declared = ""
         if self.own:
             file = (EXAMPLES / "optimizers" / self.own).read_text(encoding="utf-8")

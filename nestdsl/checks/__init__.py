@@ -13,6 +13,7 @@ from nestdsl.checks.clauses import check_clauses
 from nestdsl.checks.clocks import check_clocks
 from nestdsl.checks.objective import check_objective
 from nestdsl.checks.optimizers import check_optimizers
+from nestdsl.checks.own_starts import check_own_starts
 from nestdsl.checks.reads import check_reads
 from nestdsl.checks.shapes import check_shapes
 from nestdsl.checks.starts import check_starts
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     check_causality,
     check_clocks,
     check_clauses,
+    check_own_starts,
     check_starts,
     check_optimizers,
     check_objective,

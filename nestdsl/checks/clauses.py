@@ -6,6 +6,8 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, Learning, Level, Unit
 from nestdsl.library.signatures import LIBRARY
+from nestdsl.library.starts import LEARNED
+from nestdsl.semantics.names import listed
 
 _ONLY_OF_ASSOCIATION = ("objective", "read", "chunk")
 _OF_ASSOCIATION = {
@@ -61,7 +63,17 @@ def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
             continue
         if name == "frozen" and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
             continue
-        if name not in ("learn", KIND_CALL):
+        if name == "init" and "learn" not in dict(level.written):
+            words = [word for word in LIBRARY.kinds["linear"].starts if word != "identity"]
+            why = "it speaks of the projections of attention, which is never the identity"
+            _report(
+                level,
+                name,
+                why,
+                f"they may start as {listed((LEARNED, *words))}, or from a file",
+                diagnostics,
+            )
+        elif name not in ("learn", KIND_CALL):
             _report(
                 level,
                 name,

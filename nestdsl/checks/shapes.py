@@ -114,7 +114,7 @@ class _Inference:
             return
         options = dict(node.options)
         function = LIBRARY.functions.get(node.function)
-        if function is not None and (function.flows is None or function.is_custom):
+        if function is not None and (not function.flows or function.is_custom):
             self.sizes[node.id] = function.output_size(known, options)
             return
         largest = max(known, default=1)
@@ -219,8 +219,8 @@ class _Inference:
 
     def _check_channels(self, level: Level, span: Span) -> None:
         """N0404 where channels that decay for themselves leave no way to work on several tokens at once."""
-        is_sum = level.objective == "dot" and level.rule_in_context == "gd"
-        if level.period > 1 or (level.chunk > 1 and not is_sum):
+        is_stale = level.objective == "l2" and level.rule_in_context == "dgd"
+        if level.period > 1 or (level.chunk > 1 and is_stale):
             self.diagnostics.report(
                 "N0404",
                 f"`retain` of `{level.name}` has a value for each channel, which has no parallel form here",

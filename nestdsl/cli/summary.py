@@ -27,12 +27,12 @@ def summary(plan: Plan, width: int) -> str:
     is_wide = width >= _WIDE
     padding = (0, 1) if is_wide else (0, 1, 0, 0)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=padding, pad_edge=is_wide)
-    # Words may wrap in a narrow terminal; a number or a name that the program spells may not.
+    # Names of levels may break in a narrow terminal, others between words; words and numbers may not.
     table.add_column("rank", no_wrap=True)
     table.add_column("level", overflow="fold")
     table.add_column("kind", no_wrap=True)
     table.add_column("updated")
-    table.add_column("learns")
+    table.add_column("learns", min_width=len("surprise"))
     table.add_column("optimizer", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("state/sequence" if is_wide else "state/ sequence", justify="right")

@@ -37,6 +37,7 @@ _SETTINGS = (
     ("final_rate", float, "SHARE", "share of the learning rates that is left at the last step"),
     ("clip", float, "NORM", "longest gradient; 0 for no limit"),
     ("evaluate_every", int, "N", "steps between two measurements on held-out data"),
+    ("held_out_sequences", int, "N", "how many sequences of each held-out part are measured"),
     ("checkpoint_every", int, "N", "steps between two checkpoints"),
     ("keep", int, "N", "how many checkpoints are kept: the last, and those before it"),
 )

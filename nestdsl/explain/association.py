@@ -54,6 +54,7 @@ class Association:
     queries: tuple[tuple[Symbol, Symbol], ...]
     peeked: Symbol | None = None
     retain_per_channel: bool = False
+    forget_first: bool = False
     used: Collection[str] = ()
 
     @property

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from nestdsl.explain.association import anchor
+from nestdsl.explain.constants import spread
 from nestdsl.explain.terms import (
     Apply,
     Equation,
@@ -76,6 +77,8 @@ class Names:
         if depth <= 0 and not isinstance(node, Input | Flow):
             return Symbol("…")
         match node:
+            case Flow() if (numbers := self._numbers(id)) is not None:
+                return numbers
             case Input() | Flow():
                 name = self.symbol(id, "")
                 return name.at(T) if at_token else name
@@ -90,6 +93,13 @@ class Names:
             case Read():
                 return self._read(node, own_tokens, at_token, depth - 1)
         raise ValueError(f"{id} is no flow")
+
+    def _numbers(self, id: str) -> Term | None:
+        """The spread that a named flow is, if it is one: no section of a page says what such a flow is."""
+        source = self.graph.source(id, EdgeType.READ)
+        node = None if source is None else self.graph[source]
+        is_spread = isinstance(node, Operation) and node.function == "spread"
+        return spread(dict(node.options)) if isinstance(node, Operation) and is_spread else None
 
     def anchor_of(self, level: Level, own_tokens: int) -> Term:
         """Where the reads see a level on which its own next state depends."""
@@ -155,6 +165,8 @@ def _operation(node: Operation, operands: tuple[Term, ...]) -> Term:
     match node.function, operands:
         case "constant", (value,):
             return value
+        case "spread", ():
+            return spread(dict(node.options))
         case "add", (left, right):
             return plus(left, right)
         case "subtract", (left, right):

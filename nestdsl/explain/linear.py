@@ -1,6 +1,7 @@
 """The recurrence of a `matrix` memory, S [key, value] for each head, as the runtime computes it.
 
-[E14-E18] (dot), [E65, E93] (l2), [E57, E88] (dgd), [T13-T14] (momentum), [E90] (anchored gradients).
+[E14-E18] (dot), [E65, E93] (l2), [E57, E88] (dgd), [T13-T14] (momentum), [E90] (anchored gradients); Yang et
+al. 2024, eq. 10 (the gated delta rule as published, which forgets first).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def update(memory: Association) -> tuple[Equation, ...]:
     decay, toward = memory.retention()
     kept = times(decay, last)
     kept = kept if toward is None else plus(kept, times(toward, state.at(Number(0))))
+    if memory.forget_first:
+        return _forgetting_first(memory, kept)
     error_lines, error = _error(memory, state)
     moment = memory.moment
     write = memory.gathered(times(memory.effective_step(moment), memory.key.at(moment), Transpose(error)))
@@ -45,6 +48,14 @@ def update(memory: Association) -> tuple[Equation, ...]:
         write = push.at(T)
     lines.append(Equation(state.at(T), plus(kept, write), _when(memory, state)))
     return tuple(lines)
+
+
+def _forgetting_first(memory: Association, kept: Term) -> tuple[Equation, ...]:
+    """F_t, what is left of the last state, and the step along the gradient that it has."""
+    left, key = memory.letter("F").at(T), memory.key.at(T)
+    error = minus(memory.value.at(T), times(Transpose(left), key))
+    write = times(memory.effective_step(T), key, Transpose(error))
+    return Equation(left, kept), Equation(memory.letter("S").at(T), plus(left, write))
 
 
 def read(memory: Association) -> tuple[Equation, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestdsl.explain import attention, deep, linear
+from nestdsl.explain import attention, constants, deep, linear
 from nestdsl.explain.association import Association, Factor, anchor_definition
 from nestdsl.explain.flows import Names, taken_names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
@@ -42,6 +42,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
     else:
         activation, residual = "", False
         update, read = linear.update(memory), linear.read(memory)
+    letter = memory.letter("W" if level.kind == "associative" else "S")
     if memory.peeked is not None:
         anchor = names.anchor_of(level, memory.anchor_tokens)
         read += (
@@ -58,7 +59,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         row("optimizer", named.optimizer()),
         row("gradient", _gradient(level.gradient)),
         *_sizes(ordered, memory_states(level, memory.peeked is not None)),
-        row("start", start(level, residual, names.graph.train.optimizer.name)),
+        row("start", start(level, residual, names.graph.train.optimizer.name, letter.name)),
         *([NEVER_RESET] if level.reset == "never" else []),
     ]
     return _section(ordered, rows, update, read, where)
@@ -147,7 +148,8 @@ class _Named:
             names.definition(part.id, part.symbol, self._own_tokens)
             for part in dict.fromkeys(self._parts.values())
         )
-        self.definitions = tuple(dict.fromkeys(one for one in found if one is not None))
+        named = tuple(dict.fromkeys(one for one in found if one is not None))
+        self.definitions = (*named, *constants.definitions(named))
         self.is_peeked = len(self._reads) < len(reads)
 
     @property
@@ -177,6 +179,7 @@ class _Named:
             queries=self.queries,
             peeked=Symbol(level.name) if self.is_peeked else None,
             retain_per_channel=self._is_per_channel(),
+            forget_first=level.forgets_first,
             used=used | {result.name for _, result in self.queries},
         )
 

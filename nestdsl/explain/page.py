@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 from nestdsl.explain import drivers, latex, memories, unicode, weights
@@ -87,12 +88,20 @@ def _text(section: Section) -> str:
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
-    """Lists of names broken at commas, so that lines stay readable."""
+    """Lists of names broken at commas, outside of brackets if they can be, so that lines stay readable."""
     lines, rest = [], text
-    while len(rest) > _WIDTH and (cut := rest.rfind(", ", indent + 1, _WIDTH)) > indent:
+    while len(rest) > _WIDTH and (cut := _cut(rest[:_WIDTH], indent)) > indent:
         lines.append(rest[: cut + 1])
         rest = " " * indent + rest[cut + 2 :]
     return [*lines, rest]
+
+
+def _cut(text: str, indent: int) -> int:
+    """The last comma after the indent before which all brackets are closed, or else the last one; -1 if
+    there is none."""
+    commas = [found.start() for found in re.finditer(", ", text) if found.start() > indent]
+    outside = [place for place in commas if text.count("(", 0, place) == text.count(")", 0, place)]
+    return max(outside or commas, default=-1)
 
 
 def _latex(section: Section) -> str:

@@ -201,11 +201,16 @@ def apply(name: str, *arguments: Term) -> Apply:
 
 def symbols(part: object) -> Iterator[Symbol]:
     """All symbols in a term, an equation or a tuple of them, those of indices too."""
+    return (one for one in terms_in(part) if isinstance(one, Symbol))
+
+
+def terms_in(part: object) -> Iterator[Term]:
+    """All terms in a term, an equation or a tuple of them, those of indices too."""
     if isinstance(part, tuple):
         for item in part:
-            yield from symbols(item)
+            yield from terms_in(item)
     elif isinstance(part, Term | Equation | Condition):
-        if isinstance(part, Symbol):
+        if isinstance(part, Term):
             yield part
         for field in fields(part):
-            yield from symbols(getattr(part, field.name))
+            yield from terms_in(getattr(part, field.name))

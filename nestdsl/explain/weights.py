@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nestdsl.explain import descent, drivers, layers
+from nestdsl.explain import constants, descent, drivers, layers
 from nestdsl.explain.association import anchor_definition
 from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
@@ -75,15 +75,15 @@ def _kept(graph: NestGraph, level: Level, use: OptimizerUse) -> tuple[str, ...]:
     return ("the last inputs",) if level.kind == "conv" else ()
 
 
-def _start(names: Names, level: Level, residual: bool) -> str:
+def _start(names: Names, level: Level, residual: bool) -> Line:
     by = names.graph.train.optimizer.name
     if (parent := names.graph.parent(level)) is not None:
         whose = "in the same sequence" if parent.in_context else "shared by all sequences"
-        return f"the weights of {parent.name}, {whose}; none of its own [E72]"
+        return (f"the weights of {parent.name}, {whose}; none of its own [E72]",)
     drawn = start(level, residual, by)
     if not level.learns_surprise_in_context:
         return drawn
-    return f"one for all sequences, learned by the outer levels ({by}), from {drawn}"
+    return (f"one for all sequences, learned by the outer levels ({by}), from ", *drawn)
 
 
 def _reset(graph: NestGraph, level: Level) -> tuple[Row, ...]:
@@ -148,6 +148,8 @@ def _inputs(names: Names, level: Level) -> Line:
         pieces += [", and ", term] if place else [term]
     for anchor in dict.fromkeys(symbol for symbol in symbols(tuple(found)) if symbol.name == "ξ"):
         pieces += [" with ", anchor, " = ", anchor_definition(anchor, 1).right]
+    for one in constants.definitions(tuple(found)):
+        pieces += [" with ", one.left, " = ", one.right]
     return tuple(pieces)
 
 

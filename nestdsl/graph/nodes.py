@@ -126,14 +126,16 @@ class OptimizerUse:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """Where a level's state starts: learned, zeros, normal(std); or from another level's state.
+    """Where a level's state starts: a word of `STARTS` and its number; or from another level's state.
 
-    `level` is the id of that other level; this one then has no weights of its own [E72]. A learned
-    start may have its first values from a `file`, beneath a `key`, of whose `part` it is.
+    `trained`: whether the outer levels train the start; that of a memory may be fixed. `level` is the id of
+    that other level; this one then has no weights of its own [E72]. A learned start may have its first
+    values from a `file`, beneath a `key`, of whose `part` it is.
     """
 
     kind: str = "learned"
-    std: float = 0.02
+    number: float | None = None
+    trained: bool = True
     level: str = ""
     file: str = ""
     key: str = ""
@@ -191,6 +193,11 @@ class Level:
         numbers, flows = dict(self.optimizer.arguments), dict(self.optimizer.flows)
         has_momentum = numbers.get("momentum") is not None or "momentum" in flows
         return "dgd_momentum" if self.optimizer.name == "dgd" and has_momentum else self.optimizer.name
+
+    @property
+    def forgets_first(self) -> bool:
+        """Whether the gradient of a memory with `gd` is that of what retention leaves."""
+        return self.optimizer is not None and dict(self.optimizer.arguments).get("forget_first") is True
 
     def clause(self, name: str) -> Span:
         """Where the program says this clause, or else where the level stands."""

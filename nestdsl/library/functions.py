@@ -108,6 +108,14 @@ FUNCTIONS = (
         place=Place.MODEL,
     ),
     Function(
+        "spread",
+        "evenly spaced numbers, from the first to the last, the same at every token",
+        flows=0,
+        arguments=(ArgumentSpec("first", Type.NUMBER), ArgumentSpec("last", Type.NUMBER), whole("size")),
+        output_size=lambda sizes, arguments: int(arguments["size"] or 1),
+        place=Place.MODEL,
+    ),
+    Function(
         "dropout",
         "zeroes a share of the features while training",
         arguments=(ArgumentSpec("rate", Type.NUMBER, 0.1, minimum=0.0, maximum=1.0),),

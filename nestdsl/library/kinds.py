@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nestdsl.library.starts import LEARNED, STARTS
 from nestdsl.library.types import (
     REQUIRED,
     Arguments,
@@ -86,6 +87,8 @@ def _attention_growth(arguments: Arguments, in_: int, out: int) -> tuple[int, in
 
 EPSILON = ArgumentSpec("eps", Type.NUMBER, 1e-6, minimum=0.0, exclusive=True)
 _ACTIVATIONS = ("gelu", "silu", "relu", "tanh")
+_STARTS = tuple(word for word in STARTS if word != LEARNED)
+_NO_IDENTITY = tuple(word for word in _STARTS if word != "identity")
 
 KINDS = (
     Kind(
@@ -95,6 +98,7 @@ KINDS = (
         takes=Takes.IDS,
         output_size=lambda a, size: int(a["dim"] or 0),
         parameters=lambda a, in_, out: (("weight", (in_, out)),),
+        starts=_NO_IDENTITY,
     ),
     Kind(
         "linear",
@@ -103,6 +107,7 @@ KINDS = (
         output_size=lambda a, size: size if a["out"] is None else int(a["out"]),
         parameters=lambda a, in_, out: _biased("", out, in_, a),
         flops=lambda a, in_, out: 2 * in_ * out,
+        starts=_STARTS,
     ),
     Kind(
         "mlp",
@@ -116,6 +121,7 @@ KINDS = (
         parameters=_mlp_parameters,
         alternatives=("expand", "hidden"),
         flops=lambda a, in_, out: 2 * _hidden(a, in_) * (in_ + out),
+        starts=_NO_IDENTITY,
     ),
     Kind(
         "conv",
@@ -128,6 +134,7 @@ KINDS = (
         ),
         state=lambda a, in_, out: (("inputs", (int(a["width"] or 1) - 1, in_)),),
         flops=lambda a, in_, out: 2 * int(a["width"] or 1) * out,
+        starts=tuple(word for word in _STARTS if word != "orthogonal"),
     ),
     Kind(
         "rms_norm",
@@ -173,6 +180,7 @@ KINDS = (
         state=lambda a, in_, out: (("matrix", _matrix_shape(a, in_, out)),),
         flops=lambda a, in_, out: 8 * in_ * out // int(a["heads"] or 1),
         is_memory=True,
+        starts=_STARTS,
     ),
     Kind(
         "associative",
@@ -186,5 +194,6 @@ KINDS = (
         state=_two_layers,
         flops=lambda a, in_, out: 10 * count(_two_layers(a, in_, out)),
         is_memory=True,
+        starts=_STARTS,
     ),
 )

@@ -17,7 +17,7 @@ OPTIMIZERS = (
     OptimizerSignature(
         "gd",
         "gradient descent on the memory's own objective [E93]",
-        (_STEP, _RETAIN, _TOWARD),
+        (_STEP, _RETAIN, _TOWARD, ArgumentSpec("forget_first", Type.BOOLEAN, False)),
         flow_arguments=("step", "retain"),
     ),
     OptimizerSignature(

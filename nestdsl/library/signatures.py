@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from nestdsl.library.functions import FUNCTIONS
 from nestdsl.library.kinds import KINDS
 from nestdsl.library.optimizers import OPTIMIZERS
+from nestdsl.library.starts import STARTS
 from nestdsl.library.types import (
     REQUIRED,
     Arguments,
@@ -27,7 +28,6 @@ from nestdsl.library.types import (
 
 OBJECTIVES_IN_CONTEXT = ("l2", "dot", "lp")
 OBJECTIVES_TRAIN = ("cross_entropy", "mse")
-INITS = ("learned", "zeros", "normal")
 RESETS = ("context", "parent", "never")
 GRADIENTS = ("through", "stop", "truncated")
 READS = ("after", "before", "anchor")
@@ -50,13 +50,13 @@ LIBRARY = Library(
 
 __all__ = [
     "GRADIENTS",
-    "INITS",
     "LIBRARY",
     "OBJECTIVES_IN_CONTEXT",
     "OBJECTIVES_TRAIN",
     "READS",
     "REQUIRED",
     "RESETS",
+    "STARTS",
     "ArgumentSpec",
     "Arguments",
     "Function",

@@ -64,7 +64,8 @@ class Kind:
     shapes of its learned tensors, `state(...)` those of what it keeps for each sequence,
     `flops(...)` the floating-point operations for one token, forward. `grows(...)` gives, for
     each token of context, how many numbers it keeps and how many operations that costs a token.
-    Of the arguments named in `alternatives` at most one may be given.
+    Of the arguments named in `alternatives` at most one may be given. `starts` are the words of
+    `init` that have a meaning for it, beside `learned`.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Kind:
     is_causal: Callable[[Arguments], bool] = lambda arguments: True
     is_custom: bool = False
     alternatives: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
 
     def has_parameters(self, arguments: Arguments) -> bool:
         """Whether a level of this kind has learned tensors."""
@@ -111,9 +113,9 @@ class Place(Enum):
 class Function:
     """A stateless function of flows.
 
-    It takes `flows` flows (None: one or more), then compile-time arguments. `output_size(sizes,
-    arguments)` gives its size; `fold` computes it at compile time if all its flows are numbers. Every
-    function that works element by element, or gives one number, has one.
+    It takes `flows` flows (None: one or more; 0: it makes one of numbers), then compile-time arguments.
+    `output_size(sizes, arguments)` gives its size; `fold` computes it at compile time if all its flows are
+    numbers. Every function that works element by element, or gives one number, has one.
     """
 
     name: str

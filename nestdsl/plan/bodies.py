@@ -21,6 +21,7 @@ from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Optimizer
 from nestdsl.plan.rewrite import once
 from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, share
 from nestdsl.plan.stages import stages
+from nestdsl.plan.starts import start_options
 
 _RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 
@@ -251,6 +252,7 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
             *([("p", level.exponent)] if level.objective == "lp" else []),
             ("optimizer", level.rule_in_context),
             ("toward", optimizer.get("toward", "zero")),
+            *([("forget_first", True)] if level.forgets_first else []),
             ("read", level.read),
             ("period", level.period),
             ("chunk", level.chunk),
@@ -258,10 +260,7 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
         ]
         if is_self_referential and level.kind == "matrix":  # an associative memory remembers it anyway
             options.append(("anchored", True))
-    if not kind.is_nonparametric and (level.init.kind != "learned"):
-        options.append(("init", level.init.kind))
-        if level.init.kind == "normal":
-            options.append(("init_std", level.init.std))
+    options += start_options(level)
     input_size, output_size = graph.level_sizes[level.id]
     return LevelPlan(
         name=level.name,

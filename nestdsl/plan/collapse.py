@@ -23,6 +23,7 @@ from nestdsl.plan.names import Names
 from nestdsl.plan.plan import Instruction, LevelPlan, SharedPlan
 from nestdsl.plan.rewrite import Rewriter, in_order, used
 from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, groups
+from nestdsl.plan.starts import is_trained, without_start, word_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def _is_linear(level: LevelPlan) -> bool:
     return (
         options["objective"] in ("l2", "dot")
         and level.gradient == options["gradient"] == "through"
-        and options.get("init", "learned") != "zeros"
+        and (word_of(level) != "zeros" or is_trained(level))
     )
 
 
@@ -134,7 +135,5 @@ def _collapsed(
 
 def _memory(like: LevelPlan, name: str, output_size: int, init: str) -> LevelPlan:
     """A memory under the same rule, without weights."""
-    options = tuple(pair for pair in like.options if pair[0] not in ("init", "init_std"))
-    return replace(
-        like, name=name, attribute=name, output_size=output_size, options=(*options, ("init", init))
-    )
+    options = (*without_start(like.options), ("init", init))
+    return replace(like, name=name, attribute=name, output_size=output_size, options=options)

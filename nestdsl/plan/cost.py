@@ -11,6 +11,7 @@ from nestdsl.graph.nodes import TRAIN, Learning, Level
 from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
 from nestdsl.plan.plan import Costs, LevelPlan, OrderedLevel, Plan
+from nestdsl.plan.starts import is_trained
 
 BYTES = 4
 """Of a float32 number: weights, optimizer memories and the state of memories are kept in it."""
@@ -18,13 +19,9 @@ BYTES = 4
 
 def level_parameters(graph: NestGraph, level: Level) -> int:
     """How many numbers of one copy of a level are learned."""
-    if level.owner or level.init.level:
+    if level.owner or level.init.level or not level.init.trained:
         return 0
-    return (
-        0
-        if level.learning is Learning.ASSOCIATION and level.init.kind != "learned"
-        else _weights(graph, level)
-    )
+    return _weights(graph, level)
 
 
 def _weights(graph: NestGraph, level: Level) -> int:
@@ -147,8 +144,7 @@ def least_weights(plan: Plan) -> int:
 def _weights_of(level: LevelPlan) -> int:
     """None where the start is given and not learned; those of kinds of Python are not known."""
     kind = LIBRARY.kinds.get(level.kind)
-    is_given = level.association and dict(level.options).get("init", "learned") != "learned"
     starts_from = level.surprise is not None and level.surprise.parent
-    if kind is None or kind.is_custom or is_given or starts_from:
+    if kind is None or kind.is_custom or not is_trained(level) or starts_from:
         return 0
     return count(kind.parameters(dict(level.arguments), level.input_size, level.output_size))

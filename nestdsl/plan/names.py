@@ -19,8 +19,9 @@ TAKEN = frozenset(
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
     set_submodule share_memory state_dict to to_empty train training type xpu zero_grad
     blocks body carried carries_state chunk_tokens cycle_tokens detach_state fix_precision go_on graph_kept
-    init_state initial level_parameters loss parts plan product_precision reset_state run state_grows
-    stateful steady_run stream_loss units aligned functions next_state nn position self state torch
+    init_state initial level_parameters loss parts plan precision_beside product_precision reset_state run
+    state_grows stateful steady_run stream_loss units
+    aligned functions next_state nn position self state torch
     """.split()
 )
 

@@ -59,7 +59,7 @@ class LevelPlan:
     carried: bool = False
     """Whether its state goes on from one sequence of a stream to the next (`reset never`)."""
     options: Pairs = ()
-    """For a memory: objective, read, period, chunk, gradient. For all: init, init_std."""
+    """For a memory: objective, read, period, chunk, gradient. For all: how it starts (`plan/starts.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import Instruction, LevelPlan, SharedPlan
 from nestdsl.plan.rewrite import Rewriter, ancestors, in_order, used
+from nestdsl.plan.starts import without_start
 
 SIDE_BY_SIDE = "side by side"
 ONE_PRODUCT = "one running product"
@@ -53,8 +54,7 @@ def groups(body: Lowered) -> list[list[Instruction]]:
 
 def signature(level: LevelPlan) -> object:
     """What two memories must have in common to share their factor, beside key, step, retain and momentum."""
-    own = ("init", "init_std", "anchored")
-    rule = tuple(pair for pair in level.options if pair[0] not in own)
+    rule = tuple(pair for pair in without_start(level.options) if pair[0] != "anchored")
     return level.input_size, level.arguments, level.gradient, rule
 
 

@@ -14,7 +14,6 @@ from dataclasses import fields, is_dataclass
 from nestdsl import limits
 from nestdsl.graph.optimizer import GradientMemory
 from nestdsl.library.signatures import (
-    INITS,
     LIBRARY,
     OBJECTIVES_IN_CONTEXT,
     OBJECTIVES_TRAIN,
@@ -37,6 +36,7 @@ from nestdsl.plan.plan import (
     WeightsPlan,
 )
 from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
+from nestdsl.plan.starts import verify_start, without_start
 from nestdsl.plan.verify_program import verify_program
 from nestdsl.plan.verify_sizes import verify_sizes
 from nestdsl.plan.wellformed import (
@@ -81,15 +81,14 @@ _OPTIONS: dict[str, tuple[Value, ...] | type] = {
     "p": float,
     "optimizer": ("gd", "dgd", "momentum", "dgd_momentum"),
     "toward": ("zero", "init"),
+    "forget_first": (True, False),
     "read": READS,
     "period": int,
     "chunk": int,
     "gradient": ("stop", "through"),
     "anchored": (True, False),
-    "init": (*INITS, "identity"),
-    "init_std": float,
 }
-"""The options of levels: what each may be; numbers are positive."""
+"""The options of levels: what each may be; numbers are positive. `starts.py` has those of their starts."""
 
 
 def verify(plan: Plan) -> None:
@@ -217,7 +216,8 @@ def _verify_level(level: LevelPlan, attributes: Set[str]) -> None:
         require_arguments(level.arguments, kind.arguments, here)
     for name, _ in level.arguments:
         require_identifier(name, f"an argument of {here}", free=False)
-    for name, value in level.options:
+    verify_start(level)
+    for name, value in without_start(level.options):
         require_member(name, _OPTIONS, f"an option of {here}")
         known = _OPTIONS[name]
         if isinstance(known, tuple):
@@ -225,6 +225,10 @@ def _verify_level(level: LevelPlan, attributes: Set[str]) -> None:
         else:
             is_positive = type(value) in (int, known) and is_number(value) and value > 0
             require(is_positive, f"{name} of {here} is no positive number")
+    told = dict(level.options)
+    if told.get("forget_first"):
+        rule = level.kind, told.get("optimizer"), told.get("objective"), told.get("period")
+        require(rule == ("matrix", "gd", "l2", 1), f"{here} has nothing to forget first")
     surprise = level.surprise
     if surprise is not None:
         require(bool(re.fullmatch(_GRADIENT, surprise.gradient)), f"the gradient of {here} is odd")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import TypeGuard
 
-from nestdsl.library.signatures import ArgumentSpec, Function, Type, Value
+from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Function, Type, Value
 from nestdsl.plan.names import TAKEN
 
 ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1}
@@ -40,8 +40,11 @@ def require_member(word: object, known: Collection[object], place: str) -> None:
 def require_arguments(
     arguments: tuple[tuple[str, Value], ...], specs: tuple[ArgumentSpec, ...], place: str
 ) -> None:
-    """Compile-time arguments as the signature of a kind or function declares them."""
+    """Compile-time arguments as the signature of a kind or function declares them, all that are needed."""
     known = {spec.name: spec for spec in specs}
+    given = {name for name, _ in arguments}
+    for spec in specs:
+        require(spec.default is not REQUIRED or spec.name in given, f"{place} does not say `{spec.name}`")
     for name, value in arguments:
         require_member(name, known, f"an argument of {place}")
         require(_fits(value, known[name]), f"{name} of {place} is {shown(value)}")

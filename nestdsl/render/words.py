@@ -89,4 +89,6 @@ def train_label(train: Train) -> str:
 
 def value(given: object) -> str:
     """A number or an argument as the program would write it."""
-    return f"{given:g}" if isinstance(given, int | float) and not isinstance(given, bool) else str(given)
+    if isinstance(given, bool):
+        return str(given).lower()
+    return f"{given:g}" if isinstance(given, int | float) else str(given)

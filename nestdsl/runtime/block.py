@@ -43,6 +43,14 @@ class Block(nn.Module):
 
         def body(self, in_: Tensor, state: State, run: Run) -> Pass: ...
 
+    def precision_beside(self, flow: Tensor) -> torch.dtype:
+        """That of numbers which stand beside a flow: its own, or beside ids that of the weights."""
+        if flow.is_floating_point():
+            return flow.dtype
+        for weight in self.parameters():
+            return weight.dtype
+        return torch.get_default_dtype()
+
     def initial(self, batch: int, device: torch.device, dtype: torch.dtype) -> State:
         """The state at the start of a context, for `batch` sequences."""
         state: State = {

@@ -41,10 +41,17 @@ def stop(x: Tensor) -> Tensor:
     return x.detach()
 
 
-def constant(value: float, like: Tensor) -> Tensor:
+def constant(value: float, like: Tensor, dtype: torch.dtype) -> Tensor:
     """The same number at every token of a flow: [B, T, ...] -> [B, T, 1]."""
-    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
     return torch.full((*like.shape[:2], 1), value, dtype=dtype, device=like.device)
+
+
+def spread(like: Tensor, dtype: torch.dtype, *, first: float, last: float, size: int) -> Tensor:
+    """`size` evenly spaced numbers from `first` to `last`, as torch.linspace makes them (of size 1: `first`),
+    at every token of a flow: [B, T, ...] -> [B, T, size]."""
+    numbers = torch.linspace(first, last, size, dtype=dtype, device=like.device)
+    # A copy for each token, laid out as other flows are: code that is compiled for those fits it.
+    return numbers.expand(*like.shape[:2], size).contiguous()
 
 
 def concat(*flows: Tensor) -> Tensor:
@@ -84,4 +91,5 @@ FUNCTIONS: dict[str, Callable] = {
     "concat": concat,
     "dropout": dropout,
     "constant": constant,
+    "spread": spread,
 }

@@ -23,6 +23,7 @@ from nestdsl.runtime.carried import settled
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.compile_cache import use_compile_cache
 from nestdsl.runtime.fitting import verify_input, verify_targets
+from nestdsl.runtime.functions import at_least_float32
 from nestdsl.runtime.kinds.matrix import Matrix
 from nestdsl.runtime.memory import require_memory
 from nestdsl.runtime.ops.linear_memory import fla
@@ -127,6 +128,8 @@ class NestModule(Block):
             return self.init_state(batch)
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """In float32 at least, as in `loss_sum`."""
+        outputs = at_least_float32(outputs)
         if self.plan.train.objective == "cross_entropy":
             return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
         return F.mse_loss(outputs, targets)

@@ -118,9 +118,9 @@ def _whole(lines: Sequence[Instruction], apart: Collection[str]) -> Iterable[Pie
 
 
 def _read(line: Instruction) -> tuple[str, ...]:
-    """The flows that a line reads; a constant is made in the shape of what enters."""
-    is_constant = line.operation == "function" and line.target == "constant"
-    return (*names_in(line), INPUT) if is_constant else names_in(line)
+    """The flows that a line reads; what is made of numbers alone has the shape of what enters."""
+    named = names_in(line)
+    return named if named or line.operation != "function" else (INPUT,)
 
 
 def _is_placed(line: Instruction) -> bool:

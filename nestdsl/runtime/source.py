@@ -13,11 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.library.starts import LEARNED
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, Pairs, Plan, SharedPlan
-from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
 from nestdsl.plan.stages import names_in
+from nestdsl.plan.starts import is_trained, number_of, without_start, word_of
 from nestdsl.plan.wellformed import OddPlanError, require_identifier
+from nestdsl.runtime.arguments import CAST, PRECISE, ROUND, with_precise_arguments
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds import LAYERS, MEMORIES
 from nestdsl.runtime.pieces import Piece, caches, cut, cycle_tokens, staged_bodies
@@ -33,6 +36,7 @@ _ANONYMOUS = re.compile(r".*_\d+\Z")
 
 def python_source(plan: Plan) -> str:
     """The source of a module with one class for each body; the last, `Model`, is the whole."""
+    plan = with_precise_arguments(plan)
     classes = _class_names(plan)
     parts = [_header(plan), *(_class(body, plan, classes) for body in plan.bodies)]
     return "\n\n\n".join(parts) + "\n"
@@ -57,8 +61,9 @@ def _header(plan: Plan) -> str:
         for level in body.levels
         if not _remembers(level) and level.kind in LAYERS
     }
+    starts = {"Start" for body in plan.bodies for level in body.levels if word_of(level) != LEARNED}
     together = {"SideBySide" for body in plan.bodies for shared in body.shared if shared.form == SIDE_BY_SIDE}
-    used = sorted(memories | layers | together)
+    used = sorted(memories | layers | together | starts)
     lines = [
         f'"""{_checked(plan.model)}: written by nestdsl from its plan."""',
         "",
@@ -72,13 +77,13 @@ def _header(plan: Plan) -> str:
     ]
     if used:
         lines.append(f"from nestdsl.runtime.kinds import {', '.join(used)}")
-    lines.append("from nestdsl.runtime.module import NestModule")
+    lines += ["from nestdsl.runtime.module import NestModule", "from nestdsl.runtime.precise import CASTS"]
     if any(level.surprise for body in plan.bodies for level in body.levels):
         lines.append("from nestdsl.runtime.surprise.plastic import Plastic")
     programs = program_names(plan)
     if programs:
         lines.insert(_AFTER_TORCH, IMPORT)
-    lines += ["", "functions = SimpleNamespace(**FUNCTIONS)"]
+    lines += ["", "functions = SimpleNamespace(**FUNCTIONS, **CASTS)"]
     for program, name in programs.items():
         lines += ["", f"{name} = {program_source(program)}"]
     return "\n".join(lines)
@@ -93,6 +98,8 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
     carried = [level.attribute for level in body.levels if level.stateful and level.carried]
     pieces = cut(body, staged_bodies(plan), caches(body, plan))
     programs = program_names(plan)
+    products = [shared for shared in body.shared if shared.form == ONE_PRODUCT]
+    stand_ins = {name for shared in products for name in (shared.attribute, shared.source)}
     lines = [
         f"class {classes[body.name]}({'NestModule' if is_model else 'Block'}):",
         f'    """{what} {_checked(body.block)}: {body.input_size} -> {body.output_size}"""',
@@ -105,7 +112,8 @@ def _class(body: Body, plan: Plan, classes: Mapping[str, str]) -> str:
         "    def __init__(self):",
         "        super().__init__()",
         *(
-            f"        self.{_checked(level.attribute)} = {_construct(level, programs)}"
+            f"        self.{_checked(level.attribute)} = "
+            + _construct(level, programs, draws=level.attribute not in stand_ins)
             for level in _parents_first(body)
         ),
         *(
@@ -195,9 +203,10 @@ def _literal(value: object) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
-def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str]) -> str:
+def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str], *, draws: bool) -> str:
+    """draws: whether its start takes random numbers, as that of a memory that stands for others does not."""
     arguments = [str(level.input_size), str(level.output_size)]
-    known = dict(level.arguments) | dict(level.options)
+    known = dict(level.arguments) | dict(without_start(level.options))
     if level.kind in PYTHON_KINDS:
         name = f"PYTHON_KINDS[{_literal(level.kind)}]"
     elif _remembers(level):
@@ -213,6 +222,8 @@ def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str]) -> st
     if _remembers(level) and level.kind == "attention":
         del known["bias"]  # its projections have taken it
     arguments += [f"{_checked(key)}={_literal(value)}" for key, value in known.items()]
+    if word_of(level) != LEARNED:
+        arguments.append(f"init={_start(level, draws)}")
     layer = f"{name}({', '.join(arguments)})"
     if level.surprise is None:
         return layer
@@ -235,6 +246,16 @@ def _construct(level: LevelPlan, programs: Mapping[OptimizerProgram, str]) -> st
         *([f"reset={_literal(_checked(level.surprise.reset))}"] if level.surprise.reset != "context" else []),
     )
     return f"Plastic({', '.join((layer, *options))})"
+
+
+def _start(level: LevelPlan, draws: bool) -> str:
+    """How a level starts that says it."""
+    number = number_of(level)
+    given = [_literal(word_of(level))]
+    given += [] if number is None else [repr(number)]
+    given += ["trained=True"] if level.association and is_trained(level) else []
+    given += [] if draws else ["draws=False"]
+    return f"Start({', '.join(given)})"
 
 
 def _copies(block: BlockPlan, classes: Mapping[str, str]) -> str:
@@ -278,9 +299,13 @@ class _Lines:
             yield from self._line(instruction)
 
     def _line(self, instruction: Instruction) -> Iterator[str]:
-        result, target = _checked(instruction.result), _checked(instruction.target)
+        result, operands = _checked(instruction.result), [self._operand(one) for one in instruction.operands]
+        if instruction.operation in (CAST, ROUND):
+            name = "float32" if instruction.operation == CAST else "rounded"
+            yield from self._value(result, f"functions.{name}({', '.join(operands)})", _ATOM)
+            return
+        target = _checked(instruction.target)
         quoted = _literal(target)
-        operands = [self._operand(operand) for operand in instruction.operands]
         match instruction.operation:
             case "function":
                 yield from self._value(result, *self._function(target, operands, instruction.keywords))
@@ -296,6 +321,8 @@ class _Lines:
             case "read" if self.levels[target].stateful:
                 call = f"self.{target}({operands[0]}, state[{quoted}])"
                 yield f"{result}, next_state[{quoted}] = {call}"
+            case "read" if instruction.keywords == PRECISE:
+                yield from self._value(result, f"functions.precise(self.{target}, {operands[0]})", _ATOM)
             case "read":
                 yield from self._value(result, f"self.{target}({operands[0]})", _ATOM)
             case "learn":
@@ -340,8 +367,15 @@ class _Lines:
             return f"{left} {sign} {right}", strength
         if name == "negate":
             return f"-{self._protected(operands[0], 3, 1)}", 3
+        is_precise = options[-1:] == PRECISE
+        options = options[:-1] if is_precise else options
+        beside = "self.precision_beside(in_)"
+        if is_precise:
+            beside = f"functions.precision({beside})"
         if name == "constant":
-            return f"functions.constant({operands[0]}, in_)", _ATOM
+            return f"functions.constant({operands[0]}, in_, {beside})", _ATOM
+        if not operands:  # a function of numbers alone, at every token of what enters
+            operands = ["in_", beside]
         arguments = operands + [f"{_checked(key)}={_literal(value)}" for key, value in options]
         if name == "dropout":
             arguments.append("training=self.training")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nodes import Init, Unit
 from nestdsl.library.signatures import (
     GRADIENTS,
-    INITS,
     OBJECTIVES_IN_CONTEXT,
     OBJECTIVES_TRAIN,
     READS,
     RESETS,
+    STARTS,
     ArgumentSpec,
     Type,
 )
+from nestdsl.library.starts import ALWAYS_TRAINED, LEARNED
 from nestdsl.semantics.arguments import bind, check_argument
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names import did_you_mean, listed
@@ -39,7 +40,6 @@ _NAMES: dict[type[ast.Clause], str] = {
 _UNITS = {"token": Unit.TOKEN, "tokens": Unit.TOKEN, "step": Unit.STEP, "steps": Unit.STEP}
 _COUNT = ArgumentSpec("every", Type.WHOLE, minimum=1)
 _CHUNK = ArgumentSpec("chunk", Type.WHOLE, minimum=1)
-_STD = ArgumentSpec("std", Type.NUMBER, 0.02, minimum=0.0, exclusive=True)
 _EXPONENT = ArgumentSpec("p", Type.NUMBER, minimum=1.0)
 _LAST = ArgumentSpec("n", Type.WHOLE, minimum=1)
 
@@ -94,6 +94,21 @@ def is_surprise(learn: ast.Clause) -> bool:
         case ast.Learn(ast.Name("surprise"), None):
             return True
     return False
+
+
+def start_word(call: ast.Call) -> str:
+    """The word of `init`, or that in the brackets of `learned(...)`."""
+    inner = _in_brackets(call) if call.function.text == LEARNED else None
+    return (inner or call).function.text
+
+
+def _in_brackets(call: ast.Call) -> ast.Call | None:
+    match call.arguments:
+        case (ast.Argument(None, ast.Name() as name, _),):
+            return ast.Call(name, (), name.span)
+        case (ast.Argument(None, ast.Call() as inner, _),):
+            return inner
+    return None
 
 
 def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
@@ -195,17 +210,41 @@ class ClauseReader:
         return name if name and self._arguments(objective.call, ()) is not None else None
 
     def init(self, init: ast.Init) -> Init | None:
-        """A start of a level's own; `starts.py` reads those `from` elsewhere."""
-        assert init.call is not None
-        name = self._choice(init.call.function, INITS, "init")
-        if name is None:
+        """A start of a level's own; `starts.py` reads those `from` elsewhere.
+
+        It is `trained` if it says so, by `learned` or by its meaning.
+        """
+        call = init.call
+        assert call is not None
+        if call.function.text != LEARNED or not call.arguments:
+            return self._start(call, tuple(STARTS), "init")
+        inner = self._inner_start(call)
+        found = inner and self._start(inner, tuple(word for word in STARTS if word != LEARNED), LEARNED)
+        return replace(found, trained=True) if found else None
+
+    def _start(self, call: ast.Call, words: Sequence[str], where: str) -> Init | None:
+        word = self._choice(call.function, words, where)
+        if word is None:
             return None
-        bound = self._arguments(init.call, (_STD,) if name == "normal" else ())
+        spec = STARTS[word]
+        bound = self._arguments(call, (spec,) if spec else ())
         if bound is None:
             return None
-        std = bound.get("std", 0.02)
-        assert isinstance(std, float)
-        return Init(name, std)
+        number = bound[spec.name] if spec else None
+        assert number is None or isinstance(number, float)
+        return Init(word, number, word in ALWAYS_TRAINED)
+
+    def _inner_start(self, call: ast.Call) -> ast.Call | None:
+        """The start in the brackets of `learned(...)`; reports what is none."""
+        if inner := _in_brackets(call):
+            return inner
+        self.diagnostics.report(
+            "N0103",
+            "`learned` takes one start, from which the outer levels train on",
+            call.span,
+            "write `learned`, or a start such as `learned(normal(0.02))` or `learned(identity)`",
+        )
+        return None
 
     def reset(self, reset: ast.Reset) -> str | None:
         return self._choice(reset.name, RESETS, "reset")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Learning, Level, OptimizerUse, Unit
+from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Init, Learning, Level, OptimizerUse, Unit
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.clauses import Clauses, is_surprise
 from nestdsl.semantics.flows import FlowElaborator
@@ -40,14 +40,6 @@ def finish(body: Body, pending: Pending) -> None:
         changes["objective"] = "l2"
         if body.inherited.gradient:
             changes["gradient"] = body.inherited.gradient
-        starts_learned = "init" not in clauses and not LIBRARY.kinds[level.kind].is_nonparametric
-        if body.inherited.frozen and starts_learned:
-            body.diagnostics.report(
-                "N0407",
-                f"`{level.name}` has a learned start, which this compiler cannot freeze yet",
-                level.span,
-                "say `init zeros` or `init normal(0.02)`, or freeze the levels around it one by one",
-            )
     elif learn is None or isinstance(learn, ast.Learn):
         _inherit(body, level, clauses, changes)
     for name, clause in clauses.items():
@@ -85,6 +77,7 @@ def finish(body: Body, pending: Pending) -> None:
                 found = True
         if found is not None:
             changes[name] = found
+    _settle_start(body, level, clauses, changes)
     if "broken" in clauses:
         body.shared.graph.unsure.add(level.id)
     if "broken" in clauses and "every" not in clauses and changes.get("learning"):
@@ -107,6 +100,24 @@ def finish(body: Body, pending: Pending) -> None:
     optimizer = finished.optimizer
     for position, (_, source) in enumerate(optimizer.flows if optimizer else ()):
         body.shared.graph.connect(source, level.id, EdgeType.GENERATE, position)
+
+
+def _settle_start(body: Body, level: Level, clauses: Clauses, changes: dict[str, object]) -> None:
+    """Who moves a start: that of a memory its clause, all other weights are trained in any case."""
+    init = changes.get("init", Init())
+    assert isinstance(init, Init)
+    if changes.get("learning") is not Learning.ASSOCIATION:
+        changes["init"] = replace(init, trained=True)
+        return
+    is_lost = "init" in clauses and "init" not in changes  # a mistake in it is reported
+    has_start = not LIBRARY.kinds[level.kind].is_nonparametric and not is_lost
+    if body.inherited.frozen and has_start and init.trained:
+        body.diagnostics.report(
+            "N0407",
+            f"`{level.name}` has a learned start, which this compiler cannot freeze yet",
+            level.span,
+            "say `init zeros` or `init normal(0.02)`, or freeze the levels around it one by one",
+        )
 
 
 def _inherit(body: Body, level: Level, clauses: Clauses, changes: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Operand, Operation, Read
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.arguments import match_arguments
-from nestdsl.semantics.functions import apply_function
+from nestdsl.semantics.functions import apply_function, as_call
 from nestdsl.semantics.rewriting import as_pipe, is_flow, piped, text_of
 from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, is_number
@@ -120,11 +120,15 @@ class FlowElaborator:
                 return UNKNOWN
         thing = self.body.describe_name(name.text)
         if thing:
+            function = LIBRARY.functions.get(name.text) if thing == "a function" else None
+            written = as_pipe(f"in -> {name.text}", name.span)
+            if function is not None and function.flows == 0:
+                written = as_call(function)
             self.diagnostics.report(
                 "N0104",
                 f"`{name.text}` is {thing}, not a flow",
                 name.span,
-                f"write `{as_pipe(f'in -> {name.text}', name.span)}`",
+                f"write `{written}`",
             )
             return UNKNOWN
         return self.body.unknown_name(name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nestdsl.graph.nodes import Operand
 from nestdsl.library.signatures import LIBRARY, Function, Place
 from nestdsl.semantics.arguments import bind
+from nestdsl.semantics.rewriting import text_of
 from nestdsl.semantics.scope import FlowName
 from nestdsl.semantics.values import UNKNOWN, describe, is_number
 from nestdsl.syntax import ast
@@ -46,6 +47,16 @@ def apply_function(
     )
 
 
+def _whole_call(function: Function, call: ast.Call) -> str:
+    """A call as it stands, or with the names of its arguments if it has none."""
+    return text_of(call.span) if call.arguments else as_call(function)
+
+
+def as_call(function: Function) -> str:
+    """`spread(first, last, size)`: a function that reads no flow, with the names of its arguments."""
+    return f"{function.name}({', '.join(spec.name for spec in function.arguments)})"
+
+
 def without_flows(call: ast.Call, count: int) -> ast.Call:
     """A call without its first `count` positional arguments, which are flows."""
     left: list[ast.Argument] = []
@@ -70,6 +81,16 @@ def _flow_arguments(
     elaborator: FlowElaborator, function: Function, call: ast.Call, piped: str | None
 ) -> tuple[list[Operand] | None, ast.Call]:
     """The flows of a function's call, and the call that is left without them."""
+    if function.flows == 0:
+        if piped is not None:
+            elaborator.diagnostics.report(
+                "N0104",
+                f"`{function.name}` makes a flow of numbers, and reads none",
+                call.span,
+                f"write `flow numbers = {_whole_call(function, call)}`, without what is piped",
+            )
+            return None, call
+        return [], call
     positional = [argument for argument in call.arguments if argument.name is None]
     wanted = len(positional) if function.flows is None else function.flows - (piped is not None)
     taken = positional[: max(0, wanted)]

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Learning, Level, Read, Unit
 from nestdsl.library.signatures import LIBRARY, Value
-from nestdsl.semantics.clauses import Clauses
+from nestdsl.library.starts import OF_THE_LAST
+from nestdsl.semantics.clauses import Clauses, start_word
 from nestdsl.semantics.finish import Pending, finish
 from nestdsl.semantics.scope import Stage
 from nestdsl.syntax import ast
 
 if TYPE_CHECKING:
     from nestdsl.semantics.bodies import Body
+
+_PROJECTIONS = ("query", "key", "value", "output")
 
 
 def _freezes_pairs(body: Body, level: Level, own: Clauses) -> bool:
@@ -37,13 +40,17 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
         )
         level = replace(level, arguments=tuple((dict(level.arguments) | {"pairs": 1}).items()))
     entry = graph.add(Flow(f"{level.id}.in", body.scope.id, f"{level.name}.in", level.span))
-    passed = ("every", "optimizer", "frozen", *(["init"] if _is_from_file(own) else []))
-    shared = tuple((name, span) for name, span in level.written if name in passed)
+    init = own.get("init")
+    starts = _that_start_so(init) if isinstance(init, ast.Init) else ()
+    shared = ("every", "optimizer", "frozen", *(("init",) if starts else ()))
     arguments: tuple[tuple[str, Value], ...] = (("out", None), ("bias", dict(level.arguments)["bias"]))
     outputs: dict[str, str] = {}
 
     def project(name: str, source: str) -> str:
         body.shared.count_level(level.span)
+        passed = {key: clause for key, clause in own.items() if key in shared}
+        if name not in starts:
+            passed.pop("init", None)
         projection = replace(
             level,
             id=f"{level.id}.{name}",
@@ -51,17 +58,16 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
             name=f"{level.name}.{name}",
             kind="linear",
             arguments=arguments,
-            written=shared,
+            written=tuple((key, span) for key, span in level.written if key in passed),
         )
         graph.reserve(projection.id)
-        clauses = {key: own[key] for key in own if key in dict(shared)}
-        pending = Pending(projection, clauses, {}, body.index, part=name)
+        pending = Pending(projection, passed, {}, body.index, part=name)
         finish(body, pending)
         return graph.add(Read(f"{projection.id}#", body.scope.id, projection.id, source, level.span))
 
-    for name in ("query", "key", "value"):
+    for name in _PROJECTIONS[:3]:
         outputs[name] = project(name, entry)
-    written = tuple((name, span) for name, span in level.written if name not in (*dict(shared), "learn"))
+    written = tuple((name, span) for name, span in level.written if name not in (*shared, "learn"))
     gradient = own.get("gradient")
     kept = body.clause_reader.gradient(gradient) if isinstance(gradient, ast.Gradient) else None
     graph.add(
@@ -84,9 +90,18 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
     return Stage(entry=entry, exit=exit)
 
 
-def _is_from_file(own: Clauses) -> bool:
-    """Whether the projections have their first values from a file."""
-    match own.get("init"):
+def _that_start_so(init: ast.Init) -> tuple[str, ...]:
+    """Which projections start as `init` says; none where it has no meaning, which `checks` reports.
+
+    As of other kinds of several layers, `zeros` and `scaled` speak of the last: of what attention gives.
+    It is never the identity: what it gives are means of values.
+    """
+    match init:
         case ast.Init(None, ast.String()):
-            return True
-    return False
+            return _PROJECTIONS
+        case ast.Init(ast.Call() as call):
+            word = start_word(call)
+            if word == "identity":
+                return ()
+            return _PROJECTIONS[3:] if word in OF_THE_LAST else _PROJECTIONS
+    return ()

@@ -41,6 +41,7 @@ ARGUMENTS = {
 _INFERRED = "leave it out: the size of what is read is inferred"
 _TORCH = "leave it out: where and how a program runs is said when it is compiled"
 NEEDLESS_ARGUMENTS = {
+    "forget_first": "only the optimizer `gd` of a memory has it: `optimizer gd(forget_first = true)`",
     "in_features": _INFERRED,
     "in_channels": _INFERRED,
     "input_size": _INFERRED,
@@ -62,6 +63,7 @@ NEEDLESS_ARGUMENTS = {
 
 _NAMES = {
     "cat": "concat",
+    "linspace": "spread",
     "concatenate": "concat",
     "hstack": "concat",
     "swish": "silu",
@@ -74,6 +76,7 @@ _NAMES = {
     "l2norm": "l2_normalize",
     "l2_norm": "l2_normalize",
     "mm": "matmul",
+    "eye": "identity",
     "dot": "matmul",
     "Dense": "linear",
     "MultiheadAttention": "attention",

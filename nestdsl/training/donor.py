@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from nestdsl.diagnostics import Diagnostics, NestError
+from nestdsl.library.starts import LEARNED
 from nestdsl.plan.plan import Body, LevelPlan, Plan
+from nestdsl.plan.starts import word_of
 from nestdsl.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -32,9 +34,7 @@ def take_weights(model: NestModule, donor: Checkpoint) -> None:
     wanted = _by_level(model.plan, model.state_dict())
     from_files = {one.module for one in model.plan.weights}
     own_starts = {name for name, path in _paths(model.plan) if path in from_files}
-    own_starts |= {
-        name for name, plan in _plans(model.plan) if dict(plan.options).get("init", "learned") != "learned"
-    }
+    own_starts |= {name for name, plan in _plans(model.plan) if word_of(plan) != LEARNED}
     found = Diagnostics()
     read = {id(tensor) for tensors in given.values() for tensor in tensors.values()}
     for name in (name for name, tensor in donor.weights.items() if id(tensor) not in read):

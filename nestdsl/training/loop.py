@@ -83,6 +83,7 @@ def train(
     clip: float = Settings.clip,
     evaluate_every: int = Settings.evaluate_every,
     checkpoint_every: int = Settings.checkpoint_every,
+    held_out_sequences: int = Settings.held_out_sequences,
     keep: int = Settings.keep,
     until: int | None = None,
     start_from: str | Path | None = None,
@@ -104,9 +105,8 @@ def train(
     require_model(model, "train")
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
-    settings = Settings(
-        steps, batch, length, seed, warmup, final_rate, clip, evaluate_every, checkpoint_every, keep=keep
-    )
+    often = (evaluate_every, checkpoint_every, held_out_sequences, keep)
+    settings = Settings(steps, batch, length, seed, warmup, final_rate, clip, *often)
     settings.verify()
     donor = None if start_from is None else checkpoint.load(run_folder(start_from, "start_from"))
     if donor is not None:

@@ -202,7 +202,7 @@ def _functions(model: Any) -> dict[tuple[str, str], Callable[[Any], object]]:
     functions: dict[tuple[str, str], Callable[[Any], object]] = {}
     for name in (
         *("steps", "batch", "tokens", "seed", "warmup", "final_rate", "clip", "evaluate_every"),
-        *("checkpoint_every", "until"),
+        *("checkpoint_every", "held_out_sequences", "until"),
     ):
         functions["train", name] = lambda value, name=name: nestdsl.train(
             model, "text.txt", **{**given, name: value}
@@ -259,6 +259,7 @@ def test_the_largest_numbers_are_taken(folder) -> None:
     for place in (
         *(("train", "seed"), ("train", "evaluate_every"), ("train", "checkpoint_every"), ("train", "until")),
         *(("compile", "seed"), ("generate", "seed"), ("generate", "top_k"), ("optimizer", "steps")),
+        ("train", "held_out_sequences"),
     ):
         shutil.rmtree("new", ignore_errors=True)
         functions[place](most)

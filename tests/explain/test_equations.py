@@ -30,6 +30,12 @@ model m(heads = 2) {{
 TOKENS = 11
 
 FLOWS = "step = rate, retain = keep"
+FORGETTING = (
+    f"every 1 token  optimizer gd({FLOWS}, forget_first = true)",
+    f"every 1 token, chunk 4  optimizer gd({FLOWS}, toward = init, forget_first = true)  read anchor",
+    "every 1 token  optimizer gd(step = rate, retain = 0.9, forget_first = true)  read before",
+    "every 1 token  optimizer gd(step = rate, forget_first = true)",
+)
 CLAUSES = (
     "every 1 token",
     f"every 1 token, chunk 4  optimizer gd({FLOWS})",
@@ -135,7 +141,7 @@ def given(flows: dict[str, Tensor], module: torch.nn.Module, head: int) -> dict:
     return found
 
 
-@pytest.mark.parametrize("clauses", CLAUSES)
+@pytest.mark.parametrize("clauses", CLAUSES + FORGETTING)
 def test_linear_memory(clauses: str) -> None:
     both_ways(program(clauses))
 
@@ -145,6 +151,9 @@ def test_retention_per_channel() -> None:
         both_ways(
             program(f"every 1 token  objective dot  optimizer gd({FLOWS}, toward = {toward})", channels="6")
         )
+        for more in ("", ", forget_first = true"):
+            clauses = f"every 1 token, chunk 4  optimizer gd({FLOWS}, toward = {toward}{more})"
+            both_ways(program(clauses, channels="6"))
 
 
 @pytest.mark.parametrize("clauses", CLAUSES)

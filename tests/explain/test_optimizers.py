@@ -26,6 +26,7 @@ LIBRARY = (
     "nesterov(lr = 0.1, decay = 0.1)",
     "adam(lr = 0.1, eps = 1e-3, decay = 0.1)",
     "adamw(lr = 0.1, beta1 = 0.8, beta2 = 0.9, eps = 1e-3, decay = 0.1)",
+    "adamw_matrix(lr = 0.1, beta1 = 0.8, beta2 = 0.9, eps = 1e-3, decay = 0.1)",
     "adagrad(lr = 0.1)",
     "rmsprop(lr = 0.1, momentum = 0.9)",
     "lion(lr = 0.1, decay = 0.1)",

@@ -30,6 +30,7 @@ CLAUSES = {
     "exact": "every 1 token",
     "delta": "every 1 token, chunk 8  optimizer gd(step = step)  init zeros",
     "gated": "every 1 token, chunk 16  optimizer gd(step = step, retain = retain)  init learned",
+    "first": "every 1 token, chunk 16  optimizer gd(step = step, retain = retain, forget_first = true)",
     "before": "every 1 token, chunk 8  optimizer gd(step = step, retain = retain)  read before",
     "anchor": "every 1 token, chunk 8  optimizer gd(step = step, retain = 0.9)  read anchor",
     "dot": "every 1 token  objective dot  optimizer gd(step = 0.5, retain = retain)  init normal(0.1)",
@@ -42,6 +43,7 @@ CLAUSES = {
     "dgd": "every 1 token, chunk 8  optimizer dgd(step = step, retain = retain)",
     "dgd_exact": "every 1 token  optimizer dgd(step = step, toward = init)  read before",
     "momentum": "every 1 token, chunk 8  optimizer momentum(step = 0.1, retain = retain, momentum = step)",
+    "spread": "every 1 token, chunk 8  optimizer gd(step = step, retain = 1 - 2 ** spread(-1, -5, heads))",
     "lp": "every 1 token, chunk 8  objective lp(3)  optimizer gd(step = 0.1, retain = 0.9)",
 }
 
@@ -80,6 +82,19 @@ model m(dim = 16) {
   flow out = (k -> wide -> linear(dim)) + (x -> layer_norm -> narrow) -> linear(11)
 }
 """,
+    "kimi": """
+model m(dim = 16, heads = 2) {
+  input ids(11)
+  flow x = in -> embedding(dim)
+  flow k = x -> linear -> l2_normalize(heads)
+  flow keep = sigmoid((x -> linear) + 3)
+  flow step = x -> linear(heads) -> sigmoid
+  default { every 1 token, chunk 16   optimizer gd(step = step, retain = keep, forget_first = true) }
+  level one = matrix(heads) { learn k -> x }
+  level own = matrix(heads) { learn k -> own(x)   read anchor }
+  flow out = (k -> one) + (k -> own) -> linear(11)
+}
+""",
     "associative": """
 model m(dim = 16, heads = 2) {
   input ids(11)
@@ -104,6 +119,24 @@ use std.titans
 model m(dim = 16) {
   input ids(11)
   flow out = in -> embedding(dim) -> linear_self_referential(heads = 2, chunk = 8) -> linear(11)
+}
+""",
+    "spread": """
+block layer(heads = 2) {
+  default { every 1 token, chunk 8  optimizer dgd(step = step, retain = retain) }
+  flow x = in -> conv(4) -> silu
+  flow k = x -> key -> l2_normalize(heads)
+  flow retain = sigmoid((x -> keep -> linear(heads)) + spread(1, 4, heads))
+  flow step = spread(0.1, 0.3, heads)
+  level key = matrix(heads) { learn k -> key(x)  init learned(identity) }
+  level keep = matrix(heads) { learn k -> keep(x)  init identity }
+  level slow = linear { every 8 tokens  optimizer gd(step = 0.1)  init scaled(0.5) }
+  flow out = x * spread(0.5, 1, 16) + k -> slow
+}
+model m(dim = 16) {
+  input ids(11)
+  level stack = layer repeat 2
+  flow out = (in -> embedding(dim)) * spread(1, 2, dim) -> stack -> linear(11)
 }
 """,
     "continuum": """

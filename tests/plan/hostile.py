@@ -66,17 +66,18 @@ optimizer own(lr = 0.1) {
 block memories(n = 2) {
   flow k = in -> linear -> l2_normalize(n)
   level m = matrix(n) { learn k -> in  every 1 token, chunk 4  optimizer dgd(momentum = 0.5) }
-  level w = matrix(n) { learn k -> w(in)  every 1 token, chunk 4 }
-  level v = matrix(n) { learn k -> v(in)  every 1 token, chunk 4 }
+  level w = matrix(n) { learn k -> w(in)  every 1 token, chunk 4  init learned(uniform(0.1)) }
+  level v = matrix(n) { learn k -> v(in)  every 1 token, chunk 4  init identity }
   level a = attention(n, window = 4)
-  flow out = m(k) + w(k) + v(k) + (in -> a -> conv(3))
+  flow out = m(k) + w(k) + v(k) + (in -> a -> conv(3)) * spread(1, -0.5, size = 8)
 }
 model whole(dim = 8) {
   input ids(16)
   level embed = embedding(dim)
   level stack = memories repeat 2
-  level slow = mlp(hidden = 4) { every 8 tokens  optimizer sgd(lr = 0.1) gradient truncated(2) }
-  level head = linear(16)
+  level slow = mlp(hidden = 4) { init scaled(0.5)  every 8 tokens  optimizer sgd(lr = 0.1)
+    gradient truncated(2) }
+  level head = linear(16) { init orthogonal }
   flow out = in -> embed -> stack -> slow -> dropout(0.1) -> head
   train { objective cross_entropy  optimizer all }
 }

@@ -93,6 +93,12 @@ KINDS = {
     "memory read at its anchor": MEMORY.format("1 token, chunk 4", "anchor"),
     "memory with a period": MEMORY.format("4 tokens", "after"),
     "memory that starts at zero": MEMORY.format("1 token  init zeros", "after"),
+    "memory that is the identity": "level m = matrix(2) { learn in -> in  every 1 token  init identity }\n"
+    "flow out = in -> m",
+    "trained starts": "level m = matrix(2) { learn in -> in  every 1 token  init learned(zeros) }\n"
+    "level n = associative(2) { learn in -> in  every 1 token  init scaled(2) }\nflow out = in -> m -> n",
+    "fixed starts": "level m = matrix(2) { learn in -> in  every 1 token  init orthogonal }\n"
+    "level n = associative(2) { learn in -> in  every 1 token  init uniform(1) }\nflow out = in -> m -> n",
     "repeats": "level a = linear repeat 3\nlevel b[2] = mlp\nflow out = in -> a -> b -> linear(3)",
     "frozen": "level a = linear { frozen  init normal(1) }\nflow out = in -> a -> linear",
 }
@@ -301,6 +307,16 @@ def test_names_are_given_once():
     assert len(set(given_)) == len(wanted)
     assert all(name.isidentifier() for name in given_)
     assert given_[:3] == ["h", "h_2", "h_2_2"]
+
+
+def test_only_gd_on_l2_at_every_token_forgets_first():
+    text = to_yaml(plan_of_file(ROOT / "tests/golden/good/forget_first.nest"))
+    assert "forget_first: true" in text and to_yaml(from_yaml(text)) == text
+    for old, new in (("optimizer: gd\n", "optimizer: dgd\n"), ("objective: l2", "objective: dot")):
+        assert old in text
+        with pytest.raises(NestError) as raised:
+            from_yaml(text.replace(old, new))
+        assert "forget first" in raised.value.diagnostics[0].message
 
 
 # --- what is no plan -----------------------------------------------------------------------

@@ -37,6 +37,14 @@ def words(dot: str) -> str:
     return re.sub(r"</?[A-Z][^>]*>", "", dot)
 
 
+def test_options_of_an_optimizer_are_written_as_in_the_program() -> None:
+    text = (
+        "model m { input vectors(4)\n level s = matrix { learn in -> in  every 1 token"
+        "  optimizer gd(step = 0.5, forget_first = true) }\n flow out = in -> s }"
+    )
+    assert "gd(step=0.5, forget_first=true)" in words(nesting(graph_of(text)).source)
+
+
 def test_fast_levels_stand_inside_of_slow_ones() -> None:
     chain = """
     model chain() {

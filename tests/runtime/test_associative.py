@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nestdsl.runtime.kinds.associative import Associative, AssociativeLayer
+from nestdsl.runtime.kinds.weights import Start
 from nestdsl.runtime.ops.deep_memory import Rule, initial_state, naive
 
 
@@ -111,7 +112,7 @@ def test_the_outer_levels_train_a_learned_start_near_the_identity() -> None:
 
 
 def test_zeros_start_as_the_identity_and_normal_is_saved_but_not_trained() -> None:
-    zeros, normal = make(init="zeros"), make(init="normal", init_std=0.5)
+    zeros, normal = make(init="zeros"), make(init=Start("normal", 0.5))
     query, key, value = flows(2, 5, 6, 6, 6)
     for memory in (zeros, normal):
         assert not list(memory.parameters())

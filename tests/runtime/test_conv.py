@@ -69,12 +69,19 @@ def test_no_output_depends_on_a_later_token_or_another_sequence():
     torch.testing.assert_close(from_the_start(conv, other)[0], y[0], rtol=0, atol=0)
 
 
-def test_begins_near_the_identity():
+@pytest.mark.parametrize("width", [1, 4])
+def test_begins_as_a_depthwise_filter_of_torch(width):
+    """Uniform within ±1 / sqrt(width) at every tap; unlike torch's, the bias is zero."""
     torch.manual_seed(0)
-    conv, x = Conv(SIZE, SIZE, width=4).double(), flow()
-    y = from_the_start(conv, x)
-    assert 0 < (y - x).abs().max() < 0.3
-    assert (conv.weight != 0).all()
+    conv = Conv(2000, 2000, width=width)
+    theirs = nn.Conv1d(2000, 2000, width, groups=2000).weight.squeeze(1)
+    bound = width**-0.5
+    for weight in (conv.weight, theirs):
+        assert 0.99 * bound < weight.abs().max() <= bound
+        torch.testing.assert_close(weight.std(0), torch.full((width,), bound / 3**0.5), rtol=0.05, atol=0)
+        assert (weight.mean(0).abs() < 0.05 * bound).all()
+    assert conv.bias is not None
+    assert not conv.bias.any()
 
 
 def test_first_and_second_derivatives():

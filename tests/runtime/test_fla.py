@@ -61,10 +61,10 @@ def results(memory: Matrix, flows: list[Tensor], pieces: tuple[int, ...]) -> tup
     return y, state["matrix"], *torch.autograd.grad(loss, [*flows, memory.weight])  # type: ignore[list-item]
 
 
-def make(device: str, kind: torch.dtype) -> tuple[Matrix, Matrix, list[Tensor]]:
+def make(device: str, kind: torch.dtype, first: bool = False) -> tuple[Matrix, Matrix, list[Tensor]]:
     torch.manual_seed(0)
-    ours = Matrix(32, 16, heads=2, chunk=32).to(device, kind)
-    theirs = Matrix(32, 16, heads=2, chunk=32).to(device, kind)
+    ours = Matrix(32, 16, heads=2, chunk=32, forget_first=first).to(device, kind)
+    theirs = Matrix(32, 16, heads=2, chunk=32, forget_first=first).to(device, kind)
     theirs.load_state_dict(ours.state_dict())
     assert theirs.use_kernels()
     flows = [torch.randn(2, 70, size, device=device, dtype=kind) for size in (32, 32, 16, 2, 2)]
@@ -72,9 +72,10 @@ def make(device: str, kind: torch.dtype) -> tuple[Matrix, Matrix, list[Tensor]]:
     return ours, theirs, flows
 
 
+@pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("pieces", [(70,), (33, 17, 20), (50, 20)])
-def test_the_mapping_is_exact(stand_in: None, pieces: tuple[int, ...]) -> None:
-    ours, theirs, flows = make("cpu", torch.float64)
+def test_the_mapping_is_exact(stand_in: None, pieces: tuple[int, ...], first: bool) -> None:
+    ours, theirs, flows = make("cpu", torch.float64, first)
     for mine, other in zip(results(ours, flows, pieces), results(theirs, flows, pieces), strict=True):
         torch.testing.assert_close(other, mine, rtol=1e-9, atol=1e-9)
 
@@ -93,6 +94,28 @@ def test_short_calls_go_on_by_the_blocks(stand_in: None) -> None:
     whole, split = results(theirs, flows, (70,)), results(theirs, flows, (40, 1, 29))
     for mine, other in zip(whole, split, strict=True):
         torch.testing.assert_close(other, mine, rtol=1e-9, atol=1e-9)
+
+
+def test_the_published_rule_goes_to_the_kernels_as_it_is(stand_in: None) -> None:
+    """Nothing of it is multiplied or divided by α on the way."""
+    _, theirs, flows = make("cpu", torch.float64, first=True)
+    _, key, value, step, retain = flows
+    retain = retain.sigmoid()
+    retain[:, ::3] = 0.0
+    written, _ = theirs.learn(key, value, theirs.init_state(2), step, retain)
+    assert isinstance(written, fla.Written)
+    assert torch.equal(written.value, value.unflatten(-1, (2, -1))) and torch.equal(written.beta, step)
+    assert written.log_decay.isfinite().all()
+
+
+def test_a_retain_per_channel_stays_with_the_blocks(stand_in: None) -> None:
+    ours, theirs, flows = make("cpu", torch.float64, first=True)
+    query, key, value, step, _ = flows
+    found = []
+    for memory in (ours, theirs):
+        trajectory, _ = memory.learn(key, value, memory.init_state(2), step.sigmoid(), query.sigmoid())
+        found.append(memory.read(trajectory, query))
+    assert torch.equal(*found)
 
 
 def test_a_model_takes_them_where_they_apply(stand_in: None) -> None:
@@ -122,18 +145,19 @@ def test_a_model_takes_them_where_they_apply(stand_in: None) -> None:
     ],
 )
 def test_what_the_kernels_do_not_compute_stays_with_the_blocks(rule: Rule, read: str) -> None:
-    assert fla.applies(Rule(), "after", 64)
+    assert fla.applies(Rule(), "after", 64) and fla.applies(Rule(forget_first=True), "after", 64)
     assert not fla.applies(rule, read, 64)  # type: ignore[arg-type]
     assert not fla.applies(Rule(), "after", fla.LARGEST_KEY + 1)
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-2), (torch.bfloat16, 5e-2)])
-def test_the_kernels_themselves(kind: torch.dtype, tolerance: float) -> None:
+def test_the_kernels_themselves(kind: torch.dtype, tolerance: float, first: bool) -> None:
     """float32 products are TF32 there; the truth is our own form in float32 on the same GPU."""
     pytest.importorskip("triton")
     pytest.importorskip(fla.MODULE)
-    ours, theirs, flows = make("cuda", torch.float32)
+    ours, theirs, flows = make("cuda", torch.float32, first)
     theirs.to(kind)
     expected = results(ours, flows, (70,))
     found = results(theirs, [flow.to(kind) for flow in flows], (70,))

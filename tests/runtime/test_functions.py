@@ -79,10 +79,10 @@ def test_operators_take_flows_numbers_and_broadcast_a_flow_of_size_1():
 
 
 def test_a_constant_is_a_flow_of_size_1_like_another():
-    constant = FUNCTIONS["constant"](0.5, flow(2, 3, 4))
-    torch.testing.assert_close(constant, torch.full((2, 3, 1), 0.5, dtype=torch.float64))
-    ids = torch.zeros(2, 3, dtype=torch.int64)
-    torch.testing.assert_close(FUNCTIONS["constant"](0.5, ids), torch.full((2, 3, 1), 0.5))
+    for like in (flow(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64)):
+        for dtype in (torch.float32, torch.float64):
+            constant = FUNCTIONS["constant"](0.5, like, dtype)
+            torch.testing.assert_close(constant, torch.full((2, 3, 1), 0.5, dtype=dtype))
 
 
 @pytest.mark.parametrize("heads", [1, 3])

@@ -176,6 +176,7 @@ def test_float32_keeps_its_digits(block: int) -> None:
     ("rule", "mode"),
     [
         (Rule("l2"), "after"),
+        pytest.param(Rule("l2", chunk=5, forget_first=True), "after", marks=pytest.mark.slow),
         pytest.param(Rule("l2", chunk=5), "anchor", marks=pytest.mark.slow),
         pytest.param(Rule("l2", period=4), "after", marks=pytest.mark.slow),
         pytest.param(Rule("l2", chunk=5, optimizer="dgd"), "after", marks=pytest.mark.slow),

@@ -179,12 +179,13 @@ def test_a_retain_per_key_channel_equals_the_loop(
 @pytest.mark.parametrize("gradient", ["through", "stop"])
 @pytest.mark.parametrize("toward", ["zero", "init"])
 @pytest.mark.parametrize(("objective", "optimizer"), [("l2", "gd"), ("l2", "dgd"), ("dot", "dgd")])
-@pytest.mark.parametrize(("mode", "tokens"), [("after", 1), ("after", 7), ("before", 7)])
-def test_what_has_no_parallel_form_equals_the_loop(
+@pytest.mark.parametrize(("mode", "tokens"), [("after", 1), ("after", 7), ("before", 19)])
+def test_a_decay_along_the_key_beside_one_per_channel_equals_the_loop(
     mode: str, tokens: int, objective: str, optimizer: str, toward: str, gradient: str, zeros: bool
 ) -> None:
     rule = Rule(objective, 1, 1, gradient, optimizer, toward)
-    assert_equals_loop(rule, mode, tokens, 0, 4, zeros=zeros and tokens > 2, per_channel=True)
+    for block in (4, 32):
+        assert_equals_loop(rule, mode, tokens, 0, block, zeros=zeros and tokens > 2, per_channel=True)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def second(results: dict[str, Tensor], inputs: dict[str, Tensor]) -> list[Tensor
     ("rule", "mode", "position"),
     [
         (Rule("l2"), "after", 0),
+        (Rule("l2", chunk=4, toward="init", forget_first=True), "anchor", 2),
         (Rule("dot", chunk=4), "anchor", 1),
         (Rule("l2", chunk=1, optimizer="dgd"), "before", 0),
         (Rule("l2", chunk=4, optimizer="dgd", toward="init"), "after", 3),
@@ -48,7 +49,13 @@ def test_second_derivatives_equal_those_of_the_loop(
 
 
 @pytest.mark.parametrize(
-    "rule", [Rule("dot"), Rule("l2"), Rule("l2", chunk=1, optimizer="dgd", toward="init")]
+    "rule",
+    [
+        Rule("dot"),
+        Rule("l2"),
+        Rule("l2", forget_first=True),
+        Rule("l2", chunk=1, optimizer="dgd", toward="init"),
+    ],
 )
 def test_with_a_retain_per_key_channel(rule: Rule) -> None:
     assert_equal(make_inputs(7, per_channel=True), rule, "after", 0)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nestdsl.runtime.kinds.matrix import BlockLinear, Matrix
+from nestdsl.runtime.kinds.weights import Start
 from nestdsl.runtime.ops.linear_memory import Rule, initial_state, naive
 
 
@@ -139,7 +140,7 @@ def test_the_outer_levels_train_a_learned_start() -> None:
 
 
 def test_zeros_have_no_weight_and_normal_keeps_one_that_is_saved_but_not_trained() -> None:
-    zeros, normal = make(init="zeros"), make(init="normal", init_std=0.5)
+    zeros, normal = make(init="zeros"), make(init=Start("normal", 0.5))
     assert not list(zeros.parameters())
     assert not zeros.state_dict()
     assert zeros.init_state(2)["matrix"].shape == (2, 2, 3, 2)

@@ -23,7 +23,8 @@ def test_everything_around_loops_and_repeats_is_a_unit() -> None:
     model = nest("self_referential").compile(compile=False)
     assert units(model) == {
         "SelfReferentialBlock.part", "SelfReferentialBlock.loop", "SelfReferentialBlock.part_2",
-        "HopeLayerBlock.part", "HopeLayerBlock.part_2", "Model.part",
+        "HopeLayerBlock.part", "HopeLayerBlock.part_2", "CmsLevelBlock.body", "CmsLevel2Block.body",
+        "Model.part",
     }  # fmt: skip
 
 

@@ -156,7 +156,9 @@ def library_text(name: str) -> str:
     return body.replace("flow update = -lr", "flow update = lr")
 
 
-SHOWN_IN_THE_LIBRARY = "sgd momentum nesterov adam adamw adagrad rmsprop lion muon m3 m3_paper".split()
+SHOWN_IN_THE_LIBRARY = (
+    "sgd momentum nesterov adam adamw adamw_matrix adagrad rmsprop lion muon m3 m3_paper".split()
+)
 
 
 @pytest.mark.parametrize("name", [*SHOWN_IN_THE_LIBRARY, "preconditioned_momentum"])

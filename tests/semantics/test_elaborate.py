@@ -136,7 +136,7 @@ def test_the_clauses_of_a_memory():
         Learning.ASSOCIATION, 4, Unit.TOKEN, 8
     )  # fmt: skip
     assert (level.objective, level.read, level.gradient, level.reset) == ("dot", "before", "stop", "context")
-    assert (level.init.kind, level.init.std) == ("normal", 0.1)
+    assert (level.init.kind, level.init.number, level.init.trained) == ("normal", 0.1, False)
     assert level.optimizer and dict(level.optimizer.arguments).items() >= {"step": 0.5, "retain": 1.0}.items()
 
 

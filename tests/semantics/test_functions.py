@@ -182,7 +182,7 @@ def test_the_programs_without_anything_else_are_clean():
 def test_every_function_that_may_be_of_numbers_alone_has_a_value():
     """As the runtime needs them: element by element, or one number; the others take matrices alone."""
     takes_matrices = {"normalize", "rms_match", "outer", "transpose", "matmul", "newton_schulz", "debias"}
-    takes_features = {"l2_normalize", "softmax", "concat", "dropout"}
+    takes_features = {"l2_normalize", "softmax", "concat", "dropout", "spread"}  # or makes them
     has_extents = {"rows", "columns"}
     wanted = LIBRARY.functions.keys() - takes_matrices - takes_features - has_extents
     assert {name for name, one in LIBRARY.functions.items() if one.fold and not one.is_custom} == {

@@ -182,6 +182,23 @@ def test_a_schedule_as_an_argument() -> None:
     assert dict(found.parameters)["lr"] == 3e-4
 
 
+@pytest.mark.parametrize("rate", ["0.5 / dim", "cosine(0.5 / dim)"])
+@pytest.mark.parametrize("name", ["adamw", "adamw_matrix", "muon"])
+def test_a_rate_follows_the_sizes_of_the_model(name: str, rate: str) -> None:
+    text = f"""
+    model m(dim = 64) {{
+      input vectors(dim)
+      flow out = in -> linear
+      train {{ objective mse  optimizer {name}(lr = {rate}) }}
+    }}
+    """
+    for dim, expected in ((64, 2.0**-7), (256, 2.0**-9)):
+        found = graph(text, dim=dim).train.optimizer.program
+        assert found is not None
+        assert dict(found.parameters)["lr"] == expected
+        assert [schedule.peak for schedule in found.schedules] == [expected] * rate.startswith("cosine")
+
+
 def test_a_schedule_as_a_default_which_an_argument_replaces() -> None:
     body, parameters = "flow update = -lr * grad", "lr = linear(peak * 2, warmup = 5), peak = 1"
     text = "param peak = 0.5\n"

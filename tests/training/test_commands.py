@@ -89,6 +89,28 @@ def test_eval_and_resume_take_the_data_of_the_run(capsys) -> None:
     assert "say with --data where it is now" in err
 
 
+def test_held_out_sequences_are_a_setting_of_the_run(capsys) -> None:
+    """So many are measured; `eval` measures as many; all figures of a run are of the same."""
+    two = ("--held-out-sequences", "2", "--quiet")
+    shown = {}
+    for out, more in (("two", two), ("all", ("--held-out-sequences", "1000", "--quiet")), ("plain", ())):
+        status, printed, _ = train(capsys, "--steps", "2", "--until", "1", "--out", out, *more)
+        assert status == 0
+        shown[out] = printed.partition(" after 1 step")[0]
+    assert shown["all"] == shown["plain"] != shown["two"]  # the text holds out 21 sequences of 16 tokens
+    assert call(capsys, "eval", "two")[1].startswith(f"held-out bits per byte: {shown['two'].split()[-1]} on")
+    again = ("train", "tiny.nest", "--resume", "--out", "two", "--quiet")
+    status, _, err = call(capsys, *again, "--held-out-sequences", "3")
+    assert status == 1
+    assert "error[N0502]: the run in `two` was started with held_out_sequences 2, not 3" in err
+    assert "leave `held_out_sequences` out" in err
+    assert call(capsys, *again, "--held-out-sequences", "2")[0] == 0
+    assert checkpoint.load(Path("two")).settings.held_out_sequences == 2
+    status, _, err = train(capsys, "--held-out-sequences", "0", "--out", "none")
+    assert (status, Path("none").exists()) == (1, False)
+    assert "error[N0202]: `held_out_sequences` is 0" in err
+
+
 def test_a_compiled_run_goes_on_compiled_unless_eager_is_asked_for(capsys, monkeypatch) -> None:
     asked = []
     whole = Nest.compile

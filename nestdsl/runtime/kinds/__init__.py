@@ -9,6 +9,7 @@ from nestdsl.runtime.kinds.matrix import BlockLinear, Matrix
 from nestdsl.runtime.kinds.mlp import Mlp
 from nestdsl.runtime.kinds.norms import LayerNorm, RmsNorm
 from nestdsl.runtime.kinds.side_by_side import SideBySide
+from nestdsl.runtime.kinds.weights import Start
 
 LAYERS: dict[str, type] = {
     "embedding": Embedding,
@@ -40,4 +41,5 @@ __all__ = [
     "Mlp",
     "RmsNorm",
     "SideBySide",
+    "Start",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize, per_head, require_division
+from nestdsl.library.starts import MEMORY_DEVIATION
+from nestdsl.runtime.kinds.weights import Start, initialize, normal, per_head, require_division
 from nestdsl.runtime.ops.deep_memory import (
     Activation,
     Objective,
@@ -36,9 +37,8 @@ class _TwoLayers(nn.Module):
         heads: int,
         hidden: int | None,
         activation: Activation,
-        init: str,
-        init_std: float,
-        outer_std: float,
+        start: Start,
+        outer: Start,
         *,
         trained: bool,
     ) -> None:
@@ -51,12 +51,13 @@ class _TwoLayers(nn.Module):
         self.heads = heads
         self.activation: Activation = activation
         self.residual = key_size == value_size
-        inner = torch.empty(heads, key_size // heads, hidden)
-        outer = torch.empty(heads, hidden, value_size // heads)
-        # Two layers of zeros would never learn: no gradient passes either.
-        initialize(inner, "learned" if init == "zeros" else init, init_std, (key_size // heads) ** -0.5)
-        initialize(outer, init, init_std, outer_std)
-        for name, weight in (("inner", inner), ("outer", outer)):
+        if start.word == "identity" and not self.residual:
+            raise ValueError(f"init 'identity' needs equal sizes, not {key_size} and {value_size}")
+        first = torch.empty(heads, key_size // heads, hidden)
+        last = torch.empty(heads, hidden, value_size // heads)
+        initialize(first, start.of_first(), normal((key_size // heads) ** -0.5))
+        initialize(last, start.of_last(), outer)
+        for name, weight in (("inner", first), ("outer", last)):
             if trained:
                 self.register_parameter(name, nn.Parameter(weight))
             else:
@@ -72,10 +73,11 @@ class Associative(_TwoLayers):
     hidden: the hidden size of one head; default key_size / heads.
 
     The start, inner = W_2ᵀ [heads, key_size / heads, hidden] and outer = W_1ᵀ [heads, hidden,
-    value_size / heads]: with init "learned" parameters, which the outer levels train, inner with deviation
-    1 / sqrt(key_size / heads) and outer with `init_std`, so that the memory starts near the identity.
-    "normal" makes them buffers, saved and never trained, both with deviation `init_std`; "zeros" the same,
-    but inner as in learned and outer zero: the memory starts as the identity and still can learn.
+    value_size / heads]: parameters, if the outer levels train it, or else buffers, saved and never trained.
+    With init "learned", inner is normal with deviation 1 / sqrt(key_size / heads) and outer with
+    `MEMORY_DEVIATION`, so that the memory starts near the identity. "normal", "uniform" and "orthogonal" draw
+    both alike. The others speak of outer, with inner as in learned: "scaled" scales it, "zeros" and
+    "identity" make it zero: the memory starts as the identity and still can learn.
 
     Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
     """
@@ -93,8 +95,7 @@ class Associative(_TwoLayers):
         read: Read = "after",
         period: int = 1,
         chunk: int = 1,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
         gradient: Gradient = "through",
         toward: Toward = "zero",
         p: float = 2.0,
@@ -102,9 +103,16 @@ class Associative(_TwoLayers):
         residual = key_size == value_size
         rule = Rule(objective, optimizer, activation, residual, p, toward, chunk, period, gradient)
         rule.resolve(read)
-        trained = init == "learned"
+        start = Start.of(init)
         super().__init__(
-            key_size, value_size, heads, hidden, activation, init, init_std, init_std, trained=trained
+            key_size,
+            value_size,
+            heads,
+            hidden,
+            activation,
+            start,
+            normal(MEMORY_DEVIATION),
+            trained=start.is_trained,
         )
         self.rule = rule
         self.read_mode: Read = read
@@ -170,10 +178,9 @@ class AssociativeLayer(_TwoLayers):
     outer levels train; without the residual if the sizes differ.
 
     [batch, tokens, input_size] → [batch, tokens, output_size]; parameters inner [heads, input_size / heads,
-    hidden] and outer [heads, hidden, output_size / heads]. init learned: inner with deviation
-    1 / sqrt(input_size / heads), outer with `init_std`, or without the residual 1 / sqrt(hidden); normal:
-    both with `init_std`; zeros: inner as in learned, outer zero. Raises ValueError if `heads` does not divide
-    the sizes, or an option is none of the choices.
+    hidden] and outer [heads, hidden, output_size / heads]. Their starts are those of `Associative`, but
+    without the residual a learned outer has deviation 1 / sqrt(hidden). Raises ValueError if `heads` does not
+    divide the sizes, or an option is none of the choices.
     """
 
     def __init__(
@@ -184,14 +191,13 @@ class AssociativeLayer(_TwoLayers):
         heads: int = 1,
         hidden: int | None = None,
         activation: Activation = "gelu",
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
     ) -> None:
         Rule(activation=activation)
         width = max(1, input_size // max(1, heads) if hidden is None else hidden)
-        outer_std = init_std if input_size == output_size else width**-0.5
+        outer = normal(MEMORY_DEVIATION if input_size == output_size else width**-0.5)
         super().__init__(
-            input_size, output_size, heads, hidden, activation, init, init_std, outer_std, trained=True
+            input_size, output_size, heads, hidden, activation, Start.of(init), outer, trained=True
         )
 
     def forward(self, x: Tensor) -> Tensor:

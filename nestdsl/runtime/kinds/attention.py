@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nestdsl.runtime.functions import at_least_float32, split_heads
-from nestdsl.runtime.kinds.weights import initialize, require_division
+from nestdsl.runtime.kinds.weights import Start, initialize, normal, require_division
 from nestdsl.runtime.ops.attention import Pairs, Reach, Room, attend, attend_appended
 
 State = dict[str, Any]
@@ -97,7 +97,7 @@ class Attention(nn.Module):
             self.persistent_key = nn.Parameter(torch.empty(persistent, key_size))
             self.persistent_value = nn.Parameter(torch.empty(persistent, value_size))
             for weight in (self.persistent_key, self.persistent_value):
-                initialize(weight, "learned", PERSISTENT_STD, PERSISTENT_STD)
+                initialize(weight, Start(), normal(PERSISTENT_STD))
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize
+from nestdsl.runtime.kinds.weights import Start, initialize
 
 State = dict[str, Tensor]
 
@@ -14,8 +14,10 @@ class Conv(nn.Module):
     """y_t = bias + sum_j weight[:, j] * x_{t - width + 1 + j}: the last tap reads the token itself.
 
     State: `inputs` `[batch, width - 1, size]`, the tokens just before the next one, oldest first.
-    init learned: 1 on the token itself plus small noise everywhere (deviation 0.02), so that the
-    level begins near the identity.
+    init learned: uniform within ±1 / sqrt(width), as torch.nn.Conv1d starts a depthwise filter of
+    `width` inputs (kaiming_uniform with a = sqrt(5)), so that all tokens that it reads count from the
+    start. The bias always begins at zero, where that of Conv1d is as random as the weight. identity: 1 on
+    the token itself, 0 on those before.
     """
 
     def __init__(
@@ -25,8 +27,7 @@ class Conv(nn.Module):
         *,
         width: int,
         bias: bool = True,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
     ) -> None:
         super().__init__()
         if input_size != output_size:
@@ -36,10 +37,9 @@ class Conv(nn.Module):
         self.width = width
         self.weight = nn.Parameter(torch.empty(output_size, width))
         self.bias = nn.Parameter(torch.zeros(output_size)) if bias else None
-        initialize(self.weight, init, init_std, learned_std=0.02)
-        if init == "learned":
-            with torch.no_grad():
-                self.weight[:, -1] += 1.0
+        of_the_token = torch.zeros(width)
+        of_the_token[-1] = 1.0
+        initialize(self.weight, Start.of(init), Start("uniform", width**-0.5), identity=of_the_token)
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None

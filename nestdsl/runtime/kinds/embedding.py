@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize
+from nestdsl.runtime.kinds.weights import Start, initialize, normal
 
 
 class Embedding(nn.Module):
@@ -17,14 +17,12 @@ class Embedding(nn.Module):
     than from deviation 0.02 or 1 / sqrt(output_size), at learning rates of 1e-3 and 3e-3.)
     """
 
-    def __init__(
-        self, input_size: int, output_size: int, *, dim: int, init: str = "learned", init_std: float = 0.02
-    ) -> None:
+    def __init__(self, input_size: int, output_size: int, *, dim: int, init: Start | str = "learned") -> None:
         super().__init__()
         if dim != output_size:
             raise ValueError(f"dim = {dim} is not the output size {output_size}")
         self.weight = nn.Parameter(torch.empty(input_size, output_size))
-        initialize(self.weight, init, init_std, learned_std=1.0)
+        initialize(self.weight, Start.of(init), normal(1.0))
 
     def forward(self, ids: Tensor) -> Tensor:
         return F.embedding(ids, self.weight)

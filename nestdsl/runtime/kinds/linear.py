@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize
+from nestdsl.runtime.kinds.weights import Start, initialize, normal
 
 Product = Callable[[str, Tensor], Tensor]
 """What stands in for a `Linear` of a kind: (its name within the kind, its input) -> its output."""
@@ -28,18 +28,18 @@ class Linear(nn.Module):
         *,
         out: int | None = None,
         bias: bool = True,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
     ) -> None:
         super().__init__()
         if out is not None and out != output_size:
             raise ValueError(f"out = {out} is not the output size {output_size}")
         self.weight = nn.Parameter(torch.empty(output_size, input_size))
         self.bias = nn.Parameter(torch.zeros(output_size)) if bias else None
-        initialize(self.weight, init, init_std, learned_std=input_size**-0.5)
+        initialize(self.weight, Start.of(init), normal(input_size**-0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        kind = torch.promote_types(x.dtype, self.weight.dtype)  # an input of higher precision keeps it
+        return F.linear(x, self.weight.to(kind), None if self.bias is None else self.bias.to(kind))
 
     def through(self, x: Tensor, product: Product) -> Tensor:
         """The same with `product` in place of the matrix and the bias."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.kinds.weights import initialize, per_head, require_division
+from nestdsl.library.starts import MEMORY_DEVIATION
+from nestdsl.runtime.kinds.weights import Start, initialize, normal, per_head, require_division
 from nestdsl.runtime.ops.linear_memory import (
     BLOCK,
     Gradient,
@@ -28,15 +29,15 @@ from nestdsl.runtime.ops.linear_memory import (
 class Matrix(nn.Module):
     """A memory of one matrix per head that learns keys and values while a sequence is read.
 
-    objective, optimizer, period, chunk, gradient, toward and p (of "lp") as in `Rule`; `read` is where its
-    reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's chunk.
-    With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads only how many
-    tokens to work on at once. anchored: the state at each chunk's start is kept, for `peek`.
+    objective, optimizer, period, chunk, gradient, toward, forget_first and p (of "lp") as in `Rule`; `read`
+    is where its reads look: "after" a token has written, "before" it, or at the "anchor", the start of the
+    token's chunk. With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads
+    only how many tokens to work on at once. anchored: the state at each chunk's start is kept, for `peek`.
 
-    init: "learned" makes the parameter `weight` [heads, key_size / heads, value_size / heads], which the
-    outer levels train, normal with deviation `init_std`: small beside what is learned in context, and
-    not zero, so that the first token's query has a gradient. "normal" makes the same a buffer, which is
-    saved and never trained. "zeros" has neither; nor has "identity", for sizes that are equal.
+    init: a start that is trained makes the parameter `weight` [heads, key_size / heads, value_size / heads],
+    which the outer levels train; "learned" is normal with `MEMORY_DEVIATION`. One that is not is a buffer,
+    which is saved and never trained; "zeros" and "identity" then have neither. "identity" needs sizes that
+    are equal.
 
     Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
     """
@@ -51,12 +52,12 @@ class Matrix(nn.Module):
         read: Read = "after",
         period: int = 1,
         chunk: int = 1,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
         gradient: Gradient = "through",
         optimizer: Optimizer = "gd",
         toward: Toward = "zero",
         p: float = 2.0,
+        forget_first: bool = False,
         anchored: bool = False,
     ) -> None:
         super().__init__()
@@ -65,27 +66,27 @@ class Matrix(nn.Module):
         self.heads = heads
         self.shape = (heads, key_size // heads, value_size // heads)
         self.read_mode: Read = read
-        rule = Rule(objective, period, chunk, gradient, optimizer, toward, p)
+        rule = Rule(objective, period, chunk, gradient, optimizer, toward, p, forget_first)
         rule.resolve(read)
         # What looks at no chunk's start need not carry it.
         self.rule = rule if read == "anchor" or rule.is_stale or anchored else replace(rule, chunk=None)
         self.block = chunk if 16 <= chunk <= 128 and chunk % 16 == 0 else BLOCK
-        self.weight: Tensor | None
-        match init:
-            case "learned":
-                self.weight = nn.Parameter(torch.empty(self.shape))
-                initialize(self.weight, init, init_std, learned_std=init_std)
-            case "normal":
-                self.register_buffer("weight", torch.empty(self.shape))
-                initialize(self.weight, init, init_std, learned_std=init_std)  # type: ignore[arg-type]
-            case "zeros":
-                self.register_parameter("weight", None)
-            case "identity" if key_size == value_size:
-                self.register_parameter("weight", None)
-            case _:
-                raise ValueError(f"unknown init {init!r}: write learned, zeros or normal")
-        self.starts_as_identity = init == "identity"
+        self._begin(Start.of(init))
         self.by_fla = False  # `use_kernels` says otherwise
+
+    def _begin(self, start: Start) -> None:
+        """Makes the weight."""
+        self.weight: Tensor | None
+        weight = torch.empty(self.shape)
+        if start.draws:
+            initialize(weight, start, normal(MEMORY_DEVIATION))
+        self.starts_as_identity = start.word == "identity"
+        if start.is_trained:
+            self.weight = nn.Parameter(weight)
+        elif start.word in ("zeros", "identity"):
+            self.register_parameter("weight", None)
+        else:
+            self.register_buffer("weight", weight)
 
     def init_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -136,9 +137,10 @@ class Matrix(nn.Module):
         momenta = per_head(momentum, key, self.heads) if self.rule.has_momentum else None
         values = value.unflatten(-1, (self.heads, -1))
         if self.by_fla and key.shape[1] >= fla.FEWEST_TOKENS:
-            keys = key.unflatten(-1, (self.heads, -1))
-            steps, retains = per_head(step, key, self.heads), per_head(retain, key, self.heads)
-            return fla.learn(keys, values, steps, retains, state)
+            keys, steps = key.unflatten(-1, (self.heads, -1)), per_head(step, key, self.heads)
+            retains = self._retains(retain, key)
+            if retains.dim() == 3:  # their kernels have one for each head
+                return fla.learn(keys, values, steps, retains, state, self.rule)
         return self.learn_heads(
             key, values, state, self.rule, step, retain, momenta, aligned=aligned, within=within
         )
@@ -157,15 +159,11 @@ class Matrix(nn.Module):
         within: bool,
     ) -> tuple[Trajectory, State]:
         """The same for values [B, T, heads, any size] and a state of such columns."""
-        if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
-            retains = retain.unflatten(-1, (self.heads, -1))
-        else:
-            retains = per_head(retain, key, self.heads)
         return learn(
             key.unflatten(-1, (self.heads, -1)),
             values,
             per_head(step, key, self.heads),
-            retains,
+            self._retains(retain, key),
             state,
             rule,
             momentum=momentum,
@@ -173,6 +171,12 @@ class Matrix(nn.Module):
             within=within,
             block=self.block,
         )
+
+    def _retains(self, retain: float | Tensor, key: Tensor) -> Tensor:
+        """A retain as [B, T, heads], or as [B, T, heads, K] if it has one value per key channel."""
+        if isinstance(retain, Tensor) and retain.shape[-1] not in (1, self.heads):
+            return retain.unflatten(-1, (self.heads, -1))
+        return per_head(retain, key, self.heads)
 
     def read(self, trajectory: Trajectory | fla.Written, query: Tensor) -> Tensor:
         """What the memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
@@ -186,8 +190,11 @@ class Matrix(nn.Module):
 
     def start(self, query: Tensor) -> Tensor:
         """What the memory answers at the start of the context: query [B, T, key_size] ->
-        [B, T, value_size]. Differentiable with respect to `weight`; the memory must have one."""
-        assert self.weight is not None
+        [B, T, value_size]. Differentiable with respect to `weight`; the memory must have one, or start as
+        the identity."""
+        if self.weight is None:
+            assert self.starts_as_identity
+            return query
         kind = torch.promote_types(query.dtype, torch.float32)
         queries = query.unflatten(-1, (self.heads, -1)).to(kind)
         with torch.autocast(query.device.type, enabled=False):
@@ -219,15 +226,14 @@ class BlockLinear(nn.Module):
         output_size: int,
         *,
         heads: int = 1,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
     ) -> None:
         super().__init__()
         require_division(input_size, heads)
         require_division(output_size, heads)
         self.heads = heads
         self.weight = nn.Parameter(torch.empty(heads, input_size // heads, output_size // heads))
-        initialize(self.weight, init, init_std, learned_std=(input_size // heads) ** -0.5)
+        initialize(self.weight, Start.of(init), normal((input_size // heads) ** -0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         parts = x.unflatten(-1, (self.heads, -1))

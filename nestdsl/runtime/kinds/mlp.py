@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds.linear import Linear, Product
+from nestdsl.runtime.kinds.weights import Start
 
 ACTIVATIONS = ("gelu", "silu", "relu", "tanh")
 
@@ -14,8 +15,7 @@ class Mlp(nn.Module):
     """y = down(activation(up(x))): `[batch, tokens, input_size]` -> `[batch, tokens, output_size]`.
 
     The hidden size is `hidden`, or else `expand` (4 if not given) times the input size. Both
-    matrices begin as `Linear`'s do. With init zeros both are zero, so no gradient of the loss
-    reaches either matrix.
+    matrices begin as `Linear`'s do; init zeros and scaled speak of `down`, and `up` is as learned.
     """
 
     def __init__(
@@ -27,8 +27,7 @@ class Mlp(nn.Module):
         hidden: int | None = None,
         activation: str = "gelu",
         bias: bool = True,
-        init: str = "learned",
-        init_std: float = 0.02,
+        init: Start | str = "learned",
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -36,8 +35,9 @@ class Mlp(nn.Module):
         if hidden is None:
             hidden = max(1, round((expand or 4) * input_size))
         self.activation = FUNCTIONS[activation]
-        self.up = Linear(input_size, hidden, bias=bias, init=init, init_std=init_std)
-        self.down = Linear(hidden, output_size, bias=bias, init=init, init_std=init_std)
+        start = Start.of(init)
+        self.up = Linear(input_size, hidden, bias=bias, init=start.of_first())
+        self.down = Linear(hidden, output_size, bias=bias, init=start)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.activation(self.up(x)))

@@ -1,7 +1,6 @@
 """`rms_norm` and `layer_norm`: each head's part is normalised by itself, each feature has its own weight.
 
-Statistics are taken in at least float32. Weights begin at one and biases at zero; `init` zeros
-and normal act on the weight.
+Statistics are taken in at least float32. Weights begin at one and biases at zero.
 """
 
 from __future__ import annotations
@@ -10,14 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nestdsl.runtime.functions import at_least_float32, split_heads
-from nestdsl.runtime.kinds.weights import initialize, require_division
-
-
-def _scale(size: int, init: str, init_std: float) -> nn.Parameter:
-    weight = nn.Parameter(torch.ones(size))
-    if init != "learned":
-        initialize(weight, init, init_std, learned_std=0.0)
-    return weight
+from nestdsl.runtime.kinds.weights import require_division
 
 
 def _require_same(input_size: int, output_size: int) -> None:
@@ -35,15 +27,13 @@ class RmsNorm(nn.Module):
         *,
         heads: int = 1,
         eps: float = 1e-6,
-        init: str = "learned",
-        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         _require_same(input_size, output_size)
         require_division(input_size, heads)
         self.heads = heads
         self.eps = eps
-        self.weight = _scale(output_size, init, init_std)
+        self.weight = nn.Parameter(torch.ones(output_size))
 
     def forward(self, x: Tensor) -> Tensor:
         parts = split_heads(at_least_float32(x), self.heads)
@@ -62,15 +52,13 @@ class LayerNorm(nn.Module):
         *,
         heads: int = 1,
         eps: float = 1e-6,
-        init: str = "learned",
-        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         _require_same(input_size, output_size)
         require_division(input_size, heads)
         self.heads = heads
         self.eps = eps
-        self.weight = _scale(output_size, init, init_std)
+        self.weight = nn.Parameter(torch.ones(output_size))
         self.bias = nn.Parameter(torch.zeros(output_size))
 
     def forward(self, x: Tensor) -> Tensor:

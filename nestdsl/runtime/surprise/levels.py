@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nestdsl.runtime.block import Block, State, blocks_of
+from nestdsl.runtime.functions import at_least_float32
 from nestdsl.runtime.surprise.plastic import Plastic
 
 Path = tuple[str | int, ...]
@@ -61,7 +62,9 @@ def segments(levels: list[PlasticLevel], state: State, tokens: int) -> list[int]
 
 
 def loss_sum(outputs: Tensor, targets: Tensor, objective: str) -> Tensor:
-    """The sum over rows and tokens of the loss of each token."""
+    """The sum over rows and tokens of the loss of each token, in float32 at least, whatever the outputs are:
+    in bfloat16 a loss has two or three digits."""
+    outputs = at_least_float32(outputs)
     if objective == "cross_entropy":
         return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="sum")
     return (outputs - targets).square().mean(-1).sum()

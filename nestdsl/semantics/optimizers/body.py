@@ -7,22 +7,23 @@ from collections.abc import Callable, Collection, Mapping
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import (
     CONSTANT,
-    NUMBER,
     WEIGHT,
     GradientMemory,
     OptimizerProgram,
     Schedule,
 )
 from nestdsl.library.signatures import Value
-from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.modules import Module
+from nestdsl.semantics.optimizers.circles import report_needs_itself
 from nestdsl.semantics.optimizers.climbing import report_direction
 from nestdsl.semantics.optimizers.declared import (
     IN_SCOPE,
     Otherwise,
+    count_of,
     declare,
     meant,
     report_no_update,
+    report_shape,
     scope_of,
 )
 from nestdsl.semantics.optimizers.flows import Flow, OptimizerFlows, Result, number
@@ -35,9 +36,6 @@ from nestdsl.semantics.synonyms import PHRASES, name_meant
 from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
 from nestdsl.source import Span
 from nestdsl.syntax import ast
-
-_SHAPED = "compute it from flows of that shape, such as `grad`"
-_TRANSPOSED = "write `transpose(...)` around it"
 
 
 class OptimizerBody:
@@ -274,20 +272,7 @@ class OptimizerBody:
         names = [one for one, _ in self._open]
         if name.text not in names:
             return False
-        circle = [*names[names.index(name.text) :], name.text]
-        needs = f"`{circle[0]}` needs {', which needs '.join(f'`{one}`' for one in circle[1:])}"
-        memory = next((one.partition("[")[0] for one in circle if one.partition("[")[0] in self.levels), None)
-        hint = (
-            f"say `read before` at `{memory}`: it is then read as it was before this step"
-            if memory
-            else "compute one of them from something else"
-        )
-        self.diagnostics.report(
-            "N0301",
-            f"`{name.text}` needs itself" + (f": {needs}" if len(circle) > 2 else " at the same update"),
-            name.span,
-            hint,
-        )
+        report_needs_itself(name, names, self.levels, self.diagnostics)
         return True
 
     def element(self, index: ast.Index) -> Result:
@@ -344,18 +329,7 @@ class OptimizerBody:
 
     def _count(self, level: ast.Level) -> int | None:
         assert level.count is not None
-        value = self.constant(level.count)
-        if isinstance(value, Unknown):
-            return None
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_LEVELS:
-            self.diagnostics.report(
-                "N0202",
-                "the number of levels of an array is a positive whole number",
-                level.count.span,
-                "write one, such as 3",
-            )
-            return None
-        return value
+        return count_of(level.count, self.constant(level.count), self.diagnostics)
 
     def _memory(self, level: ast.Level, index: int | None) -> GradientMemory | None:
         name = level.name.text if index is None else f"{level.name.text}[{index}]"
@@ -415,13 +389,7 @@ class OptimizerBody:
         if isinstance(result, Unknown):
             return None
         if result.shape != WEIGHT:
-            shape = "one number" if result.shape in (CONSTANT, NUMBER) else f"`{result.shape}`"
-            self.diagnostics.report(
-                "N0201",
-                f"the update is added to the weight and has its shape, `out × in`; this is {shape}",
-                flow.span,
-                _TRANSPOSED if result.shape == "in × out" else _SHAPED,
-            )
+            report_shape(flow, result.shape, self.diagnostics)
             return None
         if result.memory is not None and result.memory.kind == "associative":
             self.flows.is_network(result, flow.value.span)

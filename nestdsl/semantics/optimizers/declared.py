@@ -6,9 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from nestdsl.diagnostics import Diagnostics, Note
-from nestdsl.graph.optimizer import CONSTANT, WEIGHT, Operand, OptimizerProgram
+from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, Operand, OptimizerProgram
+from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.modules import report_twice
 from nestdsl.semantics.names import did_you_mean, listed, nearest
+from nestdsl.semantics.values import Constant, Unknown
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
@@ -85,6 +87,21 @@ def declare(declaration: ast.Optimizer, parameters: Collection[str], diagnostics
     return declared
 
 
+def count_of(said: ast.Expression, value: Constant | Unknown, diagnostics: Diagnostics) -> int | None:
+    """The number of levels of an array, or N0202; None for one that is not known."""
+    if isinstance(value, Unknown):
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_LEVELS:
+        diagnostics.report(
+            "N0202",
+            "the number of levels of an array is a positive whole number",
+            said.span,
+            "write one, such as 3",
+        )
+        return None
+    return value
+
+
 def report_no_update(declaration: ast.Optimizer, declared: Declared, diagnostics: Diagnostics) -> None:
     """N0303, and what was probably meant."""
     name = declaration.name
@@ -97,6 +114,20 @@ def report_no_update(declaration: ast.Optimizer, declared: Declared, diagnostics
         hint = "say what is added to the weight: `flow update = -lr * grad`"
     if not declared.broken:
         diagnostics.report("N0303", f"optimizer `{name.text}` has no `update`", name.span, hint)
+
+
+def report_shape(update: ast.Flow, shape: str, diagnostics: Diagnostics) -> None:
+    """N0201 for an update that has not the shape of the weight."""
+    found = "one number" if shape in (CONSTANT, NUMBER) else f"`{shape}`"
+    is_transposed = shape == "in × out"
+    diagnostics.report(
+        "N0201",
+        f"the update is added to the weight and has its shape, `out × in`; this is {found}",
+        update.span,
+        "write `transpose(...)` around it"
+        if is_transposed
+        else "compute it from flows of that shape, such as `grad`",
+    )
 
 
 def meant(name: str, known: Collection[str], otherwise: str) -> str:

@@ -30,7 +30,7 @@ def connect_training(graph: NestGraph, shared: Shared) -> None:
             level = replace(level, period=train.period)
             graph.add(level)
         if level.learning is Learning.ASSOCIATION:
-            is_learned = level.init.kind == "learned" and not level.frozen
+            is_learned = level.init.trained and not level.frozen
             if is_learned and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
                 graph.connect(train.id, level.id, EdgeType.INIT)
             continue

@@ -20,6 +20,7 @@ from nestdsl.semantics.arguments import bind, check_argument, gives_all, match_a
 from nestdsl.semantics.modules import Module, library_module
 from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.body import OptimizerBody
+from nestdsl.semantics.optimizers.circles import report_left_in_a_circle
 from nestdsl.semantics.optimizers.climbing import is_never_negative
 from nestdsl.semantics.optimizers.declared import Otherwise
 from nestdsl.semantics.optimizers.memories import REDUCE
@@ -133,7 +134,9 @@ class OptimizerReader:
         bound = bind(call, specs, what, self.evaluate, self.diagnostics, matched)
         if bound is None:
             return None
-        return OptimizerUse(signature.name, tuple(bound.items()), tuple(flows), call.span, None, given)
+        # What is left off is not kept: plans and pages name only what is on.
+        kept = tuple((name, value) for name, value in bound.items() if value is not False)
+        return OptimizerUse(signature.name, kept, tuple(flows), call.span, None, given)
 
     # --- across ----------------------------------------------------------------------------
 
@@ -334,7 +337,8 @@ class OptimizerReader:
             return None
         module, declaration = found
         if any(declaration is other for other in self.open):
-            self._report_circle(declaration)
+            place = next(place for place, one in enumerate(self.open) if one is declaration)
+            report_left_in_a_circle(self.open[place:], self.diagnostics)
             return None
         matched = self._match(call, declaration)
         if matched is None:
@@ -357,23 +361,6 @@ class OptimizerReader:
         places = {name: body.places.get(one.value.span.text, one.span) for name, one in matched.items()}
         program = self.program(module, declaration, values, schedules, places)
         return None if program is None else Otherwise(program, tuple(arguments))
-
-    def _report_circle(self, declaration: ast.Optimizer) -> None:
-        """Optimizers that leave their rest to one another: told once, where the first of them does."""
-        place = next(place for place, one in enumerate(self.open) if one is declaration)
-        circle = list(self.open[place:])
-        start = min(range(len(circle)), key=lambda one: circle[one].span.start)
-        circle = [*circle[start:], *circle[:start]]
-        only = next(one for one in circle[0].body if isinstance(one, ast.Only))
-        names = [f"`{one.name.text}`" for one in (*circle[1:], circle[0])]
-        self.diagnostics.report(
-            "N0104",
-            f"`{circle[0].name.text}` leaves its rest to "
-            + ", which leaves its rest to ".join(names)
-            + ": nothing drives it",
-            only.otherwise.span,
-            "name an optimizer that drives every weight, such as `adamw(lr = lr)`",
-        )
 
     def _unknown(self, name: ast.Name, known: list[str]) -> None:
         if self.module.may_have(name.text):

@@ -18,7 +18,7 @@ def stages(name: str, step_count: int = 2, text: str | None = None) -> tuple[Sta
 
 
 def test_elementwise_programs_are_one_stage() -> None:
-    for name in ("sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop", "lion"):
+    for name in "sgd momentum nesterov adam adamw adamw_matrix adagrad rmsprop lion".split():
         (only,) = stages(f"std.optim:{name}")
         assert isinstance(only, Elementwise)
         assert only.stores[0][0].startswith(("@", "weight"))

@@ -76,6 +76,7 @@ def adamw(parameters, **arguments):
 RATES = {
     "sgd": {"lr": 0.5},
     "nesterov": {"lr": 0.1},
+    "adamw_matrix": {"lr": 1e-2},
     "rmsprop": {"lr": 1e-2},
     "lion": {"lr": 1e-2},
     "muon": {"lr": 0.02, "adamw_lr": 0.02},

@@ -8,8 +8,8 @@ its rows moved down by one, so that row t ends at token t - 1), and with what is
     (I + diag(b) (D⁻ ∘ K Kᵀ)) E = W - diag(b γ_{t-1}) K S             without b: E = W
     S_C = γ_C S + (diag(D_C) K)ᵀ E                                    the only sequential step
 
-With one α per key channel and with b, the system would have a matrix of its own for each channel: then blocks
-have one token, and all steps are sequential.
+b is the step η, or η α where the memory forgets first. With one α per key channel, D and b k have one value
+for each channel too, and D⁻ ∘ K Kᵀ is a sum over channels.
 Suffixes as in `running`.
 """
 
@@ -22,8 +22,9 @@ from nestdsl.runtime.ops.linear_memory.blocks import block_size, to_blocks
 from nestdsl.runtime.ops.linear_memory.cached import delta_blocks
 from nestdsl.runtime.ops.linear_memory.decay import decay_matrix, first_before, rows_before
 from nestdsl.runtime.ops.linear_memory.inverse import BLOCK
-from nestdsl.runtime.ops.linear_memory.running import Running, Track
-from nestdsl.runtime.ops.linear_memory.scan import decay_scan, delta_scan
+from nestdsl.runtime.ops.linear_memory.running import Running, Track, weighed
+from nestdsl.runtime.ops.linear_memory.scan import decay_scan
+from nestdsl.runtime.ops.linear_memory.solved import solved_scan
 
 
 def learn(
@@ -38,16 +39,14 @@ def learn(
 ) -> tuple[Running, Tensor]:
     """The trajectory from `matrix` [B, H, K, V] and the matrix at its end.
 
-    key [B, T, H, K]; write w [B, T, H, V]; pull b [B, T, H], None for none; retain [B, T, H, W], W being 1
-    or K, per key channel. All in one floating-point type. stop: what is written is a constant.
+    key [B, T, H, K]; write w [B, T, H, V]; pull b [B, T, H, W or 1], None for none; retain [B, T, H, W], W
+    being 1 or K, per key channel. All in one floating-point type. stop: what is written is a constant.
     """
     batch, heads, key_size, value_size = matrix.shape
     if key.shape[1] == 1:
         return _one_token(key, write, pull, retain, matrix, stop=stop)
     # Decays per channel have K times the factors between two tokens, so their blocks stay short.
     size = block_size(key.shape[1], block if retain.shape[-1] == 1 else min(block, BLOCK))
-    if pull is not None and retain.shape[-1] > 1:
-        size = 1
     keys, writes = to_blocks(key, size), to_blocks(write, size)
     retains = to_blocks(retain, size, 1.0).transpose(1, 2)
 
@@ -63,12 +62,16 @@ def learn(
         carried = keys * decays[..., -1, :].transpose(1, 2)
         states = decay_scan(stacked(carried.transpose(-1, -2) @ writes), ends, start)
         errors, (states, end) = writes, _last_apart(states)
-    elif size == 1:
-        answers = to_blocks(pull.unsqueeze(-1), 1) * keys
-        errors, states = delta_scan(stacked(keys), ends, stacked(writes), stacked(answers), start)
-        errors, (states, end) = errors.flatten(0, 1), _last_apart(states)
+    elif retain.shape[-1] > 1:
+        answers = to_blocks(pull, size) * keys
+        system = weighed(rows_before(decays), answers, keys)
+        asked = answers * first_before(first, 1.0).transpose(1, 2)
+        carried = keys * decays[..., -1, :].transpose(1, 2)
+        flows = (stacked(flow) for flow in (system, writes, asked, carried))
+        errors, states, end, _ = solved_scan(*flows, ends, start)
+        errors = errors.flatten(0, 1)
     else:
-        pulls = to_blocks(pull.unsqueeze(-1), size)
+        pulls = to_blocks(pull, size)
         before, before_first = rows_before(decays.squeeze(1)), first_before(first, 1.0).transpose(1, 2)
         kept = decays[..., -1, :].transpose(1, 2)
         errors, states, end, _ = delta_blocks(
@@ -102,7 +105,9 @@ def _one_token(
     state = matrix.flatten(0, 1)
     keys, errors, kept = (to_blocks(flow, 1) for flow in (key, write, retain))
     if pull is not None:
-        errors = errors - to_blocks(pull.unsqueeze(-1), 1) * (keys @ state)
+        pulls = to_blocks(pull, 1)
+        answers = pulls * (keys @ state) if pull.shape[-1] == 1 else (pulls * keys) @ state
+        errors = errors - answers
     errors = errors.detach() if stop else errors
     # Not as a product of matrices: so it is one kernel, with what the caller does before and after.
     following = kept.transpose(1, 2) * state + keys.transpose(1, 2) * errors

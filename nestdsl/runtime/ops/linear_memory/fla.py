@@ -1,8 +1,9 @@
 """The gated delta rule by the Triton kernels of flash-linear-attention, on a GPU.
 
 That package computes S_t = a_t S_{t-1} + b_t k_t (u_t - a_t S_{t-1}ᵀ k_t)ᵀ and reads S_tᵀ q_t. With a = α,
-b = η / α and u = α v this is `gd` with `l2` of this package, read after the token, its start included and
-differentiable. Its wrapper is kept out of torch.compile, so an operator of our own stands around it.
+b = η and u = v this is `gd` with `l2` of this package that forgets first, and with b = η / α and u = α v that
+which does not: read after the token, its start included and differentiable. Its wrapper is kept out of
+torch.compile, so an operator of our own stands around it.
 
 Never timed here: no GPU was at hand. The mapping is tested with a stand-in that follows its signature.
 """
@@ -26,7 +27,7 @@ FEWEST_TOKENS = 16
 LARGEST_KEY = 256
 """The largest key of one head that the kernels hold."""
 
-# η / α stays a number; what is decayed by less than this is gone in the kernels' precision anyway.
+# ln α and η / α stay numbers; what is decayed by less than this is gone in the kernels' precision anyway.
 FLOOR = 1e-6
 
 
@@ -57,8 +58,11 @@ def applies(rule: Rule, read: Read, key_size: int) -> bool:
     )
 
 
-def learn(key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State) -> tuple[Written, State]:
-    """Write T tokens: key [B, T, H, K], value [B, T, H, V], step and retain [B, T, H].
+def learn(
+    key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State, rule: Rule
+) -> tuple[Written, State]:
+    """Write T tokens under a rule that `applies`: key [B, T, H, K], value [B, T, H, V], step and retain
+    [B, T, H].
 
     Keys and values stay in the key's type, with products of that precision; decays and the state are float32
     at least.
@@ -66,9 +70,10 @@ def learn(key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State
     """
     start = state["matrix"]
     kind = torch.promote_types(start.dtype, torch.float32)
-    floored = retain.to(kind).clamp_min(FLOOR)
-    decayed = (floored.unsqueeze(-1) * value).to(key.dtype)
-    written = Written(key, decayed, floored.log(), step.to(kind) / floored, start.to(kind))
+    floored, beta = retain.to(kind).clamp_min(FLOOR), step.to(kind)
+    if not rule.forget_first:
+        value, beta = floored.unsqueeze(-1) * value, beta / floored
+    written = Written(key, value.to(key.dtype), floored.log(), beta, start.to(kind))
     _, end = gated_delta(key, *written)
     return written, {"matrix": end.to(start.dtype)}
 

@@ -40,7 +40,10 @@ def move(
             flows, parts, position, chunk, block, decays_along_key=along, stop=stop, aligned=aligned
         )
     pulls = int(along) + int(chunk == 1 or (rule.optimizer == "gd" and rule.objective == "l2"))
-    pull = None if pulls == 0 else flows.step if pulls == 1 else pulls * flows.step
+    step = flows.step.unsqueeze(-1)
+    pull = None if pulls == 0 else step if pulls == 1 else pulls * step
     retains = flows.retain if flows.retain.dim() == flows.key.dim() else flows.retain.unsqueeze(-1)
+    if rule.forget_first:
+        pull = step * retains  # what is left answers, and that is α times what was there
     ran, matrix = direct.learn(flows.key, flows.write, pull, retains, parts.matrix, block, stop=stop)
     return ran, Parts(matrix, None, None)

@@ -49,9 +49,12 @@ def remember(
         before = matrix
 
         eta = rule.effective_step(step[:, t], k)[..., None]
-        write = outer_product(k, eta * direction(v, recall(anchor if rule.is_stale else matrix, k), rule))
-        decay = outer_product(k, eta * recall(matrix, k)) if rule.decays_along_key else zero
         alpha, mu = retain[:, t, :, :, None], momentum[:, t, :, None, None]
+        asked = anchor if rule.is_stale else matrix
+        if rule.forget_first:
+            asked = start + alpha * (matrix - start)
+        write = outer_product(k, eta * direction(v, recall(asked, k), rule))
+        decay = outer_product(k, eta * recall(matrix, k)) if rule.decays_along_key else zero
         if rule.gradient == "stop":
             write, decay = write.detach(), decay.detach()
 

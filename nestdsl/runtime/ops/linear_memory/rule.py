@@ -33,6 +33,9 @@ class Rule:
         With either form of dgd, η stands for η / (1 + η ‖k‖²), the exact step of [E57].
         "gd" with "l2" takes each gradient at the running state. All others take it at the start of the
         token's chunk [E90, T16]; the decays still run token by token, and chunk 1 is the exact recurrence.
+    forget_first: for "gd" with "l2" and period 1, the gradient is that of what α leaves,
+        S ← α S + η k (v - (α S)ᵀ k)ᵀ: the gated delta rule as published (Yang et al. 2024, eq. 10). With
+        an α for each key channel it is that of Kimi Delta Attention (Kimi Team 2025).
     toward: what α decays to: "zero", or "init", the initial state, α S + (1 - α) S_0 for α S.
     period: 1 moves the state at every token; N > 1 moves it after every N tokens of the context, by the
         means of writes, decays along the key, α and μ over these tokens, all taken at the period's start.
@@ -55,6 +58,7 @@ class Rule:
     optimizer: Optimizer = "gd"
     toward: Toward = "zero"
     p: float = 2.0
+    forget_first: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -71,6 +75,11 @@ class Rule:
             raise ValueError(f"chunk must be at least 1, not {self.chunk}")
         if not 1 <= self.p < float("inf"):
             raise ValueError(f"p must be at least 1 and finite, not {self.p}")
+        if self.forget_first and (self.optimizer, self.objective, self.period) != ("gd", "l2", 1):
+            raise ValueError(
+                "forget_first needs the optimizer gd, the objective l2 and an update at every token, not "
+                f"{self.optimizer}, {self.objective} and a period of {self.period}"
+            )
 
     @property
     def decays_along_key(self) -> bool:

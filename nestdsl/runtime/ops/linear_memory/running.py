@@ -69,8 +69,11 @@ def read(running: Running, query: Tensor, *, after: bool) -> Tensor:
 
 def _weighed(decays: Tensor, queries: Tensor, keys: Tensor, shared: Tensor) -> Tensor:
     """Q Kᵀ with D inside the product, [M, C, C]; `shared` is Q Kᵀ without it."""
-    if decays.shape[1] == 1:
-        return decays.squeeze(1) * shared
+    return decays.squeeze(1) * shared if decays.shape[1] == 1 else weighed(decays, queries, keys)
+
+
+def weighed(decays: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+    """Q Kᵀ with D per key channel inside the product: [M, C, C] of D [M, K, C, C], Q and K [M, C, K]."""
     faded = decays * keys.transpose(1, 2).unsqueeze(-2)  # [M, K, C, C]
     return torch.einsum("mtk,mkts->mts", queries, faded)
 

@@ -35,7 +35,7 @@ def _transposed(ends: Tensor) -> Tensor:
     return ends if ends.shape[-1] == 1 else ends.transpose(-1, -2)
 
 
-def _grad_ends(before: Tensor, after: Tensor, ends: Tensor) -> Tensor:
+def grad_ends(before: Tensor, after: Tensor, ends: Tensor) -> Tensor:
     """Of c, from the states before each block and the gradients of those after it [N, P, J·K, V]."""
     if ends.shape[-1] > 1:
         parts = (*ends.shape[:-1], -1)
@@ -119,7 +119,7 @@ def _delta_backward_twice(ctx, grad_errors: Tensor, grad_states: Tensor) -> tupl
         of_errors,
         of_states,
         of_errors @ later.transpose(-1, -2),
-        _grad_ends(before, later, ends),
+        grad_ends(before, later, ends),
         -(errors @ before.transpose(-1, -2)),
     )
 
@@ -145,7 +145,7 @@ def _delta_backward(ctx, grad_errors: Tensor, grad_states: Tensor) -> tuple[Tens
     before, (start, after) = states[:-1], (states_total[0], states_total[1:])
     return (
         errors @ after.transpose(-1, -2),
-        _grad_ends(before, after, ends),
+        grad_ends(before, after, ends),
         errors_total,
         -(errors_total @ before.transpose(-1, -2)),
         start.clone(),
@@ -184,7 +184,7 @@ def _decay_backward(ctx, grad_states: Tensor) -> tuple[Tensor, ...]:
     reversed_ends = _transposed(ends).flip(0)
     total = decay_scan(backwards[1:], reversed_ends, backwards[0]).flip(0)
     after = total[1:]
-    return after, _grad_ends(states[:-1], after, ends), total[0].clone()
+    return after, grad_ends(states[:-1], after, ends), total[0].clone()
 
 
 decay_scan.register_autograd(_decay_backward, setup_context=_save_decay)

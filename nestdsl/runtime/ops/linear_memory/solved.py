@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.inverse import inverse as inverse_of
+from nestdsl.runtime.ops.linear_memory.scan import grad_ends
 
 
 @torch.library.custom_op("nestdsl::gram", mutates_args=())
@@ -46,8 +47,8 @@ def solved_scan(
     """S_{n+1} = c_n S_n + D_nᵀ E_n with (I + L_n) E_n = W_n - A_n S_n.
 
     system L [N, P, C, C], zero on and above the diagonal; known W [N, P, C, V]; asked A and carried D
-    [N, P, C, K]; ends c [N, P, 1, 1]; start [P, K, V]. Returns the errors E [N, P, C, V], the states S_n that
-    the blocks begin with [N, P, K, V], the last state [P, K, V] and (I + L)⁻¹ [N, P, C, C].
+    [N, P, C, K]; ends c [N, P, 1, 1] or [N, P, K, 1]; start [P, K, V]. Returns the errors E [N, P, C, V], the
+    states S_n that the blocks begin with [N, P, K, V], the last state [P, K, V] and (I + L)⁻¹ [N, P, C, C].
     """
     inverse = inverse_of(system.flatten(0, 1)).view(system.shape)
     errors = torch.empty_like(known, memory_format=torch.contiguous_format)
@@ -135,7 +136,7 @@ def _backward_twice(ctx: Any, of_known: Tensor, of_after: Tensor, of_start: Tens
         (errors + carried @ after) @ of_residues.transpose(-1, -2),
         -(known @ of_states.transpose(-1, -2)),
         of_errors @ after.transpose(-1, -2),
-        (of_states * after).sum((-1, -2), keepdim=True),
+        grad_ends(of_states, after, ends),
     )
 
 
@@ -175,7 +176,7 @@ def _backward(
         of_known,
         -(of_known @ states.transpose(-1, -2)),
         errors @ after.transpose(-1, -2),
-        (states * after).sum((-1, -2), keepdim=True),
+        grad_ends(states, after, ends),
         start,
     )
 

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.learning`: how well blocks learn, beside public implementations."""

@@ -1,0 +1,161 @@
+"""`python -m benchmarks.learning`: each family's example as it ships, beside a public implementation of it.
+
+All learn from the same sequences for as many steps, with about as many parameters: 64 features, 2 heads, 2
+layers; bytes of Python source (8 x 128 a step), and recall of 8 pairs (32 sequences a step; early end at
+0.99). Ours takes its own rates, three seeds. A reference takes AdamW (betas 0.9 and 0.95, decay 0.1 of
+matrices) at four rates (recall: two) with one seed, then three seeds at the best. Warm-up, cosine and
+clipping are those of `nestdsl train` for all. Ours is behind, or ahead, if the means are further apart than
+the larger of the two spreads over seeds. It installs nothing: references whose package is missing are named.
+Runs that have ended are kept in --out, and not made again unless what makes them has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.__main__ import write_between_marks
+from benchmarks.learning.comparison import CRITERION, Setting
+from benchmarks.learning.contenders import FAMILIES, RATES, Family
+from benchmarks.learning.jobs import STEPS, Job
+from benchmarks.learning.run import is_missing, run_all
+from benchmarks.learning.store import Store
+from benchmarks.learning.table import comparisons, other_rates, recall
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    begun = time.perf_counter()
+    store = Store(Path(arguments.out))
+    families = [one for one in FAMILIES if not arguments.family or one.name in arguments.family]
+    compared, recalled = _settings(arguments)
+    notes: list[str] = []
+    if not arguments.show:
+        notes = _run(families, compared, recalled, arguments, store)
+    text = _report(families, compared, recalled, arguments, store)
+    minutes = (time.perf_counter() - begun) / 60
+    lines = [_heading(arguments, minutes), "", text, *(f"- {note}" for note in notes)]
+    table = "\n".join(lines).rstrip() + "\n"
+    print(table, end="")
+    if arguments.markdown:
+        write_between_marks(Path(arguments.markdown), table)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.learning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [family.name for family in FAMILIES]
+    parser.add_argument("--family", action="append", choices=names, help="only this one; may be repeated")
+    parser.add_argument("--task", action="append", choices=tuple(STEPS), help="default: bytes and recall")
+    parser.add_argument("--ours-only", action="store_true", help="without references")
+    parser.add_argument(
+        "--ours-rates",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="FACTOR",
+        help="ours at these factors of its rates as well, with one seed",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, help=f"of every task; default: {STEPS}")
+    parser.add_argument("--quick", action="store_true", help="3 steps: does everything run? no figures")
+    parser.add_argument("--processes", type=int, default=2, help="runs at once; default: %(default)s")
+    parser.add_argument("--out", default="build/learning", metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--show", action="store_true", help="run nothing: the table of what is in --out")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table into FILE, between its marks")
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[list[Setting], list[Setting]]:
+    """What is compared with references, and at what recall is asked of ours."""
+    tasks = arguments.task or ["bytes", "recall"]
+    seeds = 1 if arguments.quick else arguments.seeds
+
+    def setting(task: str, layers: int, filler: int) -> Setting:
+        steps = 3 if arguments.quick else arguments.steps or STEPS[task]
+        rates = RATES[task][:1] if arguments.quick else RATES[task]
+        return Setting(task, layers, filler, steps, seeds, rates)
+
+    compared = [setting(task, *sizes) for task, sizes in _COMPARED.items() if task in tasks]
+    recalled = [setting("recall", *sizes) for sizes in CRITERION] if "recall" in tasks else []
+    return compared, recalled + ([setting("far", 2, 0)] if "far" in tasks else [])
+
+
+_COMPARED = {"bytes": (2, 0), "recall": (2, 16)}
+"""Layers and filler of the tasks that references learn, too."""
+
+
+def _run(
+    families: list[Family],
+    compared: list[Setting],
+    recalled: list[Setting],
+    arguments: argparse.Namespace,
+    store: Store,
+) -> list[str]:
+    """Makes all runs; gives the notes."""
+    jobs: list[Job] = []
+    families = families[::-1]  # the slowest first, so that both processes end at about the same time
+    for family in families:
+        for factor in (1.0, *arguments.ours_rates) if family.references else arguments.ours_rates:
+            jobs += [job for setting in compared for job in setting.ours(family, factor)]
+        if family.recalls:
+            jobs += [job for setting in recalled for job in setting.ours(family)]
+    pairs = [(family, reference) for family in families for reference in family.references]
+    missing = sorted({package for _, reference in pairs if (package := is_missing(reference.key))})
+    notes = [f"left out, for it is not installed: {package}" for package in missing]
+    present = [] if arguments.ours_only else [pair for pair in pairs if not is_missing(pair[1].key)]
+    for family, reference in present:
+        jobs += [job for setting in compared for job in setting.search(family, reference)]
+    notes += run_all(jobs, store, arguments.processes)
+    best = [
+        job
+        for family, reference in present
+        for setting in compared
+        for job in setting.best(family, reference, store)
+    ]
+    return notes + run_all(best, store, arguments.processes)
+
+
+def _report(
+    families: list[Family],
+    compared: list[Setting],
+    recalled: list[Setting],
+    arguments: argparse.Namespace,
+    store: Store,
+) -> str:
+    parts = [comparisons(families, compared, store)] if compared else []
+    asked = [family for family in families if family.recalls]
+    if recalled and asked:
+        parts.append("Share of right answers of ours with each seed (and the step at which it ended):\n")
+        parts.append(recall(asked, recalled, store))
+    if arguments.ours_rates:
+        parts.append("Ours at other rates, one seed:\n")
+        parts.append(other_rates(families, compared, (1.0, *arguments.ours_rates), store))
+    return "\n".join(parts)
+
+
+def _heading(arguments: argparse.Namespace, minutes: float) -> str:
+    quick = " Three steps only: no figures." if arguments.quick else ""
+    return (
+        f"{time.strftime('%Y-%m-%d')}, torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} "
+        f"cores, {arguments.processes} runs at once with one thread each, float32, "
+        f"{arguments.seeds} seeds, {minutes:.0f} minutes this time.{quick}"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on with what is left", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""What each family is compared with: public implementations, or rewritten plainly from their papers."""

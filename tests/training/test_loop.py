@@ -73,19 +73,6 @@ def test_a_run_lowers_the_held_out_loss_and_leaves_its_files(text, tmp_path) -> 
     assert max(line.get("rate_scale", 0) for line in lines) == 1.0
 
 
-def test_a_run_measures_as_many_held_out_sequences_as_it_is_told(text, tmp_path) -> None:
-    model = tiny_model()
-    result = train(
-        model, text, 1, tmp_path / "run", batch=2, tokens=8, held_out_sequences=2, keep=5, quiet=True
-    )
-    few = nestdsl.measure(model, text, batch=2, tokens=8, sequences=2)
-    assert result.after == few != nestdsl.measure(model, text, batch=2, tokens=8, sequences=3)
-    saved = checkpoint.load(tmp_path / "run").settings
-    assert saved == Settings(steps=1, batch=2, tokens=8, held_out_sequences=2, keep=5)
-    assert resume(model, out=tmp_path / "run", steps=2, quiet=True).before == result.before
-    assert checkpoint.load(tmp_path / "run").settings.held_out_sequences == 2
-
-
 def test_two_runs_give_the_same_numbers(data, tmp_path) -> None:
     runs = []
     for name in ("one", "two"):

@@ -52,12 +52,12 @@ def main() -> int:
         return 0
     results = []
     for number, row in enumerate(chosen, 1):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         print(f"{row.key} ({number} of {len(chosen)}): {row.title}", file=sys.stderr, flush=True)
         results.append(
             run_row(row, arguments.quick, arguments.threads, arguments.seconds, arguments.cpu_time)
         )
-        print(f"  done in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+        print(f"  done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     print(as_text(results, max(100, shutil.get_terminal_size((140, 24)).columns)), end="")
     if arguments.json and Path(arguments.json).exists():
         measured = {result.key for result in results}

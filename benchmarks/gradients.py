@@ -40,9 +40,9 @@ def measure(levels: str, memories: str, tokens: int) -> tuple[float, float]:
     model = nestdsl.parse(text, **sizes).compile(compile=False)
     ids = torch.randint(256, (2, tokens + 1), generator=torch.Generator().manual_seed(0))
     model.loss(ids[:, :64], ids[:, 1:65]).backward()
-    before, begun = _peak(), time.process_time()
+    before, started = _peak(), time.process_time()
     model.loss(ids[:, :-1], ids[:, 1:]).backward()
-    return time.process_time() - begun, _peak() - before
+    return time.process_time() - started, _peak() - before
 
 
 def _peak() -> float:

@@ -31,10 +31,10 @@ def measure(
     compile_seconds: list[float] = []
     for number, contender in enumerate(contenders, 1):
         say(f"preparing {number} of {len(contenders)}: {contender.name}")
-        begun = time.perf_counter()
+        started = time.perf_counter()
         work = contender.prepare()
         work()
-        compile_seconds.append(time.perf_counter() - begun)
+        compile_seconds.append(time.perf_counter() - started)
         works.append(work)
     if repeats == 0:
         return [
@@ -44,8 +44,8 @@ def measure(
     say(f"timing, up to {repeats} rounds of up to {seconds:.0f} s in all")
     times: list[list[float]] = [[] for _ in works]
     peaks: list[float | None] = [None for _ in works]
-    begun = time.perf_counter()
-    while len(times[0]) < repeats and (not times[0] or time.perf_counter() - begun < seconds):
+    started = time.perf_counter()
+    while len(times[0]) < repeats and (not times[0] or time.perf_counter() - started < seconds):
         for number, work in enumerate(works):
             gc.collect()
             with _peak() as peak:

@@ -31,7 +31,7 @@ from benchmarks.learning.table import comparisons, other_rates, recall
 
 def main() -> int:
     arguments = _parser().parse_args()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     store = Store(Path(arguments.out))
     families = [one for one in FAMILIES if not arguments.family or one.name in arguments.family]
     compared, recalled = _settings(arguments)
@@ -39,7 +39,7 @@ def main() -> int:
     if not arguments.show:
         notes = _run(families, compared, recalled, arguments, store)
     text = _report(families, compared, recalled, arguments, store)
-    minutes = (time.perf_counter() - begun) / 60
+    minutes = (time.perf_counter() - started) / 60
     lines = [_heading(arguments, minutes), "", text, *(f"- {note}" for note in notes)]
     table = "\n".join(lines).rstrip() + "\n"
     print(table, end="")

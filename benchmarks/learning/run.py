@@ -29,14 +29,14 @@ def run_all(jobs: Sequence[Job], store: Store, processes: int) -> list[str]:
     """Makes all runs that the store lacks, and puts them there. Gives what went wrong, a line for each."""
     left = [job for job in dict.fromkeys(jobs) if store.get(job) is None]
     faults: list[str] = []
-    begun = time.perf_counter()
+    started = time.perf_counter()
     apart = _Apart()
     with ThreadPoolExecutor(processes) as pool:
         running = {pool.submit(apart.run, job): job for job in left}
         try:
             for number, done in enumerate(as_completed(running), 1):
                 job, outcome = running[done], done.result()
-                rest = (time.perf_counter() - begun) / number * (len(left) - number)
+                rest = (time.perf_counter() - started) / number * (len(left) - number)
                 if isinstance(outcome, str):
                     faults.append(f"{job.label} failed: {outcome}")
                     _say(f"{number} of {len(left)}: {faults[-1]}")

@@ -48,7 +48,7 @@ def trained(learner: Learner, task: Task, seed: int, steps: int, measure_every: 
     """
     settings = Settings(steps=steps, seed=seed)
     curve: list[tuple[int, float]] = []
-    begun = time.perf_counter()
+    started = time.perf_counter()
     step = 0
     try:
         for step in range(1, steps + 1):
@@ -62,13 +62,13 @@ def trained(learner: Learner, task: Task, seed: int, steps: int, measure_every: 
     except (NonFiniteGradient, FloatingPointError):
         accuracy = 0.0 if task.counts_answers else None
         return Outcome(
-            math.inf, accuracy, step, learner.parameters, time.perf_counter() - begun, tuple(curve)
+            math.inf, accuracy, step, learner.parameters, time.perf_counter() - started, tuple(curve)
         )
     accuracy = None
     if task.counts_answers:
         accuracy = curve[-1][1] if curve and curve[-1][0] == step else _accuracy(learner, task)
     held_out = _bits(learner, task)
-    return Outcome(held_out, accuracy, step, learner.parameters, time.perf_counter() - begun, tuple(curve))
+    return Outcome(held_out, accuracy, step, learner.parameters, time.perf_counter() - started, tuple(curve))
 
 
 def _accuracy(learner: Learner, task: Task) -> float:

@@ -59,11 +59,11 @@ class _Running:
         for _ in range(TURN):
             self._steps += 1
             batch = self._data.batch(self._steps, 0, self._settings.batch, self._settings.tokens)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             self._model.loss(*batch).backward()
             between = time.perf_counter()
             self._levels.step(self._steps, clip=self._settings.clip)
             ended = time.perf_counter()
-            whole += ended - begun
+            whole += ended - started
             optimizer += ended - between
         return whole / TURN, optimizer / TURN

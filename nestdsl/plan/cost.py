@@ -142,7 +142,7 @@ def least_weights(plan: Plan) -> int:
 
 
 def _weights_of(level: LevelPlan) -> int:
-    """0 where the outer levels do not train the start, and for kinds of Python, whose weights are not known."""
+    """0 where the outer levels do not train the start, and for kinds from Python: theirs are not known."""
     kind = LIBRARY.kinds.get(level.kind)
     starts_from = level.surprise is not None and level.surprise.parent
     if kind is None or kind.is_custom or not is_trained(level) or starts_from:

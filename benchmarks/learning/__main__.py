@@ -2,11 +2,12 @@
 
 All learn from the same sequences for as many steps, with about as many parameters: 64 features, 2 heads, 2
 layers; bytes of Python source (8 x 128 a step), and recall of 8 pairs (32 sequences a step; early end at
-0.99). Ours takes its own rates, three seeds. A reference takes AdamW (betas 0.9 and 0.95, decay 0.1 of
+0.99), which is asked of ours with one layer and two, and over 0, 16 and (some of ours) 512 tokens of
+filler. Ours takes its own rates, three seeds. A reference takes AdamW (betas 0.9 and 0.95, decay 0.1 of
 matrices) at four rates (recall: two) with one seed, then three seeds at the best. Warm-up, cosine and
 clipping are those of `nestdsl train` for all. Ours is behind, or ahead, if the means are further apart than
-the larger of the two spreads over seeds. It installs nothing: references whose package is missing are named.
-Runs that have ended are kept in --out, and not made again unless what makes them has changed.
+the larger of the two spreads over seeds. It installs nothing: references whose package is missing are
+named. Runs that have ended are kept in --out, and not made again unless what makes them has changed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,6 +29,7 @@ from benchmarks.learning.jobs import STEPS, Job
 from benchmarks.learning.run import is_missing, run_all
 from benchmarks.learning.store import Store
 from benchmarks.learning.table import comparisons, other_rates, recall
+from benchmarks.learning.tasks import FAR
 
 
 def main() -> int:
@@ -34,11 +37,11 @@ def main() -> int:
     started = time.perf_counter()
     store = Store(Path(arguments.out))
     families = [one for one in FAMILIES if not arguments.family or one.name in arguments.family]
-    compared, recalled = _settings(arguments)
+    settings = _settings(arguments)
     notes: list[str] = []
     if not arguments.show:
-        notes = _run(families, compared, recalled, arguments, store)
-    text = _report(families, compared, recalled, arguments, store)
+        notes = _run(families, settings, arguments, store)
+    text = _report(families, settings, arguments, store)
     minutes = (time.perf_counter() - started) / 60
     lines = [_heading(arguments, minutes), "", text, *(f"- {note}" for note in notes)]
     table = "\n".join(lines).rstrip() + "\n"
@@ -56,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     names = [family.name for family in FAMILIES]
     parser.add_argument("--family", action="append", choices=names, help="only this one; may be repeated")
-    parser.add_argument("--task", action="append", choices=tuple(STEPS), help="default: bytes and recall")
+    parser.add_argument(
+        "--task", action="append", choices=tuple(STEPS), help="only this one; may be repeated"
+    )
     parser.add_argument("--ours-only", action="store_true", help="without references")
     parser.add_argument(
         "--ours-rates",
@@ -76,29 +81,42 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(arguments: argparse.Namespace) -> tuple[list[Setting], list[Setting]]:
-    """What is compared with references, and at what recall is asked of ours."""
-    tasks = arguments.task or ["bytes", "recall"]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The settings at which references are compared, and those at which recall is asked of ours."""
+
+    compared: tuple[Setting, ...]
+    recalled: tuple[Setting, ...]
+    far: tuple[Setting, ...]
+
+    def recall_of(self, family: Family) -> tuple[Setting, ...]:
+        return (self.recalled if family.recalls else ()) + (self.far if family.recalls_far else ())
+
+
+def _settings(arguments: argparse.Namespace) -> _Asked:
+    tasks = arguments.task or tuple(STEPS)
     seeds = 1 if arguments.quick else arguments.seeds
 
     def setting(task: str, layers: int, filler: int) -> Setting:
         steps = 3 if arguments.quick else arguments.steps or STEPS[task]
-        rates = RATES[task][:1] if arguments.quick else RATES[task]
-        return Setting(task, layers, filler, steps, seeds, rates)
+        rates = RATES.get(task, ())
+        return Setting(task, layers, filler, steps, seeds, rates[:1] if arguments.quick else rates)
 
-    compared = [setting(task, *sizes) for task, sizes in _COMPARED.items() if task in tasks]
-    recalled = [setting("recall", *sizes) for sizes in CRITERION] if "recall" in tasks else []
-    return compared, recalled + ([setting("far", 2, 0)] if "far" in tasks else [])
+    compared = tuple(setting(task, *sizes) for task, sizes in _COMPARED.items() if task in tasks)
+    recalled = tuple(setting("recall", *sizes) for sizes in CRITERION if "recall" in tasks)
+    return _Asked(compared, recalled, tuple(setting("far", *sizes) for sizes in _FAR if "far" in tasks))
 
 
 _COMPARED = {"bytes": (2, 0), "recall": (2, 16)}
 """Layers and filler of the tasks that references learn, too."""
 
+_FAR = ((1, FAR), (2, FAR))
+"""Layers and filler of the recall from far back."""
+
 
 def _run(
     families: list[Family],
-    compared: list[Setting],
-    recalled: list[Setting],
+    settings: _Asked,
     arguments: argparse.Namespace,
     store: Store,
 ) -> list[str]:
@@ -107,20 +125,19 @@ def _run(
     families = families[::-1]  # the slowest first, so that both processes end at about the same time
     for family in families:
         for factor in (1.0, *arguments.ours_rates) if family.references else arguments.ours_rates:
-            jobs += [job for setting in compared for job in setting.ours(family, factor)]
-        if family.recalls:
-            jobs += [job for setting in recalled for job in setting.ours(family)]
+            jobs += [job for setting in settings.compared for job in setting.ours(family, factor)]
+        jobs += [job for setting in settings.recall_of(family) for job in setting.ours(family)]
     pairs = [(family, reference) for family in families for reference in family.references]
     missing = sorted({package for _, reference in pairs if (package := is_missing(reference.key))})
     notes = [f"left out, for it is not installed: {package}" for package in missing]
     present = [] if arguments.ours_only else [pair for pair in pairs if not is_missing(pair[1].key)]
     for family, reference in present:
-        jobs += [job for setting in compared for job in setting.search(family, reference)]
+        jobs += [job for setting in settings.compared for job in setting.search(family, reference)]
     notes += run_all(jobs, store, arguments.processes)
     best = [
         job
         for family, reference in present
-        for setting in compared
+        for setting in settings.compared
         for job in setting.best(family, reference, store)
     ]
     return notes + run_all(best, store, arguments.processes)
@@ -128,19 +145,22 @@ def _run(
 
 def _report(
     families: list[Family],
-    compared: list[Setting],
-    recalled: list[Setting],
+    settings: _Asked,
     arguments: argparse.Namespace,
     store: Store,
 ) -> str:
-    parts = [comparisons(families, compared, store)] if compared else []
+    parts = [comparisons(families, settings.compared, store)] if settings.compared else []
     asked = [family for family in families if family.recalls]
-    if recalled and asked:
+    if settings.recalled and asked:
         parts.append("Share of right answers of ours with each seed (and the step at which it ended):\n")
-        parts.append(recall(asked, recalled, store))
+        parts.append(recall(asked, settings.recalled, store))
+    asked = [family for family in families if family.recalls_far]
+    if settings.far and asked:
+        parts.append("The same from far back:\n")
+        parts.append(recall(asked, settings.far, store))
     if arguments.ours_rates:
         parts.append("Ours at other rates, one seed:\n")
-        parts.append(other_rates(families, compared, (1.0, *arguments.ours_rates), store))
+        parts.append(other_rates(families, settings.compared, (1.0, *arguments.ours_rates), store))
     return "\n".join(parts)
 
 

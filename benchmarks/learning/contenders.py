@@ -20,7 +20,7 @@ from nestdsl.syntax.files import read_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIZE, HEADS = 64, 2
-RATES = {"bytes": (1e-3, 2e-3, 4e-3, 8e-3), "recall": (2e-3, 8e-3), "far": (2e-3, 8e-3)}
+RATES = {"bytes": (1e-3, 2e-3, 4e-3, 8e-3), "recall": (2e-3, 8e-3)}
 """At which references are tried, for each task."""
 
 Frames = Callable[[int, int, int, int, int], nn.Module]
@@ -42,12 +42,13 @@ class Reference:
 class Family:
     """A rule: our example, and its references, none where another family has them.
 
-    `recalls`: the criterion of recall is asked of it."""
+    `recalls`: the criterion of recall is asked of it; `recalls_far`: that from far back, too."""
 
     name: str
     program: str
     references: tuple[Reference, ...]
     recalls: bool = False
+    recalls_far: bool = False
 
     @property
     def path(self) -> Path:
@@ -87,12 +88,12 @@ FAMILIES = (
     Family("linear_attention", "linear_attention.nest", (_LINEAR,)),
     Family("retention", "retention.nest", (_RETENTION,)),
     Family("delta_net", "delta_net.nest", (_DELTA,), recalls=True),
-    Family("gated_delta", "gated_delta.nest", (_QWEN, _GATED), recalls=True),
+    Family("gated_delta", "gated_delta.nest", (_QWEN, _GATED), recalls=True, recalls_far=True),
     Family("titans", "titans.nest", (_TITANS,), recalls=True),
     Family("ttt_linear", "ttt_linear.nest", (_TTT_LINEAR,)),
     Family("ttt_mlp", "ttt_mlp.nest", (_TTT_MLP,)),
     Family("self_referential", "self_referential.nest", (), recalls=True),
-    Family("hope", "hope.nest", (_SELF_MODIFYING,), recalls=True),
+    Family("hope", "hope.nest", (_SELF_MODIFYING,), recalls=True, recalls_far=True),
     Family("hope_attention", "hope_attention.nest", (_HOPE_ATTENTION,), recalls=True),
 )
 

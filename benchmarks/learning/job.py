@@ -21,7 +21,6 @@ def main() -> int:
     parser.add_argument("--task", choices=tuple(STEPS), default="bytes")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--filler", type=int, default=0, help="of `recall`: tokens before the questions")
-    parser.add_argument("--every-token", action="store_true", help="of `far`: every token predicts the next")
     parser.add_argument("--steps", type=int, help=f"default: {STEPS}; recall may end earlier")
     parser.add_argument("--rate-scale", type=float, default=1.0, help="times the rates of the program")
     parser.add_argument("--seed", type=int, default=0)
@@ -29,7 +28,7 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     one_thread(arguments.seed)
-    task = task_of(arguments.task, arguments.filler, every_token=arguments.every_token)
+    task = task_of(arguments.task, arguments.filler)
     try:
         nest = shipped(arguments.program, task.vocabulary, arguments.layers, arguments.settings)
         learner = ours(nest, arguments.seed, arguments.rate_scale, compile=arguments.compile)

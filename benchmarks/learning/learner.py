@@ -33,9 +33,8 @@ class Learner(Protocol):
         """The mean loss over the targets, in nats; nothing that lasts is learned."""
         ...
 
-    def answers(self, inputs: Tensor, *, learn: bool) -> Tensor:
-        """The likeliest id for each token, [batch, tokens]; `learn`: levels in context learn on the way that
-        the label of a token is the next one."""
+    def answers(self, inputs: Tensor) -> Tensor:
+        """The likeliest id for each token, [batch, tokens]; no label is shown on the way."""
         ...
 
 
@@ -64,10 +63,10 @@ class ProgramLearner:
         self.model.eval()
         return float(self.model.loss(inputs, targets).detach())
 
-    def answers(self, inputs: Tensor, *, learn: bool) -> Tensor:
+    def answers(self, inputs: Tensor) -> Tensor:
         self.model.eval()
         with torch.no_grad():
-            return self.model(inputs, learn=learn)[0].argmax(-1)
+            return self.model(inputs)[0].argmax(-1)
 
 
 class ModuleLearner:
@@ -106,7 +105,7 @@ class ModuleLearner:
         with torch.no_grad():
             return float(mean_loss(self.module(inputs), targets))
 
-    def answers(self, inputs: Tensor, *, learn: bool) -> Tensor:
+    def answers(self, inputs: Tensor) -> Tensor:
         self.module.eval()
         with torch.no_grad():
             return self.module(inputs).argmax(-1)

@@ -90,13 +90,7 @@ def other_rates(
 
 def task_words(setting: Setting) -> str:
     layers = f"{setting.layers} layer{'s' * (setting.layers != 1)}"
-    match setting.task:
-        case "bytes":
-            return f"bytes, {layers}"
-        case "recall":
-            return f"recall, {layers}, {setting.filler} filler"
-        case _:
-            return f"recall from 512 back, {layers}"
+    return f"bytes, {layers}" if setting.task == "bytes" else f"recall, {layers}, {setting.filler} filler"
 
 
 def over_seeds(one: Side | None) -> str:

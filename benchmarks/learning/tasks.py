@@ -15,7 +15,7 @@ PAIRS, SYMBOLS, FILLERS = 8, 32, 16
 """Pairs of a sequence; keys there are, and as many values; symbols that stand between."""
 
 FAR = 512
-"""Tokens between a pair and the key that asks for it, in the recall from far back."""
+"""Fillers between the pairs and the questions, in the recall from far back."""
 
 
 class Task(Protocol):
@@ -34,11 +34,6 @@ class Task(Protocol):
     @property
     def counts_answers(self) -> bool:
         """Whether the share of right answers counts; else it is the loss, in bits per byte."""
-        ...
-
-    @property
-    def shows_labels(self) -> bool:
-        """Whether the label of a token is the next one, so that levels may learn from it while they read."""
         ...
 
     def batch(self, step: int, seed: int) -> Batch:
@@ -60,7 +55,6 @@ class Bytes:
     held_out_sequences: int = 32
     vocabulary: int = 256
     counts_answers: bool = False
-    shows_labels: bool = True
 
     def batch(self, step: int, seed: int) -> Batch:
         return _text(self.source).batch(step, seed, self.sequences, self.tokens)
@@ -76,63 +70,41 @@ class Recall:
 
     The target stands at the second appearance of a key, and is its value; nothing else is asked. Keys of a
     sequence are distinct, values are drawn each by itself. Ids: keys, then values, then fillers.
-    `before` more fillers stand around it all, a random number of them in front. With `every_token` each
-    token has the next one as its target, as in text, so that levels that learn from surprise are told of
-    the pair when it is shown; `held_out` asks for the values alone all the same.
+    `varied`: a step has between 1 and `filler` fillers, as often 1 to 2 as half of them to all; what is held
+    out has all of them.
     """
 
     pairs: int = PAIRS
     filler: int = 0
-    before: int = 0
-    every_token: bool = False
+    varied: bool = False
     sequences: int = 32
     held_out_sequences: int = 256
     vocabulary: int = 2 * SYMBOLS + FILLERS
     counts_answers: bool = True
 
-    @property
-    def shows_labels(self) -> bool:
-        return self.every_token
-
-    @property
-    def tokens(self) -> int:
-        return 4 * self.pairs + self.filler + self.before
-
     def batch(self, step: int, seed: int) -> Batch:
         generator = torch.Generator().manual_seed(mixed_seed(seed, step, "recall"))
-        inputs, asked = self._drawn(self.sequences, generator)
-        if not self.every_token:
-            return inputs, asked
-        return inputs, torch.nn.functional.pad(inputs[:, 1:], (0, 1), value=NO_TARGET)
+        filler = self.filler
+        if self.varied:
+            filler = round(self.filler ** float(torch.rand((), generator=generator)))
+        return self._drawn(self.sequences, filler, generator)
 
     def held_out(self) -> tuple[Batch, ...]:
         generator = torch.Generator().manual_seed(mixed_seed(0, 0, "held-out recall"))
-        return _batches(*self._drawn(self.held_out_sequences, generator), self.sequences)
+        return _batches(*self._drawn(self.held_out_sequences, self.filler, generator), self.sequences)
 
-    def _drawn(self, count: int, generator: torch.Generator) -> Batch:
-        """Sequences and the answers that are asked for, each [count, tokens]."""
+    def _drawn(self, count: int, filler: int, generator: torch.Generator) -> Batch:
+        """Sequences and the answers that are asked for, each [count, 4 * pairs + filler]."""
         keys = torch.rand(count, SYMBOLS, generator=generator).argsort(1)[:, : self.pairs]
         values = SYMBOLS + torch.randint(SYMBOLS, (count, self.pairs), generator=generator)
         order = torch.rand(count, self.pairs, generator=generator).argsort(1)
-        fillers = 2 * SYMBOLS + torch.randint(
-            FILLERS, (count, self.filler + self.before), generator=generator
-        )
+        between = 2 * SYMBOLS + torch.randint(FILLERS, (count, filler), generator=generator)
         shown = torch.stack((keys, values), -1).flatten(1)
         again = torch.stack((keys.gather(1, order), values.gather(1, order)), -1).flatten(1)
-        between, around = fillers.split((self.filler, self.before), 1)
-        core = torch.cat((shown, between, again), 1)
-        asked = torch.full_like(core, NO_TARGET)
+        sequences = torch.cat((shown, between, again), 1)
+        asked = torch.full_like(sequences, NO_TARGET)
         asked[:, -2 * self.pairs :: 2] = values.gather(1, order)
-        front = torch.randint(self.before + 1, (count, 1), generator=generator)
-        place = (torch.arange(self.tokens) - front) % self.tokens  # of the core, then of what is around it
-        sequences = torch.cat((core, around), 1).gather(1, place)
-        nothing = torch.full_like(around, NO_TARGET)
-        return sequences, torch.cat((asked, nothing), 1).gather(1, place)
-
-
-def far_recall(*, every_token: bool = False) -> Recall:
-    """One pair among filler, asked for again `FAR` tokens later."""
-    return Recall(1, FAR - 2, 12, every_token, sequences=8, held_out_sequences=64)
+        return sequences, asked
 
 
 @cache

@@ -18,7 +18,7 @@ from benchmarks.learning.learner import ModuleLearner
 from benchmarks.learning.run import is_missing, run_all
 from benchmarks.learning.store import FILE, Store
 from benchmarks.learning.table import comparisons, recall
-from benchmarks.learning.tasks import FAR, PAIRS, SYMBOLS, Bytes, Recall, far_recall
+from benchmarks.learning.tasks import FAR, PAIRS, SYMBOLS, Bytes, Recall
 from benchmarks.learning.training import Outcome, trained
 from nestdsl.training.data import NO_TARGET
 
@@ -38,10 +38,10 @@ def sides(*figures: float) -> Side:
 # --- tasks ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", [Recall(), Recall(filler=16), far_recall()])
+@pytest.mark.parametrize("task", [Recall(), Recall(filler=16), Recall(filler=FAR, varied=True)])
 def test_each_answer_is_the_value_that_was_shown_with_its_key(task: Recall) -> None:
     inputs, targets = task.batch(3, 0)
-    assert inputs.shape == targets.shape == (task.sequences, task.tokens)
+    assert inputs.shape == targets.shape and len(inputs) == task.sequences
     for ids, asked in zip(inputs.tolist(), targets.tolist(), strict=True):
         shown: dict[int, int] = {}
         answered = 0
@@ -56,7 +56,8 @@ def test_each_answer_is_the_value_that_was_shown_with_its_key(task: Recall) -> N
                 shown[token] = ids[place + 1]
                 assert SYMBOLS <= shown[token] < 2 * SYMBOLS
         assert answered == len(shown) == task.pairs
-        assert sum(token >= 2 * SYMBOLS for token in ids) == task.filler + task.before
+        fillers = sum(token >= 2 * SYMBOLS for token in ids)
+        assert 1 <= fillers <= FAR if task.varied else fillers == task.filler
 
 
 def test_filler_stands_between_pairs_and_questions() -> None:
@@ -72,17 +73,12 @@ def test_keys_come_again_in_another_order() -> None:
     assert bool((shown != again).any(1).all())
 
 
-def test_far_recall_asks_as_far_back_as_it_says_from_places_that_vary() -> None:
-    task = far_recall(every_token=True)
-    inputs, targets = task.batch(1, 0)
-    firsts = set()
-    for ids in inputs.tolist():
-        places = [place for place, token in enumerate(ids) if token < SYMBOLS]
-        assert len(places) == 2 and places[1] - places[0] == FAR
-        firsts.add(places[0])
-    assert len(firsts) > 1
-    assert torch.equal(targets[:, :-1], inputs[:, 1:]) and bool((targets[:, -1] == NO_TARGET).all())
-    assert all(int((asked != NO_TARGET).sum()) == len(asked) for _, asked in task.held_out())
+def test_recall_from_far_back_is_trained_at_all_distances_and_asked_at_the_longest() -> None:
+    task = Recall(filler=FAR, varied=True)
+    fillers = [task.batch(step, 0)[0].shape[1] - 4 * PAIRS for step in range(60)]
+    assert min(fillers) < 8 and max(fillers) > FAR / 2
+    assert 0.25 < sum(filler <= FAR**0.5 for filler in fillers) / len(fillers) < 0.75
+    assert all(inputs.shape[1] == FAR + 4 * PAIRS for inputs, _ in task.held_out())
 
 
 def test_a_step_and_a_seed_give_the_same_sequences_and_others_other_ones() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.learning.learner import ModuleLearner
@@ -33,10 +32,8 @@ class HopeLearner(ModuleLearner):
     def loss(self, inputs: Tensor, targets: Tensor) -> float:
         return self._read(inputs, targets, backward=False)[0]
 
-    def answers(self, inputs: Tensor, *, learn: bool) -> Tensor:
-        following = F.pad(inputs[:, 1:], (0, 1), value=NO_TARGET)
-        labels = following if learn else torch.full_like(inputs, NO_TARGET)
-        return self._read(inputs, labels, backward=False)[1].argmax(-1)
+    def answers(self, inputs: Tensor) -> Tensor:
+        return self._read(inputs, torch.full_like(inputs, NO_TARGET), backward=False)[1].argmax(-1)
 
     def _read(self, inputs: Tensor, targets: Tensor, *, backward: bool) -> tuple[float, Tensor]:
         """The mean loss over the targets, and all logits."""

@@ -11,7 +11,7 @@ from typing import Literal
 from benchmarks.learning.contenders import RATES, Family, Reference
 from benchmarks.learning.jobs import OURS, Job
 from benchmarks.learning.store import Store
-from benchmarks.learning.training import Outcome
+from benchmarks.learning.training import SOLVED, Outcome
 
 Verdict = Literal["ahead", "level", "behind"]
 
@@ -45,7 +45,7 @@ class Setting:
     def best(self, family: Family, reference: Reference, store: Store) -> list[Job]:
         """The reference with every seed at the rate that was best; none before the search has ended."""
         found = [(store.get(job), job.rate) for job in self.search(family, reference)]
-        scores = [(outcome.score, outcome.held_out, rate) for outcome, rate in found if outcome is not None]
+        scores = [(_score(outcome), outcome.held_out, rate) for outcome, rate in found if outcome is not None]
         if len(scores) < len(self.rates):
             return []
         *_, rate = min(scores)
@@ -69,15 +69,20 @@ class Side:
     @property
     def spread(self) -> float:
         """From the lowest to the highest over seeds; infinite if some diverged, and zero if all did."""
-        figures = [_figure(one) for one in self.outcomes]
-        if all(figure == figures[0] for figure in figures):
+        scores = [_score(one) for one in self.outcomes]
+        if all(score == scores[0] for score in scores):
             return 0.0
-        return max(figures) - min(figures)
+        return max(scores) - min(scores)
 
     @property
     def score(self) -> float:
         """The mean, the lower the better."""
-        return fmean(one.score for one in self.outcomes)
+        return fmean(_score(one) for one in self.outcomes)
+
+    @property
+    def steps(self) -> float:
+        """After which a run ended, on average."""
+        return fmean(one.step for one in self.outcomes)
 
     @property
     def seconds(self) -> float:
@@ -97,6 +102,11 @@ def side(jobs: Sequence[Job], store: Store) -> Side | None:
     found = [store.get(job) for job in jobs]
     outcomes = tuple(one for one in found if one is not None)
     return Side(outcomes) if outcomes and len(outcomes) == len(found) else None
+
+
+def _score(outcome: Outcome) -> float:
+    """The lower the better. All runs that ended early since they were solved count the same."""
+    return max(outcome.score, -SOLVED)
 
 
 def _figure(outcome: Outcome) -> float:

@@ -94,11 +94,12 @@ def task_words(setting: Setting) -> str:
 
 
 def over_seeds(one: Side | None) -> str:
-    """The mean, and what lies between the lowest and the highest: `2.655 (2.641 to 2.668)`."""
+    """The mean, and the lowest and the highest: `2.655 (2.641 to 2.668)`; of recall, after how many steps."""
     if one is None:
         return "-"
     figures = sorted(run.held_out if run.accuracy is None else run.accuracy for run in one.outcomes)
-    return f"{one.mean:.3f} ({figures[0]:.3f} to {figures[-1]:.3f})"
+    steps = f" after {one.steps:.0f} steps" if one.outcomes[0].accuracy is not None else ""
+    return f"{one.mean:.3f} ({figures[0]:.3f} to {figures[-1]:.3f}){steps}"
 
 
 def _runs(one: Side | None, held: bool) -> str:

@@ -227,6 +227,13 @@ def test_behind_is_more_than_the_spread_over_seeds() -> None:
     assert judge(right, Side((outcome(0.1, accuracy=0.5),))) == "ahead"
 
 
+def test_whoever_has_solved_recall_is_level() -> None:
+    """A run ends where it is measured at 0.99; how much more it has there says nothing."""
+    solved = Side((outcome(9.0, accuracy=0.991), outcome(9.0, accuracy=0.991)))
+    assert judge(solved, Side((outcome(9.0, accuracy=1.0), outcome(9.0, accuracy=1.0)))) == "level"
+    assert judge(solved, Side((outcome(9.0, accuracy=0.98), outcome(9.0, accuracy=0.98)))) == "ahead"
+
+
 def test_the_table_says_who_is_behind(tmp_path: Path) -> None:
     store = Store(tmp_path)
     filled(store, (2.6, 2.7), {(RATES[0], 0): 3.0, (RATES[1], 0): 2.5, (RATES[1], 1): 2.52})

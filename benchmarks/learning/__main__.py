@@ -165,11 +165,12 @@ def _report(
 
 
 def _heading(arguments: argparse.Namespace, minutes: float) -> str:
+    took = "" if arguments.show else f", {minutes:.0f} minutes this time"
     quick = " Three steps only: no figures." if arguments.quick else ""
     return (
         f"{time.strftime('%Y-%m-%d')}, torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} "
         f"cores, {arguments.processes} runs at once with one thread each, float32, "
-        f"{arguments.seeds} seeds, {minutes:.0f} minutes this time.{quick}"
+        f"{1 if arguments.quick else arguments.seeds} seeds{took}.{quick}"
     )
 
 

@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "formal_language.nest"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "seed"), [("parity", 0), ("aa", 1)])
+@pytest.mark.parametrize(("name", "seed"), [("parity", 0), ("aa", 0)])
 def test_hope_of_chunk_one_solves_parity_and_aa(name, seed, tmp_path) -> None:
     """With the seeds of docs/formal_languages.md. What (aa)* is taken for beyond the longest string of
     training is left to chance, and so to the last digits of a machine's numbers."""

@@ -39,6 +39,11 @@ def main() -> int:
     families = [one for one in FAMILIES if not arguments.family or one.name in arguments.family]
     settings = _settings(arguments)
     notes: list[str] = []
+    if arguments.show and not store:
+        print(
+            f"nothing has been run in {arguments.out}: leave out --show, or name its --out", file=sys.stderr
+        )
+        return 1
     if not arguments.show:
         notes = _run(families, settings, arguments, store)
     text = _report(families, settings, arguments, store)

@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 import warnings
+from collections.abc import Callable
 
 from benchmarks.learning.contenders import ours, shipped
 from benchmarks.learning.jobs import STEPS, task_of
@@ -14,14 +15,30 @@ from benchmarks.learning.training import one_thread, trained
 from nestdsl.diagnostics import NestError
 
 
+def _whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number of at least `least`."""
+
+    def read(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return int(text)
+
+    return read
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning.job", description=__doc__)
-    parser.add_argument("--program", required=True, metavar="FILE", help="a program, trained as it says")
-    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], dest="settings")
+    sizes = "it takes `dim`, `depth`, `heads` and `vocab`, and gets 64, --layers, 2 and those of the task"
+    parser.add_argument("--program", required=True, metavar="FILE", help=f"trained as it says; {sizes}")
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], dest="settings", help="another setting"
+    )
     parser.add_argument("--task", choices=tuple(STEPS), default="bytes")
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--filler", type=int, default=0, help="of `recall`: tokens before the questions")
-    parser.add_argument("--steps", type=int, help=f"default: {STEPS}; recall may end earlier")
+    parser.add_argument("--layers", type=_whole(1), default=2, help="default: %(default)s")
+    parser.add_argument(
+        "--filler", type=_whole(0), default=0, help="of `recall`: tokens before the questions"
+    )
+    parser.add_argument("--steps", type=_whole(1), help=f"default: {STEPS}; recall may end earlier")
     parser.add_argument("--rate-scale", type=float, default=1.0, help="times the rates of the program")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--compile", action="store_true")

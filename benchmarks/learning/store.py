@@ -13,10 +13,9 @@ FILE = "runs.jsonl"
 
 
 class Store:
-    """The runs in a folder, which is made if it is not there. A line that is cut off does not count."""
+    """The runs in a folder, which is made for the first one. A line that is cut off does not count."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / FILE
         self._found: dict[str, Outcome] = {}
         if self._file.exists():
@@ -27,6 +26,9 @@ class Store:
                     continue
                 self._found[record["key"]] = _outcome(record["outcome"])
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def get(self, job: Job) -> Outcome | None:
         return self._found.get(key_of(job))
 
@@ -34,6 +36,7 @@ class Store:
         key = key_of(job)
         self._found[key] = outcome
         record = {"key": key, "job": asdict(job), "outcome": outcome.as_dict()}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.learning import job as one_run
 from benchmarks.learning import jobs
+from benchmarks.learning.__main__ import main
 from benchmarks.learning.comparison import CRITERION, Setting, Side, judge
 from benchmarks.learning.contenders import FAMILIES, ours, shipped
 from benchmarks.learning.jobs import OURS, Job, key_of
@@ -263,3 +265,25 @@ def test_a_peer_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pyte
     assert is_missing(reference.key) == "transformers" and is_missing(OURS) == ""
     text = comparisons([TRANSFORMER], [setting()], Store(tmp_path))
     assert "not installed" in text and "1 not measured." in text
+
+
+def test_a_table_of_nothing_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, out = tmp_path / "page.md", tmp_path / "none"
+    page.write_text("kept")
+    given = ["learning", "--show", "--out", str(out), "--markdown", str(page)]
+    monkeypatch.setattr("sys.argv", given)
+    assert main() == 1
+    assert "nothing has been run" in capsys.readouterr().err
+    assert page.read_text() == "kept" and not out.exists()
+
+
+@pytest.mark.parametrize("given", [("--filler", "-5"), ("--steps", "0"), ("--layers", "0")])
+def test_sizes_that_make_no_run_are_refused(
+    given: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["job", "--program", str(GATED.path), "--task", "recall", *given])
+    with pytest.raises(SystemExit):
+        one_run.main()
+    assert "is less than" in capsys.readouterr().err

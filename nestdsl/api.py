@@ -81,7 +81,7 @@ class Nest:
         is not there, or for a bad seed.
         """
         from nestdsl.ranges import require_seed
-        from nestdsl.runtime.module import build
+        from nestdsl.runtime.build import build
         from nestdsl.training.device import usable_device
 
         require_seed(seed)

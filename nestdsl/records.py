@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
@@ -15,6 +16,10 @@ _MOST_BITS = 128
 """Of whole numbers: sizes have 63, and costs are products of them."""
 
 
+TAG = "type"
+"""Where a record may be of several classes, the field that says of which it is."""
+
+
 class MismatchError(Exception):
     """Data that is not of the type it should have; the message names the place."""
 
@@ -23,7 +28,8 @@ def plain(value: Any, hint: Any) -> Any:
     """A value of the type `hint` as dicts, lists, numbers and text. Fields at their defaults are left out."""
     if is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
-        return {
+        tag = {TAG: _tag(type(value))} if len(_records(hint)) > 1 else {}
+        return tag | {
             field.name: plain(getattr(value, field.name), hints[field.name])
             for field in fields(value)
             if getattr(value, field.name) != field.default
@@ -103,12 +109,35 @@ def _mapping(data: Any, hints: tuple[Any, ...], place: str) -> dict[Any, Any]:
 def _one_of(data: Any, options: tuple[Any, ...], place: str) -> Any:
     if data is None and NoneType in options:
         return None
-    nested = [option for option in options if is_dataclass(option)]
+    nested = _records(options)
+    if len(nested) > 1:
+        return _tagged(data, nested, place)
     if nested:
         return _typed(data, nested[0], place)
     if type(data) in options:
         return _finite(data, place)
     raise MismatchError(f"{place} should not be {_shown(data)}")
+
+
+def _tagged(data: Any, options: list[Any], place: str) -> Any:
+    """A record of one of several classes: which one stands under `TAG`."""
+    known = {_tag(option): option for option in options}
+    tag = data.get(TAG) if isinstance(data, dict) else None
+    if not isinstance(tag, str) or tag not in known:
+        raise MismatchError(f"{place} should have the `{TAG}` {' or '.join(known)}, not {_shown(tag)}")
+    rest = {name: part for name, part in data.items() if name != TAG}
+    return _record(rest, known[tag], place)
+
+
+def _records(hint: Any) -> list[Any]:
+    """The dataclasses of a union, or of its options."""
+    options = hint if isinstance(hint, tuple) else get_args(hint)
+    return [option for option in options if is_dataclass(option)]
+
+
+def _tag(kind: type) -> str:
+    """`RunBlock` as `run_block`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def _finite(value: Any, place: str) -> Any:

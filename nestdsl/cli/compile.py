@@ -85,7 +85,7 @@ def _plan(nest: Nest) -> str:
 
 
 def _python(nest: Nest) -> str:
-    from nestdsl.runtime.source import python_source
+    from nestdsl.runtime.python_source import python_source
 
     return python_source(nest.plan)
 

@@ -6,18 +6,29 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import networkx
 
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operand, Operation, Read, Scope
+from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operation, Read, Scope
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels, without_anchored_reads
 from nestdsl.graph.streams import is_carried
 from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.plan.collapse import collapse
+from nestdsl.plan.instructions import (
+    Call,
+    Instruction,
+    Learn,
+    Operand,
+    Peek,
+    Recall,
+    RunBlock,
+)
+from nestdsl.plan.instructions import Read as ReadLevel
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import BlockPlan, Body, Instruction, LevelPlan, OptimizerPlan, Pairs, SurprisePlan
+from nestdsl.plan.plan import BlockPlan, Body, LevelPlan, OptimizerPlan, SurprisePlan
 from nestdsl.plan.rewrite import once
 from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, share
 from nestdsl.plan.stages import stages
@@ -181,7 +192,7 @@ class _Lines:
             if id in self.blocks:
                 plan, source = self.blocks[id]
                 result = self._name(id, plan.name)
-                yield Instruction(result, "block", plan.attribute, (self.names[source],))
+                yield RunBlock(result, plan.attribute, self.names[source])
                 continue
             node = self.graph[id]
             match node:
@@ -189,43 +200,41 @@ class _Lines:
                     self.names[id] = self.names[self._only(id, EdgeType.READ)]
                 case Operation():
                     operands = tuple(self._operand(operand) for operand in node.operands)
-                    yield Instruction(self._name(id), "function", node.function, operands, node.options)
+                    yield Call(self._name(id), node.function, operands, node.options)
                 case Level() if self.levels[id].association:
                     yield self._learn(node, self.levels[id])
                 case Read():
                     yield self._read(node, self.levels[node.level])
 
     def _learn(self, level: Level, plan: LevelPlan) -> Instruction:
-        operands = tuple(self.names[self._only(level.id, edge)] for edge in (EdgeType.KEY, EdgeType.VALUE))
+        key, value = (self.names[self._only(level.id, edge)] for edge in (EdgeType.KEY, EdgeType.VALUE))
         result = self.names[level.id] = self.variables.new(f"{level.name}_context")
-        return Instruction(result, "learn", plan.attribute, operands, self._learning_arguments(level))
+        return Learn(result, plan.attribute, key, (value,), self._factors(level))
 
-    def _learning_arguments(self, level: Level) -> Pairs:
+    def _factors(self, level: Level) -> tuple[tuple[str, Operand], ...]:
         if LIBRARY.kinds[level.kind].is_nonparametric:
             return ()
         optimizer = level.optimizer
         flows = {name: self.names[source] for name, source in optimizer.flows} if optimizer else {}
-        numbers = dict(optimizer.arguments) if optimizer else {"step": 1.0, "retain": 1.0}
+        numbers: dict[str, Any] = dict(optimizer.arguments) if optimizer else {"step": 1.0, "retain": 1.0}
         names = ["step", "retain", *(["momentum"] if "momentum" in level.rule_in_context else [])]
-        return tuple((name, flows.get(name, numbers.get(name))) for name in names)
+        return tuple((name, flows[name] if name in flows else numbers[name]) for name in names)
 
     def _read(self, read: Read, plan: LevelPlan) -> Instruction:
-        operands = (self.names[read.operand],)
+        flow = self.names[read.operand]
         if read.id in self.anchored:
             self.peeked.add(read.level)
-            return Instruction(self._name(read.id), "peek", plan.attribute, operands)
+            return Peek(self._name(read.id), plan.attribute, flow)
         if plan.association:
-            operands = (self.names[read.level], *operands)
-        return Instruction(
-            self._name(read.id), "recall" if plan.association else "read", plan.attribute, operands
-        )
+            return Recall(self._name(read.id), plan.attribute, self.names[read.level], flow)
+        return ReadLevel(self._name(read.id), plan.attribute, flow)
 
     def _only(self, id: str, edge: EdgeType) -> str:
         source = self.graph.source(id, edge)
         assert source is not None
         return source
 
-    def _operand(self, operand: Operand) -> str | int | float:
+    def _operand(self, operand: Operand) -> Operand:
         return self.names[operand] if isinstance(operand, str) else operand
 
     def _name(self, id: str, local: str | None = None) -> str:

@@ -18,9 +18,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
+from nestdsl.plan.instructions import Call, Instruction, Learn, Operand, Peek, ReadStart, Recall
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import Instruction, LevelPlan, SharedPlan
+from nestdsl.plan.plan import LevelPlan, SharedPlan
 from nestdsl.plan.rewrite import Rewriter, in_order, used
 from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, groups
 from nestdsl.plan.starts import is_trained, without_start, word_of
@@ -31,16 +33,16 @@ class _Target:
     """What a memory makes for itself: its own answer to `query`, and `added` to it, if anything is."""
 
     query: str
-    added: str | int | float | None = None
+    added: Operand | None = None
 
 
 def collapse(body: Lowered, attributes: Names, variables: Names) -> Lowered:
     """The same body with one running product for each group of memories that have one in common."""
     for learns in groups(body):
         makers = {line.result: line for line in body.lines}
-        alike: dict[object, list[Instruction]] = defaultdict(list)
+        alike: dict[object, list[Learn]] = defaultdict(list)
         for line in learns:
-            level = body.levels[line.target]
+            level = body.levels[line.level]
             target = _target(line, makers) if _is_linear(level) else None
             if target is not None:
                 size = None if target.added is None else level.output_size
@@ -60,33 +62,31 @@ def _is_linear(level: LevelPlan) -> bool:
     )
 
 
-def _target(learn: Instruction, makers: Mapping[str, Instruction]) -> _Target | None:
+def _target(learn: Learn, makers: Mapping[str, Instruction]) -> _Target | None:
     """What the memory's target is made of, if its own answer is in it once and nothing but a sum is."""
-    line = makers.get(str(learn.operands[1]))
-    if line is None:
-        return None
+    line = makers.get(learn.values[0])
     if _is_own(line, learn):
-        return _Target(str(line.operands[0]))
-    if line.operation == "function" and line.target == "add":
+        return _Target(line.query)
+    if isinstance(line, Call) and line.function == "add":
         parts = [makers.get(part) if isinstance(part, str) else None for part in line.operands]
         for part, added in zip(parts, reversed(line.operands), strict=True):
-            if part is not None and _is_own(part, learn):
-                return _Target(str(part.operands[0]), added)
+            if _is_own(part, learn):
+                return _Target(part.query, added)
     return None
 
 
-def _is_own(line: Instruction, learn: Instruction) -> bool:
-    return line.operation == "peek" and line.target == learn.target
+def _is_own(line: Instruction | None, learn: Learn) -> TypeGuard[Peek]:
+    return isinstance(line, Peek) and line.level == learn.level
 
 
 def _collapsed(
     body: Lowered,
-    learns: list[Instruction],
+    learns: list[Learn],
     target: _Target,
     attributes: Names,
     variables: Names,
 ) -> Lowered:
-    members = tuple(line.target for line in learns)
+    members = tuple(line.level for line in learns)
     first = body.levels[members[0]]
     product = attributes.new("product")
     new = {product: _memory(first, product, first.input_size, "identity")}
@@ -96,34 +96,37 @@ def _collapsed(
         new[source] = _memory(first, source, first.output_size, "zeros")
 
     writer = Rewriter(variables)
-    key, factors = learns[0].operands[0], learns[0].keywords
     contexts: dict[str, str] = {}
     for memory in new:
-        value = writer.line("peek", memory, (target.query,), named=f"{target.query}_{memory}")
+        value = writer.line(Peek("", memory, target.query), named=f"{target.query}_{memory}")
         if memory == source and target.added is not None:
-            value = writer.line("function", "add", (value, target.added), named=f"{memory}_target")
-        contexts[memory] = writer.line(
-            "learn", memory, (key, value), named=f"{memory}_context", keywords=factors
-        )
+            value = writer.line(Call("", "add", (value, target.added)), named=f"{memory}_target")
+        learn = replace(learns[0], result="", level=memory, values=(value,))
+        contexts[memory] = writer.line(learn, named=f"{memory}_context")
 
-    def answer(line: Instruction) -> Instruction:
+    def answer(line: Recall | Peek) -> Instruction:
         """What one of the members answers, under the name that it has."""
         found = []
         for memory in new:
-            operands = (contexts[memory], line.operands[1]) if line.operation == "recall" else line.operands
-            named = f"{line.operands[-1]}_{memory}"
-            found.append(writer.line(line.operation, memory, operands, named=named))
+            own = replace(line, result="", level=memory)
+            if isinstance(own, Recall):
+                own = replace(own, context=contexts[memory])
+            found.append(writer.line(own, named=f"{line.query}_{memory}"))
+        start = ReadStart(line.result, line.level, found[0])
         if source is None:
-            return Instruction(line.result, "start", line.target, (found[0],))
-        start = writer.line("start", line.target, (found[0],), named=f"{line.result}_start")
-        return Instruction(line.result, "function", "add", (start, found[1]))
+            return start
+        started = writer.line(replace(start, result=""), named=f"{line.result}_start")
+        return Call(line.result, "add", (started, found[1]))
 
     rest: list[Instruction] = []
     for line in body.lines:
-        if line.target not in members or line.operation not in ("learn", "recall", "peek"):
-            rest.append(line)
-        elif line.operation != "learn":
-            rest.append(answer(line))
+        match line:
+            case Recall() | Peek() if line.level in members:
+                rest.append(answer(line))
+            case Learn() if line.level in members:
+                pass
+            case _:
+                rest.append(line)
     lines = in_order([*writer.made, *rest])
     levels = {
         name: replace(level, stateful=False) if name in members else level

@@ -6,7 +6,8 @@ import keyword
 import re
 from collections.abc import Iterable
 
-# What torch.nn.Module or our own base class already means by these names; a test compares.
+# What torch.nn.Module or our own classes mean by these names; a test compares. Names that they meant once
+# stay here, so that weights keep the names under which they were saved.
 TAKEN = frozenset(
     """
     T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
@@ -21,6 +22,7 @@ TAKEN = frozenset(
     blocks body carried carries_state chunk_tokens cycle_tokens detach_state fix_precision go_on graph_kept
     init_state initial level_parameters loss parts plan precision_beside product_precision reset_state run
     state_grows stateful steady_run stream_loss units
+    learning_strategy program run_by
     aligned functions next_state nn position self state torch
     """.split()
 )

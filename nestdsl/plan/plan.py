@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.signatures import Value
+from nestdsl.plan.instructions import Instruction, Pairs
 
-FORMAT = 3
+FORMAT = 4
 """Rises when a plan of an older nestdsl can no longer be read."""
-
-Pairs = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +58,6 @@ class LevelPlan:
     """Whether its state goes on from one sequence of a stream to the next (`reset never`)."""
     options: Pairs = ()
     """For a memory: objective, read, period, chunk, gradient. For all: how it starts (`plan/starts.py`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One line of a body: `result = operation(operands)`.
-
-    `operation` is `function` (`target` names it), `read` (of a layer), `learn` (a memory's pass
-    over its context flow: operands key and value, `keywords` what its optimizer takes), `recall`
-    (a read of such a memory), `peek` (a read of its state at the start of the chunk), `start` (of
-    its state at the start of the context) or `block` (`target` is an attribute; it runs all its
-    copies). Of memories side by side, `learn` has a value for each; `recall` and `peek` end in the
-    number of the one that answers, or all answer, and `columns` takes the answer of one.
-    """
-
-    result: str
-    operation: str
-    target: str
-    operands: tuple[str | int | float, ...]
-    keywords: Pairs = ()
 
 
 @dataclass(frozen=True, slots=True)

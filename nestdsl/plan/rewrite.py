@@ -8,13 +8,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from nestdsl.library.extension import PYTHON_FUNCTIONS
+from nestdsl.plan.instructions import (
+    Call,
+    Columns,
+    Instruction,
+    Peek,
+    ReadStart,
+    Recall,
+    operands,
+    renamed,
+)
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import Instruction, Pairs
-from nestdsl.plan.stages import names_in
 
-_WITHOUT_EFFECT = ("function", "peek", "recall", "start", "columns")
-"""Operations that may be left out if nothing needs their result."""
-_FROM_FLOWS = ("function", "peek", "recall")
+_WITHOUT_EFFECT = (Call, Peek, Recall, ReadStart, Columns)
+"""Instructions that may be left out if nothing needs their result."""
+_FROM_FLOWS = (Call, Peek, Recall)
 _DRAWN = ("dropout",)
 """Functions that give something else each time."""
 
@@ -27,17 +35,9 @@ class Rewriter:
         self.made: list[Instruction] = []
         self._known: dict[Instruction, str] = {}
 
-    def line(
-        self,
-        operation: str,
-        target: str,
-        operands: tuple[str | int | float, ...],
-        *,
-        named: str,
-        keywords: Pairs = (),
-    ) -> str:
-        """The variable that holds the result: a new one, called like `named`, unless such a line is there."""
-        wanted = Instruction("", operation, target, operands, keywords)
+    def line(self, wanted: Instruction, *, named: str) -> str:
+        """The variable that holds what a line makes, which has no result yet: a new one, called like `named`,
+        unless such a line is there."""
         if wanted not in self._known:
             self._known[wanted] = self.variables.new(named)
             self.made.append(replace(wanted, result=self._known[wanted]))
@@ -49,7 +49,7 @@ def in_order(lines: Sequence[Instruction]) -> list[Instruction]:
     makers = {line.result: number for number, line in enumerate(lines)}
     waiting, needed_by = [0] * len(lines), defaultdict(list)
     for number, line in enumerate(lines):
-        needs = {makers[name] for name in names_in(line) if name in makers}
+        needs = {makers[name] for name in operands(line) if name in makers}
         waiting[number] = len(needs)
         for need in needs:
             needed_by[need].append(number)
@@ -70,9 +70,9 @@ def used(lines: Sequence[Instruction], outputs: Iterable[str]) -> list[Instructi
     """The lines, in their order, without those whose result nothing needs."""
     wanted, kept = set(outputs), []
     for line in reversed(lines):
-        if line.operation not in _WITHOUT_EFFECT or line.result in wanted:
+        if not isinstance(line, _WITHOUT_EFFECT) or line.result in wanted:
             kept.append(line)
-            wanted |= set(names_in(line))
+            wanted |= set(operands(line))
     return kept[::-1]
 
 
@@ -83,28 +83,18 @@ def once(lines: Sequence[Instruction]) -> tuple[list[Instruction], dict[str, str
     names: dict[str, str] = {}
     kept: list[Instruction] = []
     for line in lines:
-        renamed = _renamed(line, names)
-        if (
-            line.operation in _FROM_FLOWS
-            and line.target not in _DRAWN
-            and line.target not in PYTHON_FUNCTIONS
-        ):
-            first = known.setdefault(replace(renamed, result=""), line.result)
+        line = renamed(line, lambda name: names.get(name, name))
+        if isinstance(line, _FROM_FLOWS) and not _differs_each_time(line):
+            first = known.setdefault(replace(line, result=""), line.result)
             if first != line.result:
                 names[line.result] = first
                 continue
-        kept.append(renamed)
+        kept.append(line)
     return kept, names
 
 
-def _renamed(line: Instruction, names: dict[str, str]) -> Instruction:
-    operands = tuple(names.get(name, name) if isinstance(name, str) else name for name in line.operands)
-    if line.operation != "learn":
-        return replace(line, operands=operands)
-    keywords = tuple(
-        (key, names.get(value, value) if isinstance(value, str) else value) for key, value in line.keywords
-    )
-    return replace(line, operands=operands, keywords=keywords)
+def _differs_each_time(line: Instruction) -> bool:
+    return isinstance(line, Call) and (line.function in _DRAWN or line.function in PYTHON_FUNCTIONS)
 
 
 def ancestors(lines: Sequence[Instruction], names: Iterable[str]) -> set[str]:
@@ -112,5 +102,5 @@ def ancestors(lines: Sequence[Instruction], names: Iterable[str]) -> set[str]:
     found = set(names)
     for line in reversed(lines):
         if line.result in found:
-            found |= set(names_in(line))
+            found |= set(operands(line))
     return found

@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from nestdsl.plan.instructions import Columns, Instruction, Learn, Peek, Recall
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import Instruction, LevelPlan, SharedPlan
+from nestdsl.plan.plan import LevelPlan, SharedPlan
 from nestdsl.plan.rewrite import Rewriter, ancestors, in_order, used
 from nestdsl.plan.starts import without_start
 
@@ -41,14 +42,14 @@ def share(body: Lowered, attributes: Names, variables: Names) -> Lowered:
     return body
 
 
-def groups(body: Lowered) -> list[list[Instruction]]:
+def groups(body: Lowered) -> list[list[Learn]]:
     """The lines by which memories learn, those of each group together."""
-    found: dict[object, list[Instruction]] = defaultdict(list)
+    found: dict[object, list[Learn]] = defaultdict(list)
     for line in body.lines:
-        if line.operation == "learn" and len(line.operands) == 2:
-            level = body.levels[line.target]
+        if isinstance(line, Learn) and len(line.values) == 1 and line.level in body.levels:
+            level = body.levels[line.level]
             if level.kind == "matrix" and not level.carried:  # what is carried keeps a state of its own
-                found[line.operands[0], line.keywords, signature(level)].append(line)
+                found[line.key, line.factors, signature(level)].append(line)
     return [learns for learns in found.values() if len(learns) > 1]
 
 
@@ -58,51 +59,48 @@ def signature(level: LevelPlan) -> object:
     return level.input_size, level.arguments, level.gradient, rule
 
 
-def _independent(lines: Sequence[Instruction], learns: Sequence[Instruction]) -> list[Instruction]:
+def _independent(lines: Sequence[Instruction], learns: Sequence[Learn]) -> list[Learn]:
     """Those of the memories none of which needs what another answers while it learns."""
-    found: list[Instruction] = []
+    found: list[Learn] = []
     for line in learns:
-        needed = ancestors(lines, (str(name) for name in line.operands))
+        needed = ancestors(lines, (line.key, *line.values))
         if not any(other.result in needed for other in found):
             found.append(line)
     return found
 
 
-def _side_by_side(
-    body: Lowered, learns: Sequence[Instruction], attributes: Names, variables: Names
-) -> Lowered:
+def _side_by_side(body: Lowered, learns: Sequence[Learn], attributes: Names, variables: Names) -> Lowered:
     declared = list(body.levels)
-    learns = sorted(learns, key=lambda line: declared.index(line.target))
-    members = tuple(line.target for line in learns)
+    learns = sorted(learns, key=lambda line: declared.index(line.level))
+    members = tuple(line.level for line in learns)
     place = {name: number for number, name in enumerate(members)}
     together = attributes.new("together")
     first = learns[0]
     context = variables.new(f"{together}_context")
-    key, values = first.operands[0], tuple(line.operands[1] for line in learns)
-    asked: dict[str | int | float, set[str]] = defaultdict(set)
+    values = tuple(line.values[0] for line in learns)
+    asked: dict[str, set[str]] = defaultdict(set)
     for line in body.lines:
-        if line.operation == "peek" and line.target in place:
-            asked[line.operands[0]].add(line.target)
+        if isinstance(line, Peek) and line.level in place:
+            asked[line.query].add(line.level)
 
     lines: list[Instruction] = []
     writer = Rewriter(variables)
     for line in body.lines:
-        number = place.get(line.target)
-        if number is None or line.operation not in ("learn", "recall", "peek"):
-            lines.append(line)
-        elif line.operation == "learn":
-            if line == first:
-                lines.append(Instruction(context, "learn", together, (key, *values), first.keywords))
-        elif line.operation == "recall":
-            lines.append(replace(line, target=together, operands=(context, line.operands[1], number)))
-        elif len(asked[line.operands[0]]) == 1:
-            lines.append(replace(line, target=together, operands=(line.operands[0], number)))
-        else:
-            query = line.operands[0]
-            before = len(writer.made)
-            wide = writer.line("peek", together, (query,), named=f"{query}_{together}")
-            lines += writer.made[before:]
-            lines.append(Instruction(line.result, "columns", together, (wide, number)))
+        match line:
+            case Learn() if line.level in place:
+                if line == first:
+                    lines.append(replace(first, result=context, level=together, values=values))
+            case Recall() if line.level in place:
+                lines.append(replace(line, level=together, context=context, member=place[line.level]))
+            case Peek() if line.level in place and len(asked[line.query]) == 1:
+                lines.append(replace(line, level=together, member=place[line.level]))
+            case Peek() if line.level in place:
+                before = len(writer.made)
+                wide = writer.line(Peek("", together, line.query), named=f"{line.query}_{together}")
+                lines += writer.made[before:]
+                lines.append(Columns(line.result, together, wide, place[line.level]))
+            case _:
+                lines.append(line)
     levels = {
         name: replace(level, stateful=False) if name in place else level
         for name, level in body.levels.items()

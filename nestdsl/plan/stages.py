@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nestdsl.plan.plan import Instruction
+from nestdsl.plan.instructions import Instruction, Learn, Peek, Recall, operands
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +23,25 @@ class Stages:
 
 
 def stages(lines: Sequence[Instruction]) -> Stages:
-    """The three parts of the lines of one body; without a `peek` all are `before`."""
-    peeked = {line.target for line in lines if line.operation == "peek"}
+    """The three parts of the lines of one body; without a `Peek` all are `before`."""
+    peeked = {line.level for line in lines if isinstance(line, Peek)}
     inside = {
         number
         for number, line in enumerate(lines)
-        if line.operation == "peek" or (line.operation == "learn" and line.target in peeked)
+        if isinstance(line, Peek) or (isinstance(line, Learn) and line.level in peeked)
     }
     if not inside:
         return Stages(tuple(lines), (), ())
     makers = {line.result: number for number, line in enumerate(lines)}
-    needs = [{makers[name] for name in names_in(line) if name in makers} for line in lines]
+    needs = [{makers[name] for name in operands(line) if name in makers} for line in lines]
     size = 0
     while size != len(inside):
         size = len(inside)
         inside |= _behind(needs, inside) & _ahead(needs, inside)
         # What one chunk of a memory's pass left behind is read with that chunk.
         for number, line in enumerate(lines):
-            if line.operation == "recall":
-                learned = makers[str(line.operands[0])]
+            if isinstance(line, Recall):
+                learned = makers[line.context]
                 if number in inside or learned in inside:
                     inside |= {number, learned}
     needed = _ahead(needs, inside) - inside
@@ -50,13 +50,6 @@ def stages(lines: Sequence[Instruction]) -> Stages:
         tuple(line for number, line in enumerate(lines) if number in inside),
         tuple(line for number, line in enumerate(lines) if number not in needed | inside),
     )
-
-
-def names_in(line: Instruction) -> tuple[str, ...]:
-    """The variables that a line reads."""
-    generated = line.keywords if line.operation == "learn" else ()
-    named = (*line.operands, *(value for _, value in generated))
-    return tuple(name for name in named if isinstance(name, str))
 
 
 def _behind(needs: list[set[int]], some: set[int]) -> set[int]:

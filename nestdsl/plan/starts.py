@@ -41,9 +41,11 @@ def word_of(level: LevelPlan) -> str:
     return str(dict(level.options).get(WORD, LEARNED))
 
 
-def number_of(level: LevelPlan) -> Value:
+def number_of(level: LevelPlan) -> float | None:
     """The number of that word; None if it takes none."""
-    return dict(level.options).get(NUMBERS.get(word_of(level), ""))
+    number = dict(level.options).get(NUMBERS.get(word_of(level), ""))
+    assert number is None or isinstance(number, int | float)
+    return number
 
 
 def is_trained(level: LevelPlan) -> bool:

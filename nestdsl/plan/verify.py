@@ -25,7 +25,6 @@ from nestdsl.plan.names import identifier
 from nestdsl.plan.plan import (
     Body,
     InputPlan,
-    Instruction,
     LevelPlan,
     OptimizerPlan,
     OrderedLevel,
@@ -37,32 +36,19 @@ from nestdsl.plan.plan import (
 )
 from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
 from nestdsl.plan.starts import verify_start, without_start
+from nestdsl.plan.verify_lines import verify_lines
 from nestdsl.plan.verify_program import verify_program
 from nestdsl.plan.verify_sizes import verify_sizes
 from nestdsl.plan.wellformed import (
-    ARITHMETIC,
     is_number,
     require,
     require_arguments,
     require_identifier,
     require_member,
-    require_operands,
     shown,
 )
 
 _GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,18}\)")
-_OPERANDS = {
-    "read": (1, 1),
-    "learn": (2, limits.MAX_LEVELS),
-    "recall": (2, 3),
-    "peek": (1, 2),
-    "start": (1, 1),
-    "columns": (2, 2),
-    "block": (1, 1),
-}
-"""How many operands the operations on levels and blocks take."""
-_COUNTED = ("recall", "peek", "columns")
-"""Operations whose last operand may say which of several memories answers."""
 _FREE_TEXT = {(Plan, "source"), (WeightsPlan, "file"), (WeightsPlan, "key"), (WeightsPlan, "tensors")}
 """Paths and foreign names: shown in messages and opened, but no part of a model."""
 _POSITIVE = {
@@ -203,7 +189,7 @@ def _verify_body(body: Body, counts: dict[str, int]) -> int:
             require(is_there, f"`{shared.attribute}` has no member `{name}`")
         require_member(shared.attribute, attributes, f"what stands for memories of `{body.name}`")
         require(not shared.source or shared.source in levels, f"`{shared.attribute}` has no such source")
-    _verify_lines(body, attributes)
+    verify_lines(body)
     return count
 
 
@@ -237,52 +223,6 @@ def _verify_level(level: LevelPlan, attributes: Set[str]) -> None:
         own = {name for name, _ in surprise.optimizer.arguments}
         has_rule = surprise.optimizer.program is not None or own >= {"step", "retain"}
         require(has_rule, f"the optimizer of {here} has no rule")
-
-
-def _verify_lines(body: Body, attributes: Set[str]) -> None:
-    known = {identifier("in")}
-    together = {shared.attribute for shared in body.shared}
-    for line in body.lines:
-        here = f"`{line.result}` of `{body.name}`"
-        require_identifier(line.result, f"a line of `{body.name}`")
-        for operand in line.operands:
-            require(not isinstance(operand, str) or operand in known, f"{here} reads what is not there")
-        for name, value in line.keywords:
-            require_identifier(name, here, free=False)
-            if line.operation == "learn":
-                require_member(name, ("step", "retain", "momentum"), f"what {here} takes")
-                is_known = value in known if isinstance(value, str) else is_number(value) and 0 <= value <= 2
-                require(is_known, f"{here} reads what is not there")
-        _verify_operation(line, attributes, together, here)
-        known.add(line.result)
-    require(body.output in known, f"`{body.name}` has no flow that is its output")
-
-
-def _verify_operation(line: Instruction, attributes: Set[str], together: Set[str], here: str) -> None:
-    """together: the attributes of memories that work as one."""
-    count = len(line.operands)
-    if line.operation != "function":
-        require_member(line.operation, _OPERANDS, f"the operation of {here}")
-        least, most = _OPERANDS[line.operation]
-        require(least <= count <= most, f"{here} has {count} operands")
-        require_member(line.target, attributes, f"what {here} runs")
-        for number, operand in enumerate(line.operands):
-            may_count = number == most - 1 and line.operation in _COUNTED and line.target in together
-            require(isinstance(operand, str) or may_count, f"{here} reads a number")
-        return
-    require_identifier(line.target, f"the function of {here}", free=False)
-    function = LIBRARY.functions.get(line.target)
-    flows = sum(isinstance(operand, str) for operand in line.operands)
-    if line.target == "constant":
-        require(count == 1 and not flows and not line.keywords, f"{here} is an odd constant")
-    elif line.target in ARITHMETIC:
-        require(flows > 0, f"{here} reads numbers alone")
-        require(count == ARITHMETIC[line.target], f"{here} has {count} operands")
-        require(not line.keywords, f"{here} has options")
-    elif function is not None:  # one that is not known here is refused where it is built
-        require_operands(function, count, here)
-        require(flows == count, f"{here} reads a number")
-        require_arguments(line.keywords, function.arguments, here)
 
 
 def _paths(body: Body, bodies: dict[str, Body], prefix: str) -> Iterator[str]:

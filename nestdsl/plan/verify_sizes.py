@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.limits import MAX_SIZE
+from nestdsl.plan.instructions import Call, Instruction, Learn, Peek, Read, ReadStart, Recall, RunBlock
 from nestdsl.plan.names import identifier
-from nestdsl.plan.plan import Body, Instruction, LevelPlan
+from nestdsl.plan.plan import Body, LevelPlan
 from nestdsl.plan.wellformed import ARITHMETIC, require
 
 Sizes = dict[str, int | None]
@@ -51,43 +52,47 @@ class _Reader:
     def size_of(self, line: Instruction) -> int | None:
         """The size of what a line makes."""
         here = f"what `{line.result}` reads"
-        given = [self.sizes[operand] for operand in line.operands if isinstance(operand, str)]
-        if line.operation == "function":
-            return self._of_function(line, given)
-        if line.operation == "block":
-            size = given[0]
-            for one in self.blocks[line.target]:
-                _require_size(size, one.input_size, here)
-                size = one.output_size
-            return size
-        level = self.levels.get(line.target)
-        if level is None:  # memories that work as one, whose sizes are those of their members
-            return None
-        match line.operation:
-            case "learn":
+        match line:
+            case Call():
+                return self._of_call(line)
+            case RunBlock():
+                size = self.sizes[line.flow]
+                for one in self.blocks[line.block]:
+                    _require_size(size, one.input_size, here)
+                    size = one.output_size
+                return size
+            case Learn() if line.level in self.levels:
+                level = self.levels[line.level]
                 pairs = int(dict(level.arguments).get("pairs") or 1)
-                _require_size(given[0], pairs * level.input_size, here)
-                _require_size(given[1], pairs * level.output_size, here)
+                _require_size(self.sizes[line.key], pairs * level.input_size, here)
+                _require_size(self.sizes[line.values[0]], pairs * level.output_size, here)
                 return None
-            case "recall" | "read" | "peek":
-                _require_size(given[-1], level.input_size, here)
-                return level.output_size
-            case _:
-                return level.output_size
+            case Read() if line.level in self.levels:
+                return self._read(line.level, line.flow, here)
+            case Recall() | Peek() | ReadStart() if line.level in self.levels:
+                return self._read(line.level, line.query, here)
+            case _:  # memories that work as one, whose sizes are those of their members
+                return None
 
-    def _of_function(self, line: Instruction, given: list[int | None]) -> int | None:
+    def _read(self, name: str, flow: str, here: str) -> int:
+        level = self.levels[name]
+        _require_size(self.sizes[flow], level.input_size, here)
+        return level.output_size
+
+    def _of_call(self, line: Call) -> int | None:
         here = f"`{line.result}`"
-        if line.target == "constant":
+        given = [self.sizes[operand] for operand in line.operands if isinstance(operand, str)]
+        if line.function == "constant":
             return 1
         known = [size for size in given if size is not None]
-        if line.target in ARITHMETIC:
+        if line.function in ARITHMETIC:
             wide = {size for size in known if size != 1}
             require(len(wide) <= 1, f"the sizes of what {here} computes with differ")
             return None if len(known) < len(given) else max(known)
-        function = LIBRARY.functions.get(line.target)
+        function = LIBRARY.functions.get(line.function)
         if function is None or function.is_custom or len(known) < len(given):
             return None
-        arguments = dict(line.keywords)
+        arguments = dict(line.options)
         heads = arguments.get("heads")
         if isinstance(heads, int):
             require(known[0] % heads == 0, f"{heads} heads do not divide what {here} reads")

@@ -8,25 +8,19 @@ is rounded as before. In float32 and float64 nothing changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from nestdsl.plan.instructions import Call, Cast, Instruction, Learn, Operand, Read, Round, operands, renamed
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import Body, Instruction, Pairs, Plan
-from nestdsl.plan.stages import names_in
+from nestdsl.plan.plan import Body, Plan
 
-PRECISE: Pairs = (("precise", True),)
-"""The last keywords of a read, or of a function of numbers alone, to be computed in float32 at least."""
-CAST = "float32"
-"""The operation that gives a flow in float32 at least."""
-ROUND = "round"
-"""The operation that gives its first flow in the precision of its second."""
 _KINDS = ("linear", "mlp", "matrix", "rms_norm", "layer_norm")
 """Kinds that compute in their input's precision where that is higher than their weights'."""
 
 
 def with_precise_arguments(plan: Plan) -> Plan:
-    """The same plan, for the source alone: with casts, and with reads and constants that are `PRECISE`."""
+    """The same plan, for the runtime alone: with casts, and with reads and constants that are `precise`."""
     return replace(plan, bodies=tuple(_rewritten(body) for body in plan.bodies))
 
 
@@ -39,17 +33,17 @@ def driving(body: Body) -> frozenset[str]:
         if level.kind in _KINDS and not level.association and level.surprise is None
     }
     makers = {line.result: line for line in body.lines}
-    learns = [line for line in body.lines if line.operation == "learn"]
-    waiting = [value for line in learns for _, value in line.keywords if isinstance(value, str)]
+    learns = [line for line in body.lines if isinstance(line, Learn)]
+    waiting = [value for line in learns for _, value in line.factors if isinstance(value, str)]
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
         line = makers.get(name)
         if line is None or name in found:
             continue
-        if line.operation == "function":
-            waiting += names_in(line)
-        elif line.operation != "read" or line.target not in layers:
+        if isinstance(line, Call):
+            waiting += operands(line)
+        elif not isinstance(line, Read) or line.level not in layers:
             continue
         found.add(name)
     return frozenset(found)
@@ -73,7 +67,7 @@ class _Writer:
 
     def __init__(self, body: Body, drives: frozenset[str]) -> None:
         self.drives = drives
-        self.names = Names({name for line in body.lines for name in (line.result, *names_in(line))})
+        self.names = Names({name for line in body.lines for name in (line.result, *operands(line))})
         seen = {name for line in body.lines for name in _seen_by(line, drives)} | {body.output}
         self.seen = _with_numbers(body.lines, seen)
         """What lines that drive nothing see."""
@@ -86,36 +80,34 @@ class _Writer:
         for line in lines:
             if line.result in self.drives:
                 yield from self._driving(line)
-            elif line.operation == "learn":
-                told = tuple((key, self._exact(value)) for key, value in line.keywords)
-                yield replace(line, keywords=told)
+            elif isinstance(line, Learn):
+                yield replace(line, factors=tuple((name, self._exact(value)) for name, value in line.factors))
             else:
                 yield line
 
     def _driving(self, line: Instruction) -> Iterator[Instruction]:
-        flows = names_in(line)
+        assert isinstance(line, Call | Read)
+        flows = tuple(operands(line))
         known = (self._like(flow) for flow in flows)
         like = self.like[line.result] = next((one for one in known if one is not None), None)
         is_seen = line.result in self.seen
         exact = self.names.new(f"{line.result}_exact") if is_seen else line.result
         self.exact[line.result] = exact
-        if line.operation == "read" or not flows:
-            yield replace(line, result=exact, keywords=line.keywords + PRECISE)
+        if isinstance(line, Read) or not flows:
+            yield replace(line, result=exact, precise=True)
         else:
             casts: dict[str, str] = {}
             for name in dict.fromkeys(flows):
                 if name not in self.drives:
                     casts[name] = self.names.new(f"{name}_1")
-                    yield Instruction(casts[name], CAST, "", (name,))
-            operands = tuple(self._operand(operand, casts) for operand in line.operands)
-            yield replace(line, result=exact, operands=operands)
+                    yield Cast(casts[name], name)
+            yield renamed(
+                replace(line, result=exact), lambda name: casts.get(name, self.exact.get(name, name))
+            )
         if is_seen:
-            yield line if like is None else Instruction(line.result, ROUND, "", (exact, like))
+            yield line if like is None else Round(line.result, exact, like)
 
-    def _operand(self, operand: str | int | float, casts: Mapping[str, str]) -> str | int | float:
-        return casts.get(operand, self.exact.get(operand, operand)) if isinstance(operand, str) else operand
-
-    def _exact(self, value: object) -> object:
+    def _exact(self, value: Operand) -> Operand:
         return self.exact.get(value, value) if isinstance(value, str) else value
 
     def _like(self, name: str) -> str | None:
@@ -127,12 +119,12 @@ def _with_numbers(lines: Sequence[Instruction], seen: set[str]) -> set[str]:
     precision of the model."""
     numbers: set[str] = set()
     for line in lines:
-        if line.operation == "function" and numbers.issuperset(names_in(line)):
+        if isinstance(line, Call) and numbers.issuperset(operands(line)):
             numbers.add(line.result)
     found = set(seen)
     for line in reversed(lines):
         if line.result in found & numbers:
-            found.update(names_in(line))
+            found.update(operands(line))
     return found
 
 
@@ -140,4 +132,4 @@ def _seen_by(line: Instruction, drives: frozenset[str]) -> Iterable[str]:
     """What a line that drives nothing reads, but for what it is driven by."""
     if line.result in drives:
         return ()
-    return (name for name in line.operands if isinstance(name, str))
+    return (line.key, *line.values) if isinstance(line, Learn) else operands(line)

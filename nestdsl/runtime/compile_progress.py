@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from nestdsl.runtime.block import CompiledRun, Run
 from nestdsl.runtime.compile_cache import cache_is_written, use_compile_cache
+from nestdsl.runtime.run import Run
 
 if TYPE_CHECKING:
     from torch._dynamo.callback import CallbackArgs
@@ -44,7 +44,7 @@ def compiling_shown(run: Run | None, note: Note) -> Iterator[None]:
     A unit is compiled when it runs first, and once more for its backward pass; and again for other shapes.
     Raises NestError N0504 where that cannot be written.
     """
-    if run is not None and not isinstance(run, CompiledRun):
+    if run is not None and not run.unit_count:
         yield
         return
     use_compile_cache()
@@ -64,7 +64,7 @@ def compiling_shown(run: Run | None, note: Note) -> Iterator[None]:
 class _Shown:
     """Counts what is compiled."""
 
-    def __init__(self, run: CompiledRun | None, note: Note) -> None:
+    def __init__(self, run: Run | None, note: Note) -> None:
         self._note, self._units = note, 0 if run is None else run.unit_count
         self._numbers: dict[str, int] = {}
         self._graphs: dict[str, tuple[str, str]] = {}

@@ -40,6 +40,16 @@ def verify_input(model: nn.Module, plan: Plan, x: Tensor) -> None:
     _verify_place(model, plan, x)
 
 
+def verify_learning(plan: Plan) -> None:
+    """Raises NestError N0501 for a model that cannot learn from surprise while it reads."""
+    if plan.input.takes != "ids":
+        raise fail(
+            "N0501",
+            "a model of vectors cannot learn while it reads: what it should predict is not in its input",
+            "use `loss(inputs, targets)`, or read without `learn`",
+        )
+
+
 def verify_targets(plan: Plan, inputs: Tensor, targets: Tensor) -> None:
     """Raises NestError N0501 unless targets have a place for each of the inputs, as the objective compares
     them: ids [batch, tokens] below `output`, or -100 for none; vectors [batch, tokens, output]."""

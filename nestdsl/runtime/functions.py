@@ -11,12 +11,27 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def at_least_float32(x: Tensor) -> Tensor:
     """`x`, in float32 if its own precision is lower: for sums whose rounding would show."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def precise(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a layer makes of x [batch, tokens, size], in float32 at least, whatever autocast rounds. The layer
+    must be of a kind that computes in its input's precision where that is higher than its weights'."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(at_least_float32(x))
+
+
+def precision_beside(module: nn.Module, flow: Tensor, *, precise: bool = False) -> torch.dtype:
+    """That of numbers which stand beside a flow: its own, or beside ids that of a module's weights; if
+    precise, float32 at least."""
+    weights = (weight.dtype for weight in module.parameters())
+    kind = flow.dtype if flow.is_floating_point() else next(weights, torch.get_default_dtype())
+    return torch.promote_types(kind, torch.float32) if precise else kind
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
-import linecache
 from dataclasses import replace
 from typing import Any
 
@@ -12,70 +10,104 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from nestdsl.library.extension import PYTHON_KINDS
 from nestdsl.library.functions import AUTO
-from nestdsl.memory import fits_memory
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
 from nestdsl.plan.reach import reach
-from nestdsl.runtime.block import Block, Pass, Run, State
-from nestdsl.runtime.carried import settled
+from nestdsl.runtime.block import Block, Pass
 from nestdsl.runtime.compilation import can_compile, compiled_run
-from nestdsl.runtime.compile_cache import use_compile_cache
-from nestdsl.runtime.fitting import verify_input, verify_targets
+from nestdsl.runtime.fitting import verify_input, verify_learning, verify_targets
 from nestdsl.runtime.functions import at_least_float32
-from nestdsl.runtime.kinds.matrix import Matrix
-from nestdsl.runtime.memory import require_memory
-from nestdsl.runtime.ops.linear_memory import fla
+from nestdsl.runtime.hooks import HookWatch
+from nestdsl.runtime.learning.levels import PlasticLevel, plastic_levels
+from nestdsl.runtime.learning.reader import Reader
+from nestdsl.runtime.learning.reading import at_end, read_and_learn
+from nestdsl.runtime.learning.strategies import Strategy, strategy_for, training_loss
 from nestdsl.runtime.optimizer.precision import fast_precision, verified
-from nestdsl.runtime.stored import load_weights
+from nestdsl.runtime.program import Program
+from nestdsl.runtime.run import PLAIN, Run
+from nestdsl.runtime.state import State, get, put, settled
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
-from nestdsl.runtime.surprise.learn import Graph, training_loss
-from nestdsl.runtime.surprise.levels import get, plastic_levels, put
-from nestdsl.runtime.surprise.reading import at_end, read_and_learn
 
 
 class NestModule(Block):
-    """A compiled model. `build` makes one; its class is generated from the plan.
+    """A compiled model; `nestdsl.Nest.compile` makes one.
 
     State is an argument and a result: `model(x)` starts a context, `model(x, state)` goes on
     with one. A pass that starts a context runs compiled; so does one that goes on by one token or
-    by a segment. Of other lengths it runs as it is, since each would be compiled for itself.
+    by a segment. Of other lengths it runs as it is, since each would be compiled for itself; so does
+    a model with hooks, inside of torch.compile, and in a process group's wrappers.
     """
 
-    plan: Plan
-    run: Run
-    product_precision: str = AUTO
-    """In which precision optimizers multiply matrices where the program leaves it to the machine."""
+    def __init__(self, program: Program, plan: Plan) -> None:
+        super().__init__(program)
+        self.plan = plan
+        self.run: Run = PLAIN
+        self._hooks: HookWatch | None = None
+        self.product_precision = AUTO
+        """In which precision optimizers multiply matrices where the program leaves it to the machine."""
 
-    def forward(self, x: Tensor, state: State | None = None, *, learn: bool = False) -> tuple[Tensor, State]:
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is compiled: a copy compiles for itself."""
+        return {**self.__dict__, "run": self.run is not PLAIN, "_hooks": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "run": PLAIN})
+        if state["run"] and can_compile(self._placement()[0]):
+            self.run = compiled_run(self)
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        targets: Tensor | None = None,
+        learn: bool = False,
+        stream: bool = False,
+    ) -> tuple[Tensor, State | None]:
         """x: ids [batch, tokens] or vectors [batch, tokens, size]; gives [batch, tokens, output], state.
 
         With `learn`, levels that learn from surprise in context do so from the ids as they come,
-        as in training; without, they are read as they stand. Memories always learn. Raises NestError
-        N0501 for what is no such input; ids on a GPU are not looked at, which would make it wait.
+        as in training; without, they are read as they stand. Memories always learn.
+
+        With `targets` it gives the loss instead: `loss` and, with `stream`, `stream_loss` say which. They
+        are here so that wrappers such as DistributedDataParallel see them: `loss, _ = wrapped(x, targets=y)`.
+
+        Raises NestError N0501 for what is no such input; ids on a GPU are not looked at, which would make it
+        wait.
         """
+        if targets is not None:
+            return self._losses(x, targets, state, stream=stream)
         verify_input(self, self.plan, x)
         levels = list(plastic_levels(self)) if learn else []
         if levels:
-            return read_and_learn(self, x, self.init_state(x.shape[0]) if state is None else state, levels)
-        if state is None:
-            return self.run.block(self, x, settled(self.init_state(x.shape[0])))
-        return self.go_on(x, state)
+            verify_learning(self.plan)
+            state = self.init_state(x.shape[0]) if state is None else state
+            return read_and_learn(self._reader(levels), self._go_on, x, state)
+        return self._begin(x) if state is None else self._go_on(x, state)
 
-    def go_on(self, x: Tensor, state: State) -> Pass:
+    def _begin(self, x: Tensor) -> Pass:
+        """Reads x from the start of a context."""
+        run = self._present_run()
+        return self._read(x, None if run is PLAIN else settled(self.init_state(x.shape[0])), run)
+
+    def _go_on(self, x: Tensor, state: State) -> Pass:
         """Reads x from a state; compiled where passes of such a length come again and again."""
         lengths = (1, self.plan.clock.segment_tokens)
-        run = self.steady_run() if x.shape[1] in lengths else Run()
+        run = self.steady_run() if x.shape[1] in lengths else PLAIN
         levels = list(plastic_levels(self))
-        reading = settled(state)
+        reading = state if run is PLAIN else settled(state)
         for level in levels:
             reading = put(reading, level.path, level.layer.read_state(get(state, level.path)))
-        y, following = run.block(self, x, reading)
+        y, following = self._read(x, reading, run)
         for level in levels:
             kept = {**get(state, level.path), **get(following, level.path)}
             following = put(following, level.path, kept)
         return y, following
+
+    def _read(self, x: Tensor, state: State | None, run: Run) -> Pass:
+        """One pass of the body."""
+        return self.run_by(run, x, state) if run is PLAIN else run.block(self, x, state)
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The objective of the model's `train` clause, a mean over all targets.
@@ -84,12 +116,7 @@ class NestModule(Block):
         targets [batch, tokens, output]. Levels that learn in context do so on the way. Raises NestError
         N0501 for other tensors; ids on a GPU are not looked at.
         """
-        self._verify(inputs, targets)
-        levels = list(plastic_levels(self))
-        if levels:
-            return training_loss(self, inputs, targets, levels, self._fresh(len(inputs)))[0]
-        outputs, _ = self(inputs)
-        return self._mean_loss(outputs, targets)
+        return self(inputs, targets=targets)[0]
 
     def stream_loss(
         self, inputs: Tensor, targets: Tensor, state: State | None = None
@@ -97,29 +124,49 @@ class NestModule(Block):
         """The loss of the next sequences of a stream, one in each row, and the state for those after them.
 
         inputs and targets as in `loss`. Levels that say `reset never` go on from where the sequences
-        before have left them; all others start anew, and so does everything without a state. The
+        before have left them; all others start again, and so does everything without a state. The
         state that is given back has no graph: the outer levels look back no further than a sequence.
         Of weights that learned from surprise, they take what earlier sequences changed as constant.
         Errors are those of `loss`.
         """
-        self._verify(inputs, targets)
+        return self(inputs, state, targets=targets, stream=True)
+
+    def _losses(
+        self, inputs: Tensor, targets: Tensor, state: State | None, *, stream: bool
+    ) -> tuple[Tensor, State | None]:
+        """The loss, and in a stream the state after it."""
+        verify_input(self, self.plan, inputs)
+        verify_targets(self.plan, inputs, targets)
+        if stream:
+            return self._stream_loss(inputs, targets, state)
+        levels = list(plastic_levels(self))
+        if levels:
+            return training_loss(self._reader(levels), inputs, targets, self._fresh(len(inputs)))[0], None
+        outputs, _ = self._begin(inputs)
+        return self._mean_loss(outputs, targets), None
+
+    def _stream_loss(self, inputs: Tensor, targets: Tensor, state: State | None) -> tuple[Tensor, State]:
         fresh = self._fresh(len(inputs))
         levels = list(plastic_levels(self))
         if state is None:
             state = fresh
-        else:  # what starts anew does so here, where its gradient can reach the start
+        else:  # what starts again does so here, where its gradient can reach the start
             state = with_present_starts(self, next_start(self, state, fresh), fresh)
             state = from_parents(levels, state)
         if levels:
-            loss, state = training_loss(self, inputs, targets, levels, state, goes_on=True)
+            loss, state = training_loss(self._reader(levels), inputs, targets, state, goes_on=True)
         else:
-            outputs, state = self.run.block(self, inputs, settled(state))
+            outputs, state = self._read(inputs, settled(state), self._present_run())
             loss = self._mean_loss(outputs, targets)
         return loss, self.detach_state(self.reset_state(state))
 
-    def _verify(self, inputs: Tensor, targets: Tensor) -> None:
-        verify_input(self, self.plan, inputs)
-        verify_targets(self.plan, inputs, targets)
+    def _present_run(self) -> Run:
+        """How a pass runs now: compiled, if the model is and nothing hangs on the calls of its modules."""
+        if self.run is PLAIN or torch.compiler.is_compiling():
+            return PLAIN
+        if self._hooks is None:
+            self._hooks = HookWatch(self)
+        return PLAIN if self._hooks.found() else self.run
 
     def _fresh(self, batch: int) -> State:
         """The state at the start of a context, with its graph even where none is asked for: what is
@@ -174,7 +221,8 @@ class NestModule(Block):
         """The run for passes of one length, each of which goes on from the state of the one before."""
         # What a cache holds grows from pass to pass, and each length would be compiled anew; where
         # sequences are read in segments, caches run apart (`pieces.py`).
-        return Run() if self.state_grows() and not self.plan.clock.segment_tokens else self.run
+        is_steady = self.plan.clock.segment_tokens or not self.state_grows()
+        return self._present_run() if is_steady else PLAIN
 
     def fix_precision(self, precision: str = "") -> str:
         """Fixes the precision of `newton_schulz` wherever the program leaves it to the machine, and gives
@@ -189,14 +237,12 @@ class NestModule(Block):
             level.layer.optimizer = replace(level.layer.optimizer, precision=self.product_precision)
         return self.product_precision
 
-    def graph_kept(self) -> Graph:
-        """How much of the graph the outer levels need while levels learn from surprise in context."""
-        found = reach(self.plan)
-        if found.is_cut:
-            return Graph.CUT
-        if not found.is_whole:
-            return Graph.WINDOW
-        return Graph.THROUGH if any(found.updates.values()) else Graph.WHOLE
+    def learning_strategy(self) -> Strategy:
+        """How the training loss is computed where levels learn from surprise in context, and why so."""
+        return strategy_for(reach(self.plan))
+
+    def _reader(self, levels: list[PlasticLevel]) -> Reader:
+        return Reader(self, levels, self.plan.train.objective, reach(self.plan), self.steady_run())
 
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         for parameter in self.parameters():
@@ -208,81 +254,3 @@ def _batch(state: Any) -> int:
     """The number of sequences of a state: the first extent of its tensors."""
     leaves = tree_leaves(state)
     return next((leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim > 1), 1)
-
-
-def build(
-    plan: Plan,
-    seed: int = 0,
-    compile: bool = True,
-    device: torch.device | str = "cpu",
-    *,
-    load: bool = True,
-    kernels: bool = True,
-) -> NestModule:
-    """The model of a plan, with weights drawn from a seed, or from the files that the plan names.
-
-    Same plan, same seed, same model. With `compile`, whole passes run through torch.compile;
-    where that cannot work, a warning says why and the model runs as it is. `load=False` leaves the
-    files alone, for a model whose weights come from elsewhere. With `kernels`, memories on a GPU run by
-    flash-linear-attention where it is installed and computes what they do.
-    """
-    from nestdsl.runtime.source import python_source
-
-    text = python_source(plan)
-    file = f"<nestdsl {plan.model}>"
-    # So that a traceback through the generated code shows its lines.
-    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    namespace: dict[str, Any] = {}
-    exec(builtins.compile(text, file, "exec"), namespace)
-    device = torch.device(device)
-    what, hint = f"the model `{plan.model}`", "make it smaller, with `--set` for instance"
-    require_memory(plan.costs.parameter_bytes, device, what, hint)
-    with fits_memory(what, hint):
-        model = _built(namespace["Model"], plan, seed, device, load=load)
-    use_compile_cache(compiles=False)  # torch makes the folder for operators of its users, too
-    if kernels and device.type == "cuda" and fla.is_installed():
-        use_kernels(model)
-    model.run = compiled_run(model) if compile and can_compile(device) else Run()
-    return model
-
-
-def _built(made: type[NestModule], plan: Plan, seed: int, device: torch.device, *, load: bool) -> NestModule:
-    """The model with its weights, on its device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = made()
-    model.plan = plan
-    if load:
-        load_weights(model, plan.weights)
-    model.to(device)
-    _verify_declarations(model)
-    _freeze(model)
-    return model
-
-
-def use_kernels(model: nn.Module) -> None:
-    """Lets the memories that flash-linear-attention computes run by it; printing the model shows which."""
-    for part in model.modules():
-        if isinstance(part, Matrix):
-            part.use_kernels()
-
-
-def _verify_declarations(model: NestModule) -> None:
-    """Raises TypeError if a kind that Python has added learns other than it declares."""
-    for level in model.plan.levels:
-        if level.kind not in PYTHON_KINDS:
-            continue
-        found = sum(weight.numel() for weight in model.level_parameters(level).values())
-        if found != level.parameters * level.copies:
-            raise TypeError(
-                f"the kind `{level.kind}` learns {found // level.copies} numbers, but declares "
-                f"{level.parameters}: give their names and shapes to `nestdsl.kind(parameters=...)`"
-            )
-
-
-def _freeze(model: NestModule) -> None:
-    """Weights of frozen levels need no gradient."""
-    for level in model.plan.levels:
-        if level.frozen:
-            for parameter in model.level_parameters(level).values():
-                parameter.requires_grad_(False)

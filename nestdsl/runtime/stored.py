@@ -10,7 +10,7 @@ from torch import nn
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import WeightsPlan
 from nestdsl.runtime.checksums import has_checksums, verify_tensors
-from nestdsl.runtime.surprise.plastic import Plastic
+from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.tensors_file import read_tensors
 from nestdsl.weights import UnreadableError, fits, stored
 

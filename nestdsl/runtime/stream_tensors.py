@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nestdsl.runtime.block import POSITION, Block, State, blocks_of
+from nestdsl.runtime.block import Block, blocks_within
+from nestdsl.runtime.learning.levels import plastic_levels
 from nestdsl.runtime.likeness import difference
+from nestdsl.runtime.state import POSITION, Path, State, get, put
 from nestdsl.runtime.streams import from_parents
-from nestdsl.runtime.surprise.levels import Path, get, plastic_levels, put
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
@@ -45,15 +46,11 @@ def stream_state(model: NestModule, batch: int, tensors: Mapping[str, Tensor]) -
 
 def _carried(block: Block, path: Path = ()) -> Iterator[Path]:
     """The places in a state of all that goes on."""
-    yield from ((*path, name) for name in block.carried)
-    if block.carried and block.chunk_tokens:
+    yield from ((*path, name) for name in block.program.carried)
+    if block.program.carried and block.program.chunk_tokens:
         yield (*path, POSITION)
-    for name in block.blocks:
-        part = getattr(block, name)
-        for number, copy in enumerate(blocks_of(part)):
-            yield from _carried(
-                copy, (*path, name, number) if isinstance(part, nn.ModuleList) else (*path, name)
-            )
+    for inner, copy in blocks_within(block, path):
+        yield from _carried(copy, inner)
 
 
 def _flat(name: str, part: Any) -> Iterator[tuple[str, Any]]:

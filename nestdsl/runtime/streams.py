@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from nestdsl.runtime.block import POSITION, Block, State, blocks_of
-from nestdsl.runtime.surprise.levels import PlasticLevel, get, put
-from nestdsl.runtime.surprise.plastic import Plastic
+from nestdsl.runtime.block import Block, blocks_of
+from nestdsl.runtime.learning.levels import PlasticLevel
+from nestdsl.runtime.learning.plastic import Plastic
+from nestdsl.runtime.state import POSITION, State, get, put
 
 Here = Callable[[Block, State, State], State]
 """What becomes of the state of one block, from that and a fresh one, the blocks within it apart."""
@@ -21,8 +22,8 @@ def next_start(block: Block, state: State, fresh: State) -> State:
 
 
 def _next_start(block: Block, state: State, fresh: State) -> State:
-    following = {**fresh, **{name: state[name] for name in block.carried}}
-    if block.chunk_tokens and block.carried:
+    following = {**fresh, **{name: state[name] for name in block.program.carried}}
+    if block.program.chunk_tokens and block.program.carried:
         following[POSITION] = state[POSITION]
     return following
 
@@ -47,7 +48,7 @@ def with_present_starts(block: Block, state: State, fresh: State) -> State:
 
 def _with_present_starts(block: Block, state: State, fresh: State) -> State:
     following = dict(state)
-    for name in block.carried:
+    for name in block.program.carried:
         part = getattr(block, name)
         following[name] = (
             _plastic(part, state[name])
@@ -63,7 +64,7 @@ def _with_present_starts(block: Block, state: State, fresh: State) -> State:
 def _everywhere(here: Here, block: Block, state: State, fresh: State) -> State:
     """A block's state and those of all blocks within it."""
     following = here(block, state, fresh)
-    for name in block.blocks:
+    for name in block.program.blocks:
         part = getattr(block, name)
         if isinstance(part, nn.ModuleList):
             copies = zip(blocks_of(part), state[name], fresh[name], strict=True)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from nestdsl.plan.plan import Plan
-from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.build import build
+from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.runtime.compile_progress import Note, compiling_shown
-from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.module import NestModule
 
 
 class VerificationError(Exception):
@@ -57,7 +58,7 @@ def verify_model(plan: Plan, note: Note, tokens: int = 24) -> Verified:
     for name, gradient in _gradients(eager, x).items():
         _compare(gradients[name], gradient, f"compiled and eager gradients of `{name}` are equal")
     equal = "compiled equals eager in value and gradient"
-    found = equal if compiled.run.compiled else "no part of it is worth compiling, so it runs as it is"
+    found = equal if compiled.run.units else "no part of it is worth compiling, so it runs as it is"
     text = f"{plan.model}: verified, {weights}; {found}"
     return Verified(text, compiled=True)
 

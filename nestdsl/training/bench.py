@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.runtime.compile_progress import Note, compiling_shown
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training.memory import require_step_memory, step_fits_memory

@@ -24,7 +24,7 @@ from nestdsl.diagnostics import Diagnostic, NestError, Severity, fail
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.records import MismatchError, typed
-from nestdsl.runtime.block import State
+from nestdsl.runtime.state import State
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.runtime.stream_tensors import stream_state, stream_tensors
 from nestdsl.training.checkpoint_file import Content, read_file, step_in, write_file

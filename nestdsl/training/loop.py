@@ -18,9 +18,10 @@ from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import require_whole
-from nestdsl.runtime.block import CompiledRun, State
+from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.module import NestModule
+from nestdsl.runtime.state import State
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
 from nestdsl.training.arguments import require_model, require_weights

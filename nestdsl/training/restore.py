@@ -10,7 +10,8 @@ import torch
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.memory import fits_memory
 from nestdsl.plan.cost import least_weights
-from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.build import build
+from nestdsl.runtime.module import NestModule
 from nestdsl.training.checkpoint import Checkpoint, load
 from nestdsl.training.data import Data, read_data
 from nestdsl.training.device import usable_device

@@ -14,7 +14,7 @@ import torch
 import nestdsl
 from nestdsl.cli.main import main
 from nestdsl.plan.yaml import from_yaml
-from nestdsl.runtime.block import Run
+from nestdsl.runtime.run import Run
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.nest"))

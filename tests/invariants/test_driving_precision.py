@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import nestdsl
-from nestdsl.runtime import source
+from nestdsl.plan.instructions import Read
+from nestdsl.runtime import build
 from nestdsl.runtime.arguments import driving
 from nestdsl.runtime.kinds.associative import Associative
 from nestdsl.runtime.kinds.matrix import Matrix
@@ -157,13 +158,13 @@ def test_what_drives_ends_at_the_last_level_that_is_read() -> None:
     body = nestdsl.parse(text(more="+ (in -> linear(16))")).plan.bodies[0]
     lines = {line.result: line for line in body.lines}
     found = driving(body)
-    reads = {lines[name].target for name in found if lines[name].operation == "read"}
+    reads = {line.level for line in map(lines.get, found) if isinstance(line, Read)}
     assert reads == {"rate", "keep"} and {"step", "retain"} <= found
     assert {"k", "out"}.isdisjoint(found)
     deep = "dgd(step = step, retain = retain, momentum = momentum)"
     body = nestdsl.parse(text(optimizer=deep)).plan.bodies[0]
     lines = {line.result: line for line in body.lines}
-    assert {lines[name].target for name in driving(body) if lines[name].operation == "read"} == {
+    assert {line.level for line in map(lines.get, driving(body)) if isinstance(line, Read)} == {
         "rate",
         "keep",
         "push",
@@ -191,7 +192,7 @@ def test_in_float32_and_float64_not_a_bit_changes(
     """Beside the source as it would be without casts: outputs, loss and every gradient."""
     program = nestdsl.parse(PROGRAMS[name]) if name in PROGRAMS else nest(name)
     models = [program.compile(compile=False).to(kind)]
-    monkeypatch.setattr(source, "with_precise_arguments", lambda plan: plan)
+    monkeypatch.setattr(build, "with_precise_arguments", lambda plan: plan)
     models.append(program.compile(compile=False).to(kind))
     x, y = (one.to(kind) for one in flows()) if name in PROGRAMS else (ids()[:, :-1], ids()[:, 1:])
     results = []

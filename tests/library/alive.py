@@ -14,9 +14,9 @@ import nestdsl
 from nestdsl.runtime.kinds.associative import Associative
 from nestdsl.runtime.kinds.attention import Attention
 from nestdsl.runtime.kinds.matrix import Matrix
+from nestdsl.runtime.learning.levels import plastic_levels
+from nestdsl.runtime.learning.reading import WAITING
 from nestdsl.runtime.module import NestModule
-from nestdsl.runtime.surprise.levels import plastic_levels
-from nestdsl.runtime.surprise.reading import WAITING
 from nestdsl.semantics.modules import library_module, library_modules
 from nestdsl.syntax import ast
 

@@ -17,8 +17,8 @@ from nestdsl.plan.verify import verify
 from nestdsl.plan.wellformed import OddPlanError
 from nestdsl.plan.yaml import from_yaml
 from nestdsl.records import MismatchError, typed
-from nestdsl.runtime.module import build
-from nestdsl.runtime.source import python_source
+from nestdsl.runtime.build import build
+from nestdsl.runtime.python_source import python_source
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from tests.plan.hostile import MARK, NUMBERS, PAYLOADS, changed, one_of_each, plan_data
 
@@ -123,7 +123,7 @@ def test_blocks_in_blocks_without_end_are_refused() -> None:
         inner = {
             "name": f"in_{number}", "block": "inner", "input_size": 8, "output_size": 8, "levels": [],
             "blocks": [{"name": "b", "attribute": "b", "bodies": [last], "repeated": False}],
-            "instructions": [{"result": "b", "operation": "block", "target": "b", "operands": ["in_"]}],
+            "instructions": [{"type": "run_block", "result": "b", "block": "b", "flow": "in_"}],
             "output": "b",
         }  # fmt: skip
         data["bodies"].insert(-1, inner)
@@ -138,13 +138,11 @@ def test_lines_without_end_are_refused() -> None:
     wide, name = [], lines[-1]["result"]
     for number in range(60):
         operands = [name, name]
-        wide.append(
-            {"result": f"w{number}", "operation": "function", "target": "concat", "operands": operands}
-        )
+        wide.append({"type": "call", "result": f"w{number}", "function": "concat", "operands": operands})
         name = f"w{number}"
     data["bodies"][-1]["instructions"] = [*lines, *wide]
     assert read(data) is None
-    line = {"operation": "function", "target": "negate", "operands": ["in_"]}
+    line = {"type": "call", "function": "negate", "operands": ["in_"]}
     data["bodies"][-1]["instructions"] = [
         *lines,
         *({"result": f"n{number}", **line} for number in range(30_000)),
@@ -161,7 +159,7 @@ def test_a_plan_that_doubles_itself_is_refused() -> None:
         two = {
             "name": f"double_{number}", "block": "double", "input_size": 8, "output_size": 8, "levels": [],
             "blocks": [{"name": "b", "attribute": "b", "bodies": [last, last], "repeated": True}],
-            "instructions": [{"result": "b", "operation": "block", "target": "b", "operands": ["in_"]}],
+            "instructions": [{"type": "run_block", "result": "b", "block": "b", "flow": "in_"}],
             "output": "b",
         }  # fmt: skip
         data["bodies"].insert(-1, two)

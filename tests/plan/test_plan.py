@@ -17,7 +17,8 @@ from nestdsl.plan.names import TAKEN, Names, identifier
 from nestdsl.plan.optimizer_state import state_numbers
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
-from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.build import build
+from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.optimizer.memories import initial_state
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.semantics.modules import library_module
@@ -328,10 +329,10 @@ DEEP = "x: " + "[" * 200_000
 @pytest.mark.parametrize(
     "text",
     [
-        "", "a", "[]", "1", "format: 2", "format: 3", "format: true", "{", "\0", "\ud800", "- " * 50_000,
-        DEEP,
+        "", "a", "[]", "1", "format: 2", "format: 3", "format: 4", "format: true",
+        "{", "\0", "\ud800", "- " * 50_000, DEEP,
         "format: 0b_", "format: 2020-13-45", "format: !!int x", "format: !!python/name:os.system x",
-        "&a [*a]", "format: 3\nformat: 3", TEXT.replace("format: 3", "format: 2"),
+        "&a [*a]", "format: 4\nformat: 4", TEXT.replace("format: 4", "format: 3"),
         TEXT.replace("output_size: 8", "output_size: eight", 1), TEXT.replace("model: ", "modle: ", 1),
         TEXT.replace("model: fast_weight", "", 1), TEXT.replace("copies: 1", "copies: 1.0", 1),
         TEXT.replace("copies: 1", "copies: true", 1), TEXT + "more: 1\n",

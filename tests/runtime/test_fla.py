@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 import nestdsl
+from nestdsl.runtime.build import use_kernels
 from nestdsl.runtime.kinds.matrix import Matrix
-from nestdsl.runtime.module import use_kernels
 from nestdsl.runtime.ops.linear_memory import Rule, fla
 
 

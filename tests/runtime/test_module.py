@@ -7,7 +7,7 @@ import torch
 
 import nestdsl
 from nestdsl.plan.yaml import from_yaml, to_yaml
-from nestdsl.runtime.module import build
+from nestdsl.runtime.build import build
 from nestdsl.runtime.verification import VerificationError, verify_model
 
 PROGRAM = """

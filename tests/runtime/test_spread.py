@@ -8,6 +8,7 @@ from torch import Tensor
 
 import nestdsl
 from nestdsl.diagnostics import NestError
+from nestdsl.plan.instructions import Call
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.functions import spread
 from nestdsl.runtime.module import NestModule
@@ -166,7 +167,7 @@ def test_equal_spreads_are_made_once_and_the_plan_keeps_them() -> None:
     }
     """).plan
     assert from_yaml(to_yaml(plan)) == plan
-    assert [line.target for line in plan.root.lines].count("spread") == 1
+    assert [line.function for line in plan.root.lines if isinstance(line, Call)].count("spread") == 1
 
 
 ODD = [

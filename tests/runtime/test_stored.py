@@ -15,7 +15,8 @@ from torch import Tensor
 import nestdsl
 from nestdsl.diagnostics import NestError
 from nestdsl.plan.yaml import from_yaml, to_yaml
-from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.build import build
+from nestdsl.runtime.module import NestModule
 
 DIM = 8
 

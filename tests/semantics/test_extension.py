@@ -169,7 +169,7 @@ def test_a_plan_with_a_kind_that_is_gone():
     declare_scaled()
     plan = nestdsl.parse(model("flow out = in -> scaled_copies")).plan
     del PYTHON_KINDS["scaled_copies"], LIBRARY.kinds["scaled_copies"]
-    from nestdsl.runtime.module import build
+    from nestdsl.runtime.build import build
 
     with pytest.raises(NestError, match=r"nestdsl\.kind"):
         build(plan, compile=False)

@@ -3,7 +3,8 @@
 from nestdsl.compiler import analyse
 from nestdsl.plan.lower import lower
 from nestdsl.plan.plan import OptimizerPlan
-from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.build import build
+from nestdsl.runtime.module import NestModule
 from nestdsl.source import Source
 
 ADAMW = OptimizerPlan(

@@ -15,7 +15,7 @@ import torch
 
 from nestdsl.api import Nest
 from nestdsl.cli.main import main
-from nestdsl.runtime.block import CompiledRun
+from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.runtime.module import NestModule
 from nestdsl.training import checkpoint
 from tests.training.models import ADAMW, PROGRAM

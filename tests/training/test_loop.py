@@ -16,8 +16,8 @@ from nestdsl.compiler import analyse
 from nestdsl.diagnostics import NestError
 from nestdsl.interrupts import Interrupted
 from nestdsl.plan.lower import lower
-from nestdsl.runtime.block import CompiledRun
-from nestdsl.runtime.module import build
+from nestdsl.runtime.build import build
+from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.source import Source
 from nestdsl.training import checkpoint, loop
 from nestdsl.training.loop import proceed, resume, start, train

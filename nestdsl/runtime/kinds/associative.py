@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -130,6 +132,24 @@ class Associative(_TwoLayers):
             for weight in (self.inner, self.outer)
         )
         return initial_state(inner, outer, self.rule)
+
+    def forward(
+        self,
+        key: Tensor,
+        value: Tensor | None = None,
+        state: State | None = None,
+        step: float | Tensor = 1.0,
+        retain: float | Tensor = 1.0,
+        momentum: float | Tensor = 0.9,
+        *,
+        aligned: bool = False,
+        within: bool = False,
+    ) -> Any:
+        """Learns, or without a value answers, as `Matrix.forward` does."""
+        state = self.init_state(key.shape[0], key.device) if state is None else state
+        if value is None:
+            return self.peek(state, key, aligned=aligned), state
+        return self.learn(key, value, state, step, retain, momentum, aligned=aligned, within=within)
 
     def learn(
         self,

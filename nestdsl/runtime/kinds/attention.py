@@ -30,6 +30,7 @@ class Context(NamedTuple):
     value: Tensor  # [B, S, P * H * V]
     position: Tensor  # whole number, no dimensions: tokens of the sequence before the new ones
     room: Room | None = None  # where the cache has one: then `key` and `value` are those of the new tokens
+    persistent: tuple[Tensor, Tensor] | None = None  # keys [H, N, K] and values [H, N, V]
 
 
 def rotate(x_BTHK: Tensor, position: Tensor) -> Tensor:
@@ -110,6 +111,23 @@ class Attention(nn.Module):
             "position": torch.zeros((), device=device, dtype=torch.int64),
         }
 
+    def forward(
+        self,
+        key: Tensor,
+        value: Tensor,
+        state: State | None = None,
+        *,
+        aligned: bool = False,
+        within: bool = False,
+    ) -> tuple[Context, State]:
+        """Takes in keys and values (`learn`), from a state or, without one, from the start of a context.
+
+        aligned, within: as in `Matrix.forward`; to attention it is all the same where it begins.
+        """
+        if state is None:
+            state = self.init_state(key.shape[0], key.device, key.dtype)
+        return self.learn(key, value, state)
+
     def learn(self, key: Tensor, value: Tensor, state: State) -> tuple[Context, State]:
         """Takes in keys `[B, T, P * key_size]` and values `[B, T, P * value_size]`; gives what queries of
         the same tokens read, and the next state."""
@@ -125,7 +143,7 @@ class Attention(nn.Module):
             # clone: a view would keep the whole sequence alive
             following["key"] = keys[:, tokens - kept :].clone()
             following["value"] = values[:, tokens - kept :].clone()
-        return Context(keys, values, position), following
+        return Context(keys, values, position, persistent=self._persistent()), following
 
     def read(self, context: Context, query: Tensor) -> Tensor:
         """Queries `[B, T, key_size]` of the tokens just learned -> `[B, T, value_size]`."""
@@ -134,21 +152,24 @@ class Attention(nn.Module):
             return self._read_in_room(context, context.room, query)
         key, value = self._by_head(context.key), self._by_head(context.value)
         queries = self._by_head_of_one(self._rotated(query, context.position))
-        persistent = None
-        if self.persistent:
-            lasting = [
-                split_heads(weight, self.heads).transpose(0, 1)
-                for weight in (self.persistent_key, self.persistent_value)
-            ]
-            if self.rotary:
-                # One product scores both: a pair of a token meets the turned half of the query, a
-                # persistent pair the half that is not turned.
-                queries = torch.cat((queries, self._by_head_of_one(query)), dim=-1)
-                key = torch.cat((key, torch.zeros_like(key)), dim=-1)
-                lasting[0] = torch.cat((torch.zeros_like(lasting[0]), lasting[0]), dim=-1)
-            persistent = lasting[0], lasting[1]
+        persistent = context.persistent
+        if persistent is not None and self.rotary:
+            # One product scores both: a pair of a token meets the turned half of the query, a
+            # persistent pair the half that is not turned.
+            queries = torch.cat((queries, self._by_head_of_one(query)), dim=-1)
+            key = torch.cat((key, torch.zeros_like(key)), dim=-1)
+            persistent = torch.cat((torch.zeros_like(persistent[0]), persistent[0]), -1), persistent[1]
         pairs = Pairs(key.flatten(-2), value.flatten(-2), self.pairs, persistent)
         return attend(queries, pairs, self.reach, size**-0.5).transpose(1, 2).flatten(2)
+
+    def _persistent(self) -> tuple[Tensor, Tensor] | None:
+        if not self.persistent:
+            return None
+        key, value = (
+            split_heads(weight, self.heads).transpose(0, 1)
+            for weight in (self.persistent_key, self.persistent_value)
+        )
+        return key, value
 
     def in_room(self, state: State, tokens: int, kind: torch.dtype) -> State:
         """A state with room for so many more tokens, from one without: what is cached then is a constant to

@@ -49,9 +49,10 @@ class Conv(nn.Module):
             "inputs": torch.zeros(batch, self.width - 1, self.weight.shape[0], device=device, dtype=dtype)
         }
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """`[batch, tokens, size]` and the state before them -> the same shape and the state after."""
         tokens = x.shape[1]
+        state = self.init_state(x.shape[0], x.device, x.dtype) if state is None else state
         past = torch.cat((state["inputs"].to(x.dtype), x), dim=1)
         # A sum of shifted products: it fuses into one kernel, has every derivative, and does the
         # same arithmetic for one token as for many.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +114,34 @@ class Matrix(nn.Module):
 
     def extra_repr(self) -> str:
         return "by the kernels of flash-linear-attention" if self.by_fla else ""
+
+    def forward(
+        self,
+        key: Tensor,
+        value: Tensor | None = None,
+        state: State | None = None,
+        step: float | Tensor = 1.0,
+        retain: float | Tensor = 1.0,
+        momentum: float | Tensor = 0.9,
+        *,
+        aligned: bool = False,
+        within: bool = False,
+        at_start: bool = False,
+    ) -> Any:
+        """Learns to answer key [B, T, key_size] with value [B, T, value_size], from a state or, without one,
+        from the start of a context: gives what `read` needs, and the next state.
+
+        Without a value the key is a query, and nothing is learned: gives the answer [B, T, value_size] of the
+        state at the start of the chunk (`peek`), and that state; or, `at_start`, the answer of the start of
+        the context alone.
+        """
+        if at_start:
+            return self.start(key)
+        if state is None:
+            state = self.init_state(key.shape[0], key.device, key.dtype if self.weight is None else None)
+        if value is None:
+            return self.peek(state, key, aligned=aligned), state
+        return self.learn(key, value, state, step, retain, momentum, aligned=aligned, within=within)
 
     def learn(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ class SideBySide(nn.Module):
 
     What a token writes, k wᵀ, differs between them in w only, which is known from k and each one's own value:
     so one state [B, heads, key size, sum of value sizes] of a head is all of theirs, and one factorisation
-    serves all. The memories keep their weights; this module has none. `number` is the place of
+    serves all. The memories keep their weights; this module has none. `member` is the place of
     a memory among them.
     """
 
@@ -36,11 +37,34 @@ class SideBySide(nn.Module):
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> State:
         """The state at the start of a context, for `batch` rows."""
-        states = [memory.init_state(batch, device, dtype) for memory in self.memories]
+        return self._joined([memory.init_state(batch, device, dtype) for memory in self.memories])
+
+    def _joined(self, states: list[State]) -> State:
+        """One state for all, from the start of each memory."""
         kind = states[0]["matrix"].dtype
         for state in states[1:]:
             kind = torch.promote_types(kind, state["matrix"].dtype)
         return initial_state(torch.cat([state["matrix"].to(kind) for state in states], -1), self.rule)
+
+    def forward(
+        self,
+        key: Tensor,
+        values: tuple[Tensor, ...] | None = None,
+        state: State | None = None,
+        step: float | Tensor = 1.0,
+        retain: float | Tensor = 1.0,
+        momentum: float | Tensor = 0.9,
+        *,
+        member: int | None = None,
+        aligned: bool = False,
+        within: bool = False,
+    ) -> Any:
+        """Learns, or without values answers, as `Matrix.forward` does; member: as in `peek`."""
+        if state is None:  # each memory makes its own start: no tokens are read
+            state = self._joined([memory(key[:, :0])[1] for memory in self.memories])
+        if values is None:
+            return self.peek(state, key, member, aligned=aligned), state
+        return self.learn(key, values, state, step, retain, momentum, aligned=aligned, within=within)
 
     def learn(
         self,
@@ -72,33 +96,33 @@ class SideBySide(nn.Module):
             within=within,
         )
 
-    def read(self, trajectory: Trajectory, query: Tensor, number: int) -> Tensor:
+    def read(self, trajectory: Trajectory, query: Tensor, member: int) -> Tensor:
         """What one memory answers to query [B, T, key_size], token by token: [B, T, value_size]."""
-        start, size = self.starts[number], self.sizes[number]
+        start, size = self.starts[member], self.sizes[member]
         running, held = trajectory.running, trajectory.held
         if held is not None:
             held = held.narrow(-1, start, size)
         if running is not None:
             running = _narrowed(running, start, size)
         own = trajectory._replace(running=running, held=held)
-        return self.memories[number].read_heads(own, query, self.rule)
+        return self.memories[member].read_heads(own, query, self.rule)
 
     def peek(
-        self, state: State, query: Tensor, number: int | None = None, *, aligned: bool = False
+        self, state: State, query: Tensor, member: int | None = None, *, aligned: bool = False
     ) -> Tensor:
         """What the memories answered at the start of the chunk: query [B, T, key_size] ->
         [B, T, heads, sum of value sizes], for `columns`; or what one of them did: [B, T, value_size]."""
         matrix = state["matrix" if aligned or "anchor" not in state else "anchor"]
-        if number is not None:
-            matrix = matrix.narrow(-1, self.starts[number], self.sizes[number])
+        if member is not None:
+            matrix = matrix.narrow(-1, self.starts[member], self.sizes[member])
         queries = query.unflatten(-1, (self.heads, -1)).to(matrix.dtype)
         with torch.autocast(query.device.type, enabled=False):
             answers = torch.einsum("bthk,bhkv->bthv", queries, matrix).to(query.dtype)
-        return answers if number is None else answers.flatten(-2)
+        return answers if member is None else answers.flatten(-2)
 
-    def columns(self, answers: Tensor, number: int) -> Tensor:
+    def columns(self, answers: Tensor, member: int) -> Tensor:
         """The answer of one memory [B, T, value_size], of those of all, as `peek` gives them."""
-        return answers.narrow(-1, self.starts[number], self.sizes[number]).flatten(-2)
+        return answers.narrow(-1, self.starts[member], self.sizes[member]).flatten(-2)
 
 
 def _narrowed(running: Running, start: int, size: int) -> Running:

@@ -17,6 +17,7 @@ from torch import Tensor
 from nestdsl.runtime.ops.deep_memory.adjoint import Totals, contributions, retreat
 from nestdsl.runtime.ops.deep_memory.rule import Activation, Objective, Optimizer, Rule
 from nestdsl.runtime.ops.deep_memory.step import Chunk, Weights, Writes, advance, write
+from nestdsl.runtime.ops.operator import differentiable
 
 _Parts = TypeVar("_Parts", Chunk, Weights, Writes)
 
@@ -86,7 +87,7 @@ def _constant(
 
 
 @torch.library.custom_op("nestdsl::deep_scan", mutates_args=())
-def deep_scan(
+def _deep_scan(
     parts: Sequence[Tensor],
     present: Sequence[bool],
     objective: str,
@@ -106,7 +107,7 @@ def deep_scan(
     return _stacked(written) + _stacked(states)
 
 
-@deep_scan.register_fake
+@_deep_scan.register_fake
 def _(
     parts: Sequence[Tensor],
     present: Sequence[bool],
@@ -231,7 +232,7 @@ def _backward(ctx, given: list[Tensor | None]) -> tuple:
     return (found_parts, None, *(None for _ in options))
 
 
-deep_scan.register_autograd(_backward, setup_context=_save)
+deep_scan = differentiable(_deep_scan, _backward, _save)
 
 
 def _pack(inputs: _Inputs) -> tuple[list[Tensor], list[bool]]:

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.inverse import inverse as inverse_of
 from nestdsl.runtime.ops.linear_memory.solved import gram, solved_scan
+from nestdsl.runtime.ops.operator import differentiable, is_transformed
 
 
 @torch.library.custom_op("nestdsl::delta_blocks", mutates_args=())
-def delta_blocks(
+def _delta_blocks(
     keys: Tensor, writes: Tensor, mask: Tensor, asked: Tensor, kept: Tensor, ends: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """S_{n+1} = c_n S_n + K_nᵀ diag(d_n) E_n with (I + B_n ∘ K_n K_nᵀ) E_n = W_n - diag(a_n) K_n S_n.
@@ -54,7 +55,7 @@ def _inverse(keys: Tensor, mask: Tensor) -> Tensor:
     return inverse_of(system).view(mask.shape)
 
 
-@delta_blocks.register_fake
+@_delta_blocks.register_fake
 def _(
     keys: Tensor, writes: Tensor, mask: Tensor, asked: Tensor, kept: Tensor, ends: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -155,13 +156,18 @@ def _differentiable(
     inputs: list[Tensor], given: tuple[Tensor, ...], needed: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """The same gradients by `solved_scan`. By way of views, since one input may be a function of another."""
+
+    def results(*seen: Tensor) -> tuple[Tensor, ...]:
+        keys, writes, mask, asked, kept, ends, start = seen
+        products = gram(keys.flatten(0, 1)).view(mask.shape)
+        return solved_scan(mask * products, writes, asked * keys, kept * keys, ends, start)[:3]
+
     seen = [own.view_as(own) for own in inputs]
-    keys, writes, mask, asked, kept, ends, start = seen
-    products = gram(keys.flatten(0, 1)).view(mask.shape)
-    results = solved_scan(mask * products, writes, asked * keys, kept * keys, ends, start)[:3]
+    if is_transformed():
+        return torch.func.vjp(results, *seen)[1](given)
     wanted = [own for own, is_needed in zip(seen, needed, strict=True) if is_needed]
-    found = iter(torch.autograd.grad(results, wanted, given, create_graph=True, allow_unused=True))
+    found = iter(torch.autograd.grad(results(*seen), wanted, given, create_graph=True, allow_unused=True))
     return tuple(next(found) if is_needed else None for is_needed in needed)
 
 
-delta_blocks.register_autograd(_blocks_backward, setup_context=_save_blocks)
+delta_blocks = differentiable(_delta_blocks, _blocks_backward, _save_blocks)

@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nestdsl.runtime.ops.operator import differentiable
+
 # Small enough to vanish beside any state, large enough that its logarithm costs no digits.
 FLOOR = 1e-20
 
 
 @torch.library.custom_op("nestdsl::decay_matrix", mutates_args=())
-def decay_matrix(retain: Tensor) -> Tensor:
+def _decay_matrix(retain: Tensor) -> Tensor:
     """D [..., C, C] with D_ts = α_{s+1} … α_t for s ≤ t (so 1 on the diagonal), else 0.
 
     α [..., C] is from 0 to 1. Each logarithm is summed for itself instead of as a difference of running sums,
@@ -25,7 +27,7 @@ def decay_matrix(retain: Tensor) -> Tensor:
     return steps.cumsum(-2).exp_().tril_()
 
 
-@decay_matrix.register_fake
+@_decay_matrix.register_fake
 def _(retain: Tensor) -> Tensor:
     return retain.new_empty(*retain.shape, retain.shape[-1])
 
@@ -40,7 +42,7 @@ def _backward(ctx: Any, given: Tensor) -> Tensor:
     return (decays * (given @ rows_before(decays).transpose(-1, -2))).sum(-2)
 
 
-decay_matrix.register_autograd(_backward, setup_context=_save)
+decay_matrix = differentiable(_decay_matrix, _backward, _save)
 
 
 def rows_before(decays: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
+from nestdsl.runtime.ops.operator import differentiable
 
 MODULE = "fla.ops.gated_delta_rule"
 
@@ -84,7 +85,7 @@ def read(written: Written, query: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("nestdsl::fla_gated_delta", mutates_args=())
-def gated_delta(
+def _gated_delta(
     query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, beta: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The answers [B, T, H, V] and the state at the end [B, H, K, V]; arguments as in `Written`."""
@@ -92,7 +93,7 @@ def gated_delta(
     return y.contiguous(), end.contiguous()
 
 
-@gated_delta.register_fake
+@_gated_delta.register_fake
 def _(
     query: Tensor, key: Tensor, value: Tensor, log_decay: Tensor, beta: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -156,4 +157,4 @@ def _backward(ctx, grad_y: Tensor, grad_end: Tensor) -> tuple[Tensor, ...]:
     return _gated_delta_backward(grad_y.contiguous(), grad_end.contiguous(), *ctx.saved_tensors)
 
 
-gated_delta.register_autograd(_backward, setup_context=_save)
+gated_delta = differentiable(_gated_delta, _backward, _save)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nestdsl.runtime.ops.operator import differentiable
+
 BLOCK = 16
 
 
 @torch.library.custom_op("nestdsl::unit_lower_inverse", mutates_args=())
-def unit_lower_inverse(strict: Tensor) -> Tensor:
+def _unit_lower_inverse(strict: Tensor) -> Tensor:
     """(I + L)⁻¹ [M, C, C] for L = `strict` [M, C, C], which must be zero on and above the diagonal.
 
     C is at most 16 or a multiple of 16. An operator of our own, because the dozens of small steps of
@@ -18,7 +20,7 @@ def unit_lower_inverse(strict: Tensor) -> Tensor:
     return inverse(strict)
 
 
-@unit_lower_inverse.register_fake
+@_unit_lower_inverse.register_fake
 def _(strict: Tensor) -> Tensor:
     return torch.empty_like(strict, memory_format=torch.contiguous_format)
 
@@ -34,7 +36,7 @@ def _backward(ctx, grad: Tensor) -> Tensor:
     return -(transposed @ grad @ transposed).tril(-1)
 
 
-unit_lower_inverse.register_autograd(_backward, setup_context=_save)
+unit_lower_inverse = differentiable(_unit_lower_inverse, _backward, _save)
 
 
 def inverse(strict: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nestdsl.runtime.ops.operator import differentiable
+
 
 def _fade(ends: Tensor, state: Tensor, out: Tensor) -> Tensor:
     """out = c S, for one block."""
@@ -45,7 +47,7 @@ def grad_ends(before: Tensor, after: Tensor, ends: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("nestdsl::delta_scan", mutates_args=())
-def delta_scan(
+def _delta_scan(
     carried: Tensor, ends: Tensor, sources: Tensor, answers: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor]:
     """S_{n+1} = c_n S_n + D_nᵀ E_n with E_n = U_n - W_n S_n.
@@ -66,7 +68,7 @@ def delta_scan(
     return errors, states
 
 
-@delta_scan.register_fake
+@_delta_scan.register_fake
 def _(
     carried: Tensor, ends: Tensor, sources: Tensor, answers: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -75,7 +77,7 @@ def _(
 
 
 @torch.library.custom_op("nestdsl::delta_scan_backward", mutates_args=())
-def _delta_scan_backward(
+def _scan_delta_back(
     grad_errors: Tensor, grad_states: Tensor, carried: Tensor, ends: Tensor, answers: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The scan of `delta_scan` from its end: the gradients of errors and states, all later uses counted."""
@@ -90,7 +92,7 @@ def _delta_scan_backward(
     return errors, states
 
 
-@_delta_scan_backward.register_fake
+@_scan_delta_back.register_fake
 def _(
     grad_errors: Tensor, grad_states: Tensor, carried: Tensor, ends: Tensor, answers: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -131,7 +133,7 @@ def _faded(ends: Tensor, state: Tensor) -> Tensor:
     return (ends @ state.reshape(ends.shape[0], ends.shape[-1], -1)).reshape(state.shape)
 
 
-_delta_scan_backward.register_autograd(_delta_backward_twice, setup_context=_save_delta_backward)
+_delta_scan_backward = differentiable(_scan_delta_back, _delta_backward_twice, _save_delta_backward)
 
 
 def _save_delta(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -152,11 +154,11 @@ def _delta_backward(ctx, grad_errors: Tensor, grad_states: Tensor) -> tuple[Tens
     )
 
 
-delta_scan.register_autograd(_delta_backward, setup_context=_save_delta)
+delta_scan = differentiable(_delta_scan, _delta_backward, _save_delta)
 
 
 @torch.library.custom_op("nestdsl::decay_scan", mutates_args=())
-def decay_scan(writes: Tensor, ends: Tensor, start: Tensor) -> Tensor:
+def _decay_scan(writes: Tensor, ends: Tensor, start: Tensor) -> Tensor:
     """S_{n+1} = c_n S_n + X_n. writes X [N, P, J·K, V], ends c [N, P, J, J] or [N, P, K, 1].
 
     start [P, J·K, V]. Returns the states [N + 1, P, J·K, V], first and last included.
@@ -168,7 +170,7 @@ def decay_scan(writes: Tensor, ends: Tensor, start: Tensor) -> Tensor:
     return states
 
 
-@decay_scan.register_fake
+@_decay_scan.register_fake
 def _(writes: Tensor, ends: Tensor, start: Tensor) -> Tensor:
     return start.new_empty(ends.shape[0] + 1, *start.shape)
 
@@ -187,4 +189,4 @@ def _decay_backward(ctx, grad_states: Tensor) -> tuple[Tensor, ...]:
     return after, grad_ends(states[:-1], after, ends), total[0].clone()
 
 
-decay_scan.register_autograd(_decay_backward, setup_context=_save_decay)
+decay_scan = differentiable(_decay_scan, _decay_backward, _save_decay)

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.inverse import inverse as inverse_of
 from nestdsl.runtime.ops.linear_memory.scan import grad_ends
+from nestdsl.runtime.ops.operator import differentiable
 
 
 @torch.library.custom_op("nestdsl::gram", mutates_args=())
-def gram(keys: Tensor) -> Tensor:
+def _gram(keys: Tensor) -> Tensor:
     """K Kᵀ [M, C, C] of keys K [M, C, K]; an operator of our own for its backward, one product for two."""
     return keys @ keys.transpose(-1, -2)
 
 
-@gram.register_fake
+@_gram.register_fake
 def _(keys: Tensor) -> Tensor:
     return keys.new_empty(*keys.shape[:-1], keys.shape[-2])
 
@@ -37,11 +38,11 @@ def _gram_backward(ctx: Any, given: Tensor) -> Tensor:
     return (given + given.transpose(-1, -2)) @ keys
 
 
-gram.register_autograd(_gram_backward, setup_context=_save_keys)
+gram = differentiable(_gram, _gram_backward, _save_keys)
 
 
 @torch.library.custom_op("nestdsl::solved_scan", mutates_args=())
-def solved_scan(
+def _solved_scan(
     system: Tensor, known: Tensor, asked: Tensor, carried: Tensor, ends: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """S_{n+1} = c_n S_n + D_nᵀ E_n with (I + L_n) E_n = W_n - A_n S_n.
@@ -63,7 +64,7 @@ def solved_scan(
     return errors, states, end, inverse
 
 
-@solved_scan.register_fake
+@_solved_scan.register_fake
 def _(
     system: Tensor, known: Tensor, asked: Tensor, carried: Tensor, ends: Tensor, start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -72,7 +73,7 @@ def _(
 
 
 @torch.library.custom_op("nestdsl::solved_scan_backward", mutates_args=())
-def _solved_scan_backward(
+def _scan_solved_back(
     of_errors: Tensor,
     of_states: Tensor,
     of_end: Tensor,
@@ -100,7 +101,7 @@ def _solved_scan_backward(
     return of_known, after, start
 
 
-@_solved_scan_backward.register_fake
+@_scan_solved_back.register_fake
 def _(
     of_errors: Tensor,
     of_states: Tensor,
@@ -140,7 +141,7 @@ def _backward_twice(ctx: Any, of_known: Tensor, of_after: Tensor, of_start: Tens
     )
 
 
-_solved_scan_backward.register_autograd(_backward_twice, setup_context=_save_backward)
+_solved_scan_backward = differentiable(_scan_solved_back, _backward_twice, _save_backward)
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -181,4 +182,4 @@ def _backward(
     )
 
 
-solved_scan.register_autograd(_backward, setup_context=_save)
+solved_scan = differentiable(_solved_scan, _backward, _save)

@@ -5,110 +5,66 @@ row, the gradient of that row's own weights, at the weights its tokens saw; it l
 further than the segment. It gathers, and at the end of a level's period the weights take one
 step along its mean. The loss at position i, whose label is token i + 1, so moves only weights
 that read token i + 1 and later.
-
-Here the graph of the whole sequence is kept; `cut.py` is for states that are cut at segment ends, and
-`window.py` for those that look back over some segments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from enum import Enum
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nestdsl.plan.reach import reach
-from nestdsl.runtime.block import Run, State
-from nestdsl.runtime.carried import settled
-from nestdsl.runtime.surprise.cut import cut_loss
-from nestdsl.runtime.surprise.levels import PlasticLevel, get, loss_sum, put, segments, target_count
-from nestdsl.runtime.surprise.plastic import Plastic
-from nestdsl.runtime.surprise.window import window_loss
-
-if TYPE_CHECKING:
-    from nestdsl.runtime.module import NestModule
-
-
-class Graph(Enum):
-    """How much of the graph is kept while a sequence is read.
-
-    CUT: states are cut at segment boundaries; the backward pass of each segment gives both the
-    rows' gradients and the outer ones, and its memory is freed. WHOLE: the outer levels
-    differentiate through the states of memories over the whole sequence, not through the
-    updates. THROUGH: also through the updates. WINDOW: each state as far back as it says for itself
-    (`plan/reach.py`); each segment has a graph of its own, and those too old are freed.
-    """
-
-    CUT = "cut"
-    WHOLE = "whole"
-    THROUGH = "through"
-    WINDOW = "window"
-
-
-def training_loss(
-    model: NestModule,
-    inputs: Tensor,
-    targets: Tensor,
-    levels: list[PlasticLevel],
-    state: State,
-    *,
-    goes_on: bool = False,
-) -> tuple[Tensor, State]:
-    """The mean loss of sequences whose levels learn on the way; its gradient is that of the outer levels.
-
-    inputs and targets as in `NestModule.loss`, from a state without a graph. Gives the state after
-    them as well, whole if a stream `goes_on` from it.
-    """
-    graph = model.graph_kept()
-    if graph is Graph.CUT or not torch.is_grad_enabled():
-        return cut_loss(model, inputs, targets, levels, state, goes_on=goes_on)
-    if graph is Graph.WINDOW:
-        reaches = reach(model.plan)
-        is_through = any(reaches.updates.values())
-        learner = Learner(model, levels, Graph.THROUGH if is_through else Graph.WHOLE)
-        return window_loss(learner, reaches, inputs, targets, learner.resumed(state))
-    learner = Learner(model, levels, graph)
-    state = learner.resumed(state)
-    lengths = segments(levels, state, inputs.shape[1])
-    totals: list[Tensor] = []
-    for x, labels in zip(inputs.split(lengths, 1), targets.split(lengths, 1), strict=True):
-        state, total = learner.segment(x, labels, state)
-        totals.append(total)
-    return torch.stack(totals).sum() / target_count(targets), state
+from nestdsl.runtime.learning.levels import PlasticLevel, loss_sum
+from nestdsl.runtime.learning.plastic import Plastic
+from nestdsl.runtime.learning.reader import Reader
+from nestdsl.runtime.state import State, get, put, settled
 
 
 class Learner:
     """Reads segments and lets the rows' weights learn from them, with the graph of all that is read."""
 
-    def __init__(self, model: NestModule, levels: list[PlasticLevel], graph: Graph) -> None:
-        self.model = model
-        self.levels = levels
-        self.graph = graph
-        # Second derivatives are not compiled.
-        self.run = Run() if graph is Graph.THROUGH else model.steady_run()
+    def __init__(self, reader: Reader, *, through_updates: bool) -> None:
+        self.reader = reader
+        self.levels = reader.levels
+        self.through_updates = through_updates
 
     def segment(self, x: Tensor, labels: Tensor, state: State) -> tuple[State, Tensor]:
         """One segment: the state after it and the sum of its losses, with its graph."""
-        is_through = self.graph is Graph.THROUGH
-        with sdpa_kernel([SDPBackend.MATH]) if is_through else nullcontext():
+        # Of attention's kernels one alone has a second derivative.
+        with sdpa_kernel([SDPBackend.MATH]) if self.through_updates else nullcontext():
             state = settled(self.started(state, x.shape[0]))
             reading, own = self._own_weights(state)
-            outputs, following = self.run.block(self.model, x, reading)
-            total = loss_sum(outputs, labels, self.model.plan.train.objective)
-            leaves = [weight for weights in own for weight in weights.values()]
-            with torch.autocast(x.device.type, enabled=False):
-                found = torch.autograd.grad(
-                    total, leaves, allow_unused=True, retain_graph=True, create_graph=is_through
-                )
-        rows = (
-            torch.zeros_like(part) if grad is None else grad for part, grad in zip(leaves, found, strict=True)
-        )
+            total, following, found = self._differentiated(x, labels, reading, own)
+        rows = (part for of_level in found for part in of_level.values())
         with torch.autocast(x.device.type, enabled=False):
             return self._learned(state, following, rows, x.shape[1]), total
+
+    def _differentiated(
+        self, x: Tensor, labels: Tensor, reading: State, own: list[dict[str, Tensor]]
+    ) -> tuple[Tensor, State, list[dict[str, Tensor]]]:
+        """The loss of a segment, the state after it, and the gradients of the rows' own weights."""
+        total, following = self._loss(x, labels, self._with_weights(reading, own))
+        leaves = [weight for weights in own for weight in weights.values()]
+        with torch.autocast(x.device.type, enabled=False):
+            given = torch.autograd.grad(
+                total, leaves, allow_unused=True, retain_graph=True, create_graph=self.through_updates
+            )
+        gradients = iter(given)
+        found = [
+            {
+                name: torch.zeros_like(weight) if (gradient := next(gradients)) is None else gradient
+                for name, weight in weights.items()
+            }
+            for weights in own
+        ]
+        return total, following, found
+
+    def _loss(self, x: Tensor, labels: Tensor, state: State) -> tuple[Tensor, State]:
+        # Second derivatives are not compiled.
+        outputs, following = self.reader.read(x, state, plain=self.through_updates)
+        return loss_sum(outputs, labels, self.reader.objective), following
 
     def resumed(self, state: State) -> State:
         """A state in which weights that have learned before have the gradient of their start."""
@@ -140,20 +96,22 @@ class Learner:
         return state
 
     def _own_weights(self, state: State) -> tuple[State, list[dict[str, Tensor]]]:
-        """The state with weights of this segment's own, whose gradient looks back no further."""
+        """What a segment is read from, and weights of its own, whose gradient looks back no further."""
         own: list[dict[str, Tensor]] = []
         for level in self.levels:
             part = get(state, level.path)
-            weights = {name: weight.view_as(weight) for name, weight in part["weights"].items()}
-            own.append(weights)
+            own.append({name: weight.view_as(weight) for name, weight in part["weights"].items()})
             # Only what reading needs: the rest changes from segment to segment, and is no part of a graph.
-            reading = {key: value for key, value in part.items() if key == "layer"}
-            state = put(state, level.path, {**reading, "weights": weights})
+            state = put(state, level.path, {key: value for key, value in part.items() if key == "layer"})
         return state, own
+
+    def _with_weights(self, reading: State, own: list[dict[str, Tensor]]) -> State:
+        for level, weights in zip(self.levels, own, strict=True):
+            reading = put(reading, level.path, {**get(reading, level.path), "weights": weights})
+        return reading
 
     def _learned(self, before: State, state: State, rows: Iterator[Tensor], tokens: int) -> State:
         """The state after gathering a segment's gradients, with the updates that fall at its end."""
-        is_through = self.graph is Graph.THROUGH
         for level in self.levels:
             part = {**get(before, level.path), **get(state, level.path)}
             gathered = {name: sums + next(rows) for name, sums in part["gathered"].items()}
@@ -163,14 +121,14 @@ class Learner:
                 part = {**part, **level.layer.start_at(get(state, level.parent)["weights"])}
                 gathered, read = part["gathered"], 0
             elif read == level.layer.period:
-                part = self._updated(level.layer, part, gathered, is_through)
+                part = self._updated(level.layer, part, gathered)
                 gathered = {name: torch.zeros_like(sums).detach() for name, sums in gathered.items()}
                 read = 0
             state = put(state, level.path, {**part, "gathered": gathered, "read": read})
         return state
 
-    def _updated(self, layer: Plastic, part: State, gathered: dict[str, Tensor], is_through: bool) -> State:
-        keeps = is_through and layer.gradient != "stop"
+    def _updated(self, layer: Plastic, part: State, gathered: dict[str, Tensor]) -> State:
+        keeps = self.through_updates and layer.gradient != "stop"
         weights, memories = dict(part["weights"]), dict(part["memories"])
         with torch.set_grad_enabled(keeps):
             for name, sums in gathered.items():

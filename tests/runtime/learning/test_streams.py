@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import nestdsl
+from nestdsl.runtime.learning.naive_stream import naive_stream
+from nestdsl.runtime.learning.strategies import CUT, THROUGH, WHOLE, WINDOW, Strategy
 from nestdsl.runtime.module import NestModule
-from nestdsl.runtime.surprise.learn import Graph
-from nestdsl.runtime.surprise.naive_stream import naive_stream
 
 STREAM = """
 block layer() {{
@@ -64,16 +64,16 @@ def close(found: Tensor, wanted: Tensor) -> None:
 @pytest.mark.parametrize(
     ("gradient", "mixer", "graph"),
     [
-        ("stop", "linear", Graph.CUT),  # nothing crosses a boundary, so that cutting is exact
-        ("stop", "gated", Graph.WHOLE),
-        ("through", "gated", Graph.THROUGH),
+        ("stop", "linear", CUT),  # nothing crosses a boundary, so that cutting is exact
+        ("stop", "gated", WHOLE),
+        ("through", "gated", THROUGH),
     ],
 )
 def test_equal_to_the_plain_loop_in_value_and_in_every_gradient(
-    gradient: str, mixer: str, graph: Graph, optimizer: str, mid: str
+    gradient: str, mixer: str, graph: Strategy, optimizer: str, mid: str
 ) -> None:
     model = model_of(gradient, optimizer, mid, mixer)
-    assert model.graph_kept() is graph
+    assert model.learning_strategy() is graph
     parts = sequences(12, 20, 7)  # whose ends are no ends of the slow level's periods
     weights = list(model.parameters())
     state = None
@@ -196,7 +196,7 @@ model m(dim = 8) {
 
 def test_a_window_longer_than_a_sequence_truncates_nothing() -> None:
     models = [model_of(gradient) for gradient in ("through", "truncated(99)")]
-    assert models[1].graph_kept() is Graph.WINDOW
+    assert models[1].learning_strategy() is WINDOW
     states: list = [None, None]
     for inputs, targets in sequences(12, 12):
         gradients = []

@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_map
 
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.kinds.linear import Linear
-from nestdsl.runtime.surprise.optimizers import ContextOptimizer
-from nestdsl.runtime.surprise.product import row_product
+from nestdsl.runtime.learning.optimizers import ContextOptimizer
+from nestdsl.runtime.learning.product import row_product
 
 State = dict[str, Any]
 
@@ -100,7 +100,7 @@ class Plastic(nn.Module):
             "read": 0,
         }
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x [batch, tokens, size], read by each row's own weights, or by the shared ones.
 
         With `taps` in the state, which stand in for the biases of `products` (by the product's name,
@@ -108,9 +108,12 @@ class Plastic(nn.Module):
         holds the products' `inputs` [batch, tokens, in]: a weight's gradient is the product of the two.
         Beside them stand `shared`, the weights before any row has moved, and whether that `is_own`.
         """
+        state = {} if state is None else state
         if "taps" in state:
             return self._tapped(x, state)
         weights, own = state.get("weights"), state.get("layer")
+        if own is None:
+            own = self.init_state(x.shape[0], x.device, x.dtype).get("layer")
         if weights is not None:
             kind = x.dtype if x.is_floating_point() else next(self.layer.parameters()).dtype
             weights = {name: weight.to(kind) for name, weight in weights.items()}

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import nn
 
-from nestdsl.runtime.block import Block, State, blocks_of
+from nestdsl.runtime.block import Block, blocks_within
 from nestdsl.runtime.kinds.attention import Attention
-from nestdsl.runtime.surprise.levels import Path, get, put
+from nestdsl.runtime.state import Path, State, get, put
 
 
-def in_rooms(block: Block, state: State, tokens: int) -> State:
+def in_buffers(block: Block, state: State, tokens: int) -> State:
     """The state of a block in which caches have room for so many more tokens, each segment of which is read
     in one call. Not under autocast, where keys may be of any kind."""
     for path, attention in _attentions(block):
@@ -27,7 +26,7 @@ def in_rooms(block: Block, state: State, tokens: int) -> State:
     return state
 
 
-def out_of_rooms(block: Block, state: State) -> State:
+def out_of_buffers(block: Block, state: State) -> State:
     """The same state as it is elsewhere."""
     for path, attention in _attentions(block):
         state = put(state, path, attention.out_of_room(get(state, path)))
@@ -37,14 +36,11 @@ def out_of_rooms(block: Block, state: State) -> State:
 def _attentions(block: Block, path: Path = ()) -> Iterator[tuple[Path, Attention]]:
     """The attentions of a block, but for those that run chunk by chunk: a chunk differentiates through the
     keys of the chunks before it in the same segment."""
-    if block.chunk_tokens:
+    if block.program.chunk_tokens:
         return
-    for name in block.stateful:
+    for name in block.program.stateful:
         part = getattr(block, name)
         if isinstance(part, Attention):
             yield (*path, name), part
-    for name in block.blocks:
-        part = getattr(block, name)
-        for number, copy in enumerate(blocks_of(part)):
-            inner = (*path, name, number) if isinstance(part, nn.ModuleList) else (*path, name)
-            yield from _attentions(copy, inner)
+    for inner, copy in blocks_within(block, path):
+        yield from _attentions(copy, inner)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 import nestdsl
-from nestdsl.runtime.module import NestModule, build
+from nestdsl.runtime.build import build
+from nestdsl.runtime.learning.naive import naive_loss
+from nestdsl.runtime.learning.strategies import CUT, THROUGH, WHOLE, Strategy
+from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.step_levels import StepLevels
-from nestdsl.runtime.surprise.learn import Graph
-from nestdsl.runtime.surprise.naive import naive_loss
 
 NESTED = """
 block layer() {{
@@ -66,16 +67,16 @@ def gradients(model: NestModule, loss: Tensor) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize(
     ("gradient", "mixer", "graph"),
     [
-        ("stop", "linear", Graph.CUT),  # nothing crosses a boundary, so that cutting is exact
-        ("stop", "gated", Graph.WHOLE),
-        ("through", "gated", Graph.THROUGH),
+        ("stop", "linear", CUT),  # nothing crosses a boundary, so that cutting is exact
+        ("stop", "gated", WHOLE),
+        ("through", "gated", THROUGH),
     ],
 )
 def test_equal_to_the_plain_loop_in_value_and_in_every_gradient(
-    gradient: str, mixer: str, graph: Graph, optimizer: str, reset: str
+    gradient: str, mixer: str, graph: Strategy, optimizer: str, reset: str
 ) -> None:
     model = model_of(gradient, optimizer, reset, mixer)
-    assert model.graph_kept() is graph
+    assert model.learning_strategy() is graph
     found, wanted = model.loss(*stream()), naive_loss(model, *stream())
     close(found, wanted)
     for one, other in zip(gradients(model, found), gradients(model, wanted), strict=True):

@@ -7,62 +7,37 @@ the next segment: a sequence costs the memory of one segment and of its states, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.block import CompiledRun, State
-from nestdsl.runtime.carried import begun, cut
-from nestdsl.runtime.surprise.gathered import with_gradients
-from nestdsl.runtime.surprise.levels import (
-    Path,
-    PlasticLevel,
-    get,
-    loss_sum,
-    put,
-    segments,
-    target_count,
-)
-from nestdsl.runtime.surprise.rooms import in_rooms, out_of_rooms
-from nestdsl.runtime.surprise.rows import Rows
-
-if TYPE_CHECKING:
-    from nestdsl.runtime.module import NestModule
+from nestdsl.runtime.learning.injected_gradients import with_gradients
+from nestdsl.runtime.learning.kv_buffers import in_buffers, out_of_buffers
+from nestdsl.runtime.learning.levels import loss_sum, segments, target_count
+from nestdsl.runtime.learning.reader import Reader
+from nestdsl.runtime.learning.rows import Rows
+from nestdsl.runtime.state import Path, State, begun, cut, get, put
 
 
 def cut_loss(
-    model: NestModule,
-    inputs: Tensor,
-    targets: Tensor,
-    levels: list[PlasticLevel],
-    state: State,
-    *,
-    goes_on: bool,
+    reader: Reader, inputs: Tensor, targets: Tensor, state: State, goes_on: bool
 ) -> tuple[Tensor, State]:
-    """The mean loss of sequences whose levels learn on the way; its gradient is that of the outer levels.
-
-    inputs and targets as in `NestModule.loss`. Gives the state after them as well, whole if a stream
-    `goes_on` from it.
-    """
-    asked = torch.is_grad_enabled()
+    """The mean loss and the state after the sequences; arguments as in `training_loss`."""
     outer = {
         weight: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
-        for weight in model.parameters()
-        if weight.requires_grad and asked
+        for weight in (reader.outer_weights() if torch.is_grad_enabled() else ())
     }
     batch, tokens = inputs.shape[:2]
-    lengths = segments(levels, state, tokens)
-    learner = CutLearner(model, levels, state, batch, None if goes_on else tokens, outer)
-    state = in_rooms(model, learner.begin(state), tokens)
+    lengths = segments(reader.levels, state, tokens)
+    learner = CutLearner(reader, state, batch, None if goes_on else tokens, outer)
+    state = in_buffers(reader.block, learner.begin(state), tokens)
     totals: list[Tensor] = []
     for x, labels in zip(inputs.split(lengths, 1), targets.split(lengths, 1), strict=True):
         state, total = learner.segment(x, labels, state)
         totals.append(total)
     learned = learner.states() if goes_on else []
-    state = out_of_rooms(model, state) if goes_on else state
+    state = out_of_buffers(reader.block, state) if goes_on else state
     learner.end()
-    for level, part in zip(levels, learned, strict=False):
+    for level, part in zip(reader.levels, learned, strict=False):
         state = put(state, level.path, {**get(state, level.path), **part})
     count = target_count(targets)
     loss = torch.stack(totals).sum() / count
@@ -82,27 +57,25 @@ class CutLearner:
 
     def __init__(
         self,
-        model: NestModule,
-        levels: list[PlasticLevel],
+        reader: Reader,
         state: State,
         batch: int,
         tokens: int | None,
         outer: dict[nn.Parameter, Tensor],
     ) -> None:
-        self.model = model
-        self.levels = levels
+        self.reader = reader
+        self.levels = reader.levels
         by_path: dict[Path, Rows] = {}
-        for level in levels:
+        for level in self.levels:
             parent = None if level.parent is None else by_path[level.parent]
             part = get(state, level.path)
             by_path[level.path] = Rows(level.layer, part, batch, tokens, outer, parent)
         self.rows = list(by_path.values())
-        own = {weight for level in levels for weight in level.layer.parameters()}
+        own = {weight for level in self.levels for weight in level.layer.parameters()}
         self.outer = {weight: sums for weight, sums in outer.items() if weight not in own}
-        self.run = model.steady_run()
         # What a memory or a weight learns is not rounded, nor is a backward pass.
-        self.device = next(model.parameters()).device.type
-        self.differentiable = isinstance(self.run, CompiledRun)
+        self.device = reader.device.type
+        self.differentiable = reader.is_compiled
 
     def begin(self, state: State) -> State:
         """The state at the start of a context, as `segment` takes it."""
@@ -117,8 +90,8 @@ class CutLearner:
                 reading, asked = rows.leaves(x, get(state, level.path))
                 leaves.append(asked)
                 state = put(state, level.path, reading)
-            outputs, following = self.run.block(self.model, x, state)
-            total = loss_sum(outputs, labels, self.model.plan.train.objective)
+            outputs, following = self.reader.read(x, state)
+            total = loss_sum(outputs, labels, self.reader.objective)
             flat = [leaf for asked in leaves for leaf in asked.values()]
             with torch.autocast(self.device, enabled=False):
                 found = torch.autograd.grad(total, [*flat, *self.outer], allow_unused=True)

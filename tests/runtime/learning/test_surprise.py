@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 import nestdsl
+from nestdsl.runtime.learning import cut, rows
+from nestdsl.runtime.learning.naive import naive_loss
+from nestdsl.runtime.learning.strategies import CUT, THROUGH, WHOLE
 from nestdsl.runtime.module import NestModule
-from nestdsl.runtime.surprise import cut, rows
-from nestdsl.runtime.surprise.learn import Graph
-from nestdsl.runtime.surprise.naive import naive_loss
 
 CHAIN = """
 block layer(optimizer_step = 0.5) {{
@@ -99,8 +99,8 @@ def test_equal_to_the_plain_loop_in_value_and_in_every_gradient(
     optimizer: str, gradient: str, mixer: str
 ) -> None:
     model = model_of(optimizer, gradient, mixer)
-    first_order = Graph.CUT if mixer == "linear" else Graph.WHOLE  # no state leads across segments
-    assert model.graph_kept() is (Graph.THROUGH if gradient == "through" else first_order)
+    first_order = CUT if mixer == "linear" else WHOLE  # no state leads across segments
+    assert model.learning_strategy() is (THROUGH if gradient == "through" else first_order)
     assert_equal_to_the_plain_loop(model)
 
 
@@ -131,7 +131,7 @@ def test_small_and_large_periods_give_the_same_gradients(monkeypatch: pytest.Mon
 
 def test_cut_at_boundaries_the_rows_learn_the_same_and_the_first_segment_is_exact() -> None:
     cut, whole = model_of(mixer="gated truncated(1)"), model_of(mixer="gated through")
-    assert cut.graph_kept() is Graph.CUT
+    assert cut.learning_strategy() is CUT
     close(cut.loss(*stream()), whole.loss(*stream()))
     inputs, targets = stream(tokens=4)
     gradients = [
@@ -149,7 +149,7 @@ def test_attention_cut_at_boundaries_equals_the_loop_that_cuts_it() -> None:
     )
     text = text.format(optimizer="gd(step = 0.5)", gradient="stop", kind="mlp(expand = 2)")
     model = nestdsl.parse(text).compile(compile=False).double()
-    assert model.graph_kept() is Graph.CUT
+    assert model.learning_strategy() is CUT
     inputs, targets = stream()
     weights = list(model.parameters())
     loss = model.loss(inputs, targets)
@@ -221,7 +221,7 @@ def test_with_step_zero_nothing_is_learned() -> None:
 @pytest.mark.parametrize("mixer", ["gated truncated(1)", "gated through"])
 def test_compiled_equals_eager(mixer: str) -> None:
     eager = model_of(mixer=mixer)
-    from nestdsl.runtime.module import build
+    from nestdsl.runtime.build import build
 
     model = build(eager.plan).double()
     inputs, targets = stream()

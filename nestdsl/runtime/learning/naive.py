@@ -22,11 +22,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.reach import Path, Reach, reach
-from nestdsl.runtime.block import State
-from nestdsl.runtime.module import NestModule, build
-from nestdsl.runtime.surprise.levels import loss_sum, plastic_levels
-from nestdsl.runtime.surprise.optimizers import Memory
-from nestdsl.runtime.surprise.plastic import Plastic
+from nestdsl.runtime.build import build
+from nestdsl.runtime.learning.levels import loss_sum, plastic_levels
+from nestdsl.runtime.learning.optimizers import Memory
+from nestdsl.runtime.learning.plastic import Plastic
+from nestdsl.runtime.module import NestModule
+from nestdsl.runtime.state import State
 
 Weights = dict[str, Tensor]
 Constant = Callable[[Tensor], Tensor]

@@ -13,18 +13,17 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nestdsl.plan.reach import Path, Reach
-from nestdsl.runtime.block import State
-from nestdsl.runtime.surprise.gathered import with_gradients
-from nestdsl.runtime.surprise.levels import get, segments, target_count
-
-if TYPE_CHECKING:
-    from nestdsl.runtime.surprise.learn import Learner
+from nestdsl.runtime.learning.injected_gradients import with_gradients
+from nestdsl.runtime.learning.learner import Learner
+from nestdsl.runtime.learning.levels import segments, target_count
+from nestdsl.runtime.learning.reader import Reader
+from nestdsl.runtime.state import State, get
 
 Parts = dict[Path, Tensor]
 """Tensors of a state, or their gradients, by where they stand in it."""
@@ -47,15 +46,12 @@ class Segment:
 
 
 def window_loss(
-    learner: Learner, reach: Reach, inputs: Tensor, targets: Tensor, state: State
+    reader: Reader, inputs: Tensor, targets: Tensor, state: State, goes_on: bool
 ) -> tuple[Tensor, State]:
-    """The mean loss of sequences whose levels learn on the way; its gradient is that of the outer levels.
-
-    inputs and targets as in `NestModule.loss`, from a state; gives the state after them as well.
-    """
-    model = learner.model
-    wanted = [weight for weight in model.parameters() if weight.requires_grad]
-    window = Window(learner, reach, wanted, state, inputs.shape[0])
+    """The mean loss and the state after the sequences; arguments as in `training_loss`."""
+    learner = Learner(reader, through_updates=any(reader.reach.updates.values()))
+    state = learner.resumed(state)
+    window = Window(learner, reader.reach, reader.outer_weights(), state, inputs.shape[0])
     lengths = segments(learner.levels, state, inputs.shape[1])
     totals = [
         window.read(x, labels)

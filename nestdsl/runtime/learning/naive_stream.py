@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nestdsl.runtime.block import State
-from nestdsl.runtime.module import NestModule, build
-from nestdsl.runtime.surprise.levels import loss_sum, plastic_levels
-from nestdsl.runtime.surprise.naive import Weights, memories_at, ordinary_name, without_surprise
-from nestdsl.runtime.surprise.optimizers import Memory
-from nestdsl.runtime.surprise.plastic import Plastic
+from nestdsl.runtime.build import build
+from nestdsl.runtime.learning.levels import loss_sum, plastic_levels
+from nestdsl.runtime.learning.naive import Weights, memories_at, ordinary_name, without_surprise
+from nestdsl.runtime.learning.optimizers import Memory
+from nestdsl.runtime.learning.plastic import Plastic
+from nestdsl.runtime.module import NestModule
+from nestdsl.runtime.state import State
 
 
 def naive_stream(model: NestModule, sequences: list[tuple[Tensor, Tensor]]) -> list[Tensor]:

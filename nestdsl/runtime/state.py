@@ -1,4 +1,4 @@
-"""States as a compiled pass that goes on from one takes them: always laid out alike."""
+"""States: nested dicts of tensors, each with the batch in front, and how compiled passes take them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+State = dict[str, Any]
+"""What a body keeps for each sequence: a dict for each stateful level and block, a list for copies."""
+POSITION = "position"
+"""The key under which a body that runs in chunks keeps how many tokens of its cycle each row has read."""
+Path = tuple[str | int, ...]
+"""Where a part stands in a state."""
+
+
+def get(state: Any, path: Path) -> Any:
+    """The part of a state at a path."""
+    for key in path:
+        state = state[key]
+    return state
+
+
+def put(state: Any, path: Path, part: Any) -> Any:
+    """A state with another part at a path; nothing is changed in place."""
+    if not path:
+        return part
+    changed = put(state[path[0]], path[1:], part)
+    if isinstance(state, list):
+        return [changed if number == path[0] else old for number, old in enumerate(state)]
+    return {**state, path[0]: changed}
 
 
 def settled(state: Any) -> Any:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestdsl.runtime.surprise.optimizers import Memory
-from nestdsl.runtime.surprise.plastic import Plastic, bias_name, spread, weight_name
+from nestdsl.runtime.learning.optimizers import Memory
+from nestdsl.runtime.learning.plastic import Plastic, bias_name, spread, weight_name
 
 State = dict[str, Any]
 

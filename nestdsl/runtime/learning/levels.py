@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestdsl.runtime.block import Block, State, blocks_of
+from nestdsl.runtime.block import Block, blocks_within
 from nestdsl.runtime.functions import at_least_float32
-from nestdsl.runtime.surprise.plastic import Plastic
-
-Path = tuple[str | int, ...]
+from nestdsl.runtime.learning.plastic import Plastic
+from nestdsl.runtime.state import Path, State, get
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +30,14 @@ class PlasticLevel:
 
 def plastic_levels(block: Block, path: Path = ()) -> Iterator[PlasticLevel]:
     """All levels of a model that learn from surprise in context, each after its parent."""
-    names = {part: name for name in block.stateful if isinstance(part := getattr(block, name), Plastic)}
+    stateful, carried = block.program.stateful, block.program.carried
+    names = {part: name for name in stateful if isinstance(part := getattr(block, name), Plastic)}
     for part in sorted(names, key=_ancestors):
         parent = names.get(part.parent[0]) if part.parent else None  # type: ignore[call-overload]
         above = None if parent is None else (*path, parent)
-        yield PlasticLevel((*path, names[part]), part, above, names[part] in block.carried)
-    for name in block.blocks:
-        part = getattr(block, name)
-        for number, copy in enumerate(blocks_of(part)):
-            inner = (*path, name, number) if isinstance(part, nn.ModuleList) else (*path, name)
-            yield from plastic_levels(copy, inner)
+        yield PlasticLevel((*path, names[part]), part, above, names[part] in carried)
+    for inner, copy in blocks_within(block, path):
+        yield from plastic_levels(copy, inner)
 
 
 def _ancestors(layer: nn.Module) -> int:
@@ -73,20 +69,3 @@ def loss_sum(outputs: Tensor, targets: Tensor, objective: str) -> Tensor:
 def target_count(targets: Tensor) -> Tensor | int:
     """How many targets there are: a mean loss is their sum divided by it."""
     return (targets != -100).sum() if not targets.is_floating_point() else targets.shape[0] * targets.shape[1]
-
-
-def get(state: Any, path: Path) -> Any:
-    """The part of a state at a path."""
-    for key in path:
-        state = state[key]
-    return state
-
-
-def put(state: Any, path: Path, part: Any) -> Any:
-    """A state with another part at a path; nothing is changed in place."""
-    if not path:
-        return part
-    changed = put(state[path[0]], path[1:], part)
-    if isinstance(state, list):
-        return [changed if number == path[0] else old for number, old in enumerate(state)]
-    return {**state, path[0]: changed}

@@ -9,19 +9,17 @@ label is the first one of the next sequence.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from nestdsl.diagnostics import fail
-from nestdsl.runtime.block import State
+from nestdsl.runtime.block import Pass
+from nestdsl.runtime.learning.cut import CutLearner
+from nestdsl.runtime.learning.levels import PlasticLevel, segments
+from nestdsl.runtime.learning.reader import Reader
+from nestdsl.runtime.state import Path, State, get, put
 from nestdsl.runtime.streams import from_parents
-from nestdsl.runtime.surprise.cut import CutLearner
-from nestdsl.runtime.surprise.levels import Path, PlasticLevel, get, put, segments
-
-if TYPE_CHECKING:
-    from nestdsl.runtime.module import NestModule
 
 WAITING = "waiting"
 """The key of a state under which the tokens of an unfinished segment wait."""
@@ -29,19 +27,12 @@ ENDED = "ended"
 """Among these: that they are all of their sequence, and another one begins."""
 
 
-def read_and_learn(
-    model: NestModule, ids: Tensor, state: State, levels: list[PlasticLevel]
-) -> tuple[Tensor, State]:
+def read_and_learn(reader: Reader, go_on: Callable[[Tensor, State], Pass], ids: Tensor, state: State) -> Pass:
     """Outputs for ids [batch, tokens], each from weights that have learned from all before it.
 
-    No gradient is kept: the outer levels learn through `loss`.
+    go_on: reads without learning. No gradient is kept: the outer levels learn through `loss`.
     """
-    if model.plan.input.takes != "ids":
-        raise fail(
-            "N0501",
-            "a model of vectors cannot learn while it reads: what it should predict is not in its input",
-            "use `loss(inputs, targets)`, or read without `learn`",
-        )
+    levels = reader.levels
     state = {**state}
     waiting = state.pop(WAITING, None) or {"ids": ids[:, :0], "start": state}
     outputs: list[Tensor] = []
@@ -51,12 +42,12 @@ def read_and_learn(
             room = _to_end(levels, waiting["start"]) - waiting["ids"].shape[1]
             if room == 0 or ended:
                 labels = torch.cat((waiting["ids"][:, 1:], ids[:, :1]), dim=1)
-                learned = _learned(model, waiting["ids"], labels, waiting["start"], levels)
+                learned = _learned(reader, waiting["ids"], labels, waiting["start"])
                 state = _taken_up(state, learned, [level for level in levels if level.carried or not ended])
                 state = from_parents(levels, state) if ended else state
                 waiting = {"ids": ids[:, :0], "start": state}
                 room = _to_end(levels, state)
-            y, state = model.go_on(ids[:, :room], state)
+            y, state = go_on(ids[:, :room], state)
             outputs.append(y)
             waiting = {"ids": torch.cat((waiting["ids"], ids[:, :room]), dim=1), "start": waiting["start"]}
             ids = ids[:, room:]
@@ -76,13 +67,11 @@ def _to_end(levels: list[PlasticLevel], state: State) -> int:
     return segments(levels, state, max(level.layer.period for level in levels))[0]
 
 
-def _learned(
-    model: NestModule, ids: Tensor, labels: Tensor, start: State, levels: list[PlasticLevel]
-) -> dict[Path, State]:
+def _learned(reader: Reader, ids: Tensor, labels: Tensor, start: State) -> dict[Path, State]:
     """What the levels have learned from a segment."""
-    learner = CutLearner(model, levels, start, ids.shape[0], None, {})
+    learner = CutLearner(reader, start, ids.shape[0], None, {})
     learner.segment(ids, labels, learner.begin(start))
-    return {level.path: part for level, part in zip(levels, learner.states(), strict=True)}
+    return {level.path: part for level, part in zip(reader.levels, learner.states(), strict=True)}
 
 
 def _taken_up(state: State, learned: dict[Path, State], levels: list[PlasticLevel]) -> State:

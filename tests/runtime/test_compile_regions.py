@@ -9,42 +9,48 @@ import torch
 from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
 from torch._dynamo.backends.common import aot_autograd
 
-from nestdsl.runtime.block import Block, CompiledRun, Run
-from nestdsl.runtime.compilation import compiled_run
+from nestdsl.runtime.block import Block
+from nestdsl.runtime.compilation import WHOLE, CompiledRun, compiled_run
 from nestdsl.runtime.module import NestModule
+from nestdsl.runtime.program import Program
+from nestdsl.runtime.run import PLAIN, run_region
 from tests.invariants.programs import nest
 
 
 def units(model: NestModule) -> set[str]:
-    return {f"{unit.__name__}.{name}" for unit, name in compiled_run(model).compiled}
+    return {f"{program.name}.{name}" for program, own in compiled_run(model).units.items() for name in own}
 
 
 def test_everything_around_loops_and_repeats_is_a_unit() -> None:
     model = nest("self_referential").compile(compile=False)
     assert units(model) == {
-        "SelfReferentialBlock.part", "SelfReferentialBlock.loop", "SelfReferentialBlock.part_2",
-        "HopeLayerBlock.part", "HopeLayerBlock.part_2", "CmsLevelBlock.body", "CmsLevel2Block.body",
-        "Model.part",
+        "self_referential.part", "self_referential.loop", "self_referential.part_2",
+        "hope_layer.part", "hope_layer.part_2", "cms_level.body", "cms_level_2.body",
+        "hope.part",
     }  # fmt: skip
 
 
 def test_a_model_without_loops_is_one_unit() -> None:
-    assert units(nest("matrix_exact").compile(compile=False)) == {"Model.body"}
+    assert units(nest("matrix_exact").compile(compile=False)) == {"memory_model.body"}
 
 
 def traced(model: NestModule, seen: list[tuple[str, int]]) -> CompiledRun:
     """A run that notes what it was handed instead of compiling it."""
 
-    def unit(owner: type[Block], name: str) -> Any:
-        method = getattr(owner, name)
+    def unit(program: Program, name: str) -> Any:
+        def whole(block: Block, x: torch.Tensor, state: Any) -> Any:
+            seen.append((name, x.shape[1]))
+            return block.run_by(PLAIN, x, state)
 
-        def call(block: Block, *flows: Any, **known: bool) -> Any:
+        def one(block: Block, flows: Any, state: Any, **known: bool) -> Any:
+            (region,) = (region for region in program.regions if region.name == name)
             seen.append((name, flows[0].shape[1]))
-            return method(block, *flows, Run(), **known)
+            return run_region(block, program, region, flows, state, **known)
 
-        return call
+        return whole if name == WHOLE else one
 
-    return CompiledRun({key: unit(*key) for key in compiled_run(model).compiled})
+    units = compiled_run(model).units.items()
+    return CompiledRun({program: {name: unit(program, name) for name in own} for program, own in units})
 
 
 @pytest.mark.parametrize("tokens", [3, 8, 16, 37])
@@ -73,10 +79,11 @@ def test_two_layer_memories_with_the_same_key_have_one_factorisation_where_compi
     block = nest("self_associative_dgd").compile(compile=False).get_submodule("stack.0")
     assert isinstance(block, Block)
     state = block.initial(2, torch.device("cpu"), torch.float32)
-    own = {name: state[name] for name in block.parts["loop"]}
+    (region,) = (region for region in block.program.regions if region.is_loop)
+    own = {name: state[name] for name in region.stateful}
     x = torch.randn(2, 8, 16, requires_grad=True)
-    loop = torch.compile(type(block).loop, fullgraph=True, dynamic=False, backend=backend)  # type: ignore[attr-defined]
-    (made,), _ = loop(block, x, x, own, Run(), True)
+    loop = torch.compile(run_region, fullgraph=True, dynamic=False, backend=backend)
+    (made,), _ = loop(block, block.program, region, (x, x), own, True)
     made.sum().backward()
     assert inverses[0] == 1
 
@@ -93,5 +100,5 @@ def test_a_chunk_is_compiled_once_whatever_the_number_of_tokens() -> None:
             y.square().sum().backward()
         torch.testing.assert_close(y, eager(x)[0], rtol=1e-4, atol=1e-4)
         graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    whole = len(compiled_run(model).compiled) - 1
+    whole = sum(map(len, compiled_run(model).units.values())) - 1
     assert graphs == [whole + 1, 2 * whole + 1]

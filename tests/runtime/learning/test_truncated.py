@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 import nestdsl
-from nestdsl.runtime.module import NestModule, build
-from nestdsl.runtime.surprise.learn import Graph, Learner
-from nestdsl.runtime.surprise.naive import naive_loss
+from nestdsl.runtime.build import build
+from nestdsl.runtime.learning.learner import Learner
+from nestdsl.runtime.learning.naive import naive_loss
+from nestdsl.runtime.learning.strategies import CUT, WINDOW
+from nestdsl.runtime.module import NestModule
 
 PROGRAM = """
 block gated {{
@@ -147,8 +149,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_equal_to_the_plain_loop_in_value_and_in_every_gradient(case: str) -> None:
     model, (inputs, targets) = model_of(CASES[case]), stream()
-    wanted_kind = Graph.CUT if case == "memories one segment" else Graph.WINDOW
-    assert model.graph_kept() is wanted_kind
+    wanted_kind = CUT if case == "memories one segment" else WINDOW
+    assert model.learning_strategy() is wanted_kind
     found, wanted = model.loss(inputs, targets), naive_loss(model, inputs, targets)
     close(found, wanted)
     all_close(gradients(found, model), gradients(wanted, model))

@@ -1,0 +1,133 @@
+"""The instructions of a plan that was read: see `verify.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nestdsl.library.signatures import LIBRARY
+from nestdsl.plan.instructions import (
+    Call,
+    Cast,
+    Columns,
+    Instruction,
+    Learn,
+    Peek,
+    ReadStart,
+    Recall,
+    Round,
+    RunBlock,
+    operands,
+    part_of,
+)
+from nestdsl.plan.instructions import Read as ReadLevel
+from nestdsl.plan.names import identifier
+from nestdsl.plan.plan import Body, LevelPlan
+from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.wellformed import (
+    ARITHMETIC,
+    is_number,
+    require,
+    require_arguments,
+    require_identifier,
+    require_member,
+    require_operands,
+)
+
+
+def verify_lines(body: Body) -> None:
+    """Raises OddPlanError for an instruction that no program gives: each reads what stands before it, and
+    runs a part of the body in a way that this part can."""
+    parts = _Parts(
+        {level.attribute: level for level in body.levels},
+        {block.attribute for block in body.blocks},
+        {shared.attribute: shared.members for shared in body.shared if shared.form == SIDE_BY_SIDE},
+    )
+    known = {identifier("in")}
+    contexts: set[str] = set()
+    for line in body.lines:
+        here = f"`{line.result}` of `{body.name}`"
+        require_identifier(line.result, f"a line of `{body.name}`")
+        require(line.result not in known | contexts, f"{here} is there twice")
+        for name in operands(line):
+            is_context = isinstance(line, Recall) and name == line.context
+            require(name in (contexts if is_context else known), f"{here} reads what is not there")
+        part = part_of(line)
+        if part is not None:
+            require_member(part, parts.attributes, f"what {here} runs")
+        _verify(line, parts, here)
+        (contexts if isinstance(line, Learn) else known).add(line.result)
+    require(body.output in known, f"`{body.name}` has no flow that is its output")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What instructions run: levels, blocks, and memories side by side with their members."""
+
+    levels: Mapping[str, LevelPlan]
+    blocks: set[str]
+    together: Mapping[str, tuple[str, ...]]
+
+    @property
+    def attributes(self) -> set[str]:
+        return {*self.levels, *self.blocks, *self.together}
+
+    def is_memory(self, name: str) -> bool:
+        """Whether it learns `key -> value` in context."""
+        return name in self.together or (name in self.levels and self.levels[name].association)
+
+    def require_member(self, name: str, member: int | None, here: str) -> None:
+        """Of memories side by side, one of them, or of a memory by itself none."""
+        members = self.together.get(name, ())
+        fits = member is None if not members else member is None or 0 <= member < len(members)
+        require(fits, f"{here} is the answer of no memory")
+
+
+def _verify(line: Instruction, parts: _Parts, here: str) -> None:
+    match line:
+        case Call():
+            _verify_call(line, here)
+        case Learn():
+            require(parts.is_memory(line.level), f"{here} is learned by no memory")
+            count = len(parts.together.get(line.level, (line.level,)))
+            require(len(line.values) == count, f"{here} learns {len(line.values)} values, not {count}")
+            for name, value in line.factors:
+                require_member(name, ("step", "retain", "momentum"), f"what {here} takes")
+                is_fit = isinstance(value, str) or (is_number(value) and 0 <= value <= 2)
+                require(is_fit, f"`{name}` of {here} is odd")
+        case Recall() | Peek():
+            require(parts.is_memory(line.level), f"{here} is the answer of no memory")
+            parts.require_member(line.level, line.member, here)
+            all_answer = line.level in parts.together and line.member is None
+            require(not all_answer or isinstance(line, Peek), f"{here} does not say which memory answers")
+        case ReadStart():
+            is_one = line.level in parts.levels and parts.is_memory(line.level)
+            require(is_one, f"{here} is the answer of no memory")
+        case Columns():
+            require(line.level in parts.together, f"{here} is the answer of no memory")
+            parts.require_member(line.level, line.member, here)
+        case ReadLevel():
+            is_layer = line.level in parts.levels and not parts.is_memory(line.level)
+            require(is_layer, f"{here} reads what is no layer")
+        case RunBlock():
+            require_member(line.block, parts.blocks, f"what {here} runs")
+        case Cast() | Round():
+            require(False, f"{here} is made where a plan is built")
+
+
+def _verify_call(line: Call, here: str) -> None:
+    require_identifier(line.function, f"the function of {here}", free=False)
+    for name, _ in line.options:
+        require_identifier(name, here, free=False)
+    function = LIBRARY.functions.get(line.function)
+    count, flows = len(line.operands), sum(isinstance(operand, str) for operand in line.operands)
+    if line.function == "constant":
+        require(count == 1 and not flows and not line.options, f"{here} is an odd constant")
+    elif line.function in ARITHMETIC:
+        require(flows > 0, f"{here} reads numbers alone")
+        require(count == ARITHMETIC[line.function], f"{here} has {count} operands")
+        require(not line.options, f"{here} has options")
+    elif function is not None:  # one that is not known here is refused where it is built
+        require_operands(function, count, here)
+        require(flows == count, f"{here} reads a number")
+        require_arguments(line.options, function.arguments, here)

@@ -1,0 +1,27 @@
+"""Whether anything hangs on the calls of a model's modules: what is compiled would not call it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
+
+
+class HookWatch:
+    """Looks for hooks on a model, at every pass: so it remembers where they would be."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = [model]  # in a list: a module that has a watch is none of its parts
+        self._look_around()
+
+    def _look_around(self) -> None:
+        modules = list(self._model[0].modules())
+        self._parts = [(one._modules, list(one._modules.values())) for one in modules if one._modules]
+        self._hooks = [module.__dict__[name] for module in modules for name in _HOOKS]
+
+    def found(self) -> bool:
+        """Whether there are any, on modules of the model or on all modules."""
+        if any(list(parts.values()) != before for parts, before in self._parts):
+            self._look_around()  # a module was replaced
+        return any(self._hooks) or any(getattr(nn.modules.module, name) for name in _GLOBAL_HOOKS)

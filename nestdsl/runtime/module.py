@@ -19,7 +19,7 @@ from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.fitting import verify_input, verify_learning, verify_targets
 from nestdsl.runtime.functions import at_least_float32
 from nestdsl.runtime.hooks import HookWatch
-from nestdsl.runtime.learning.levels import PlasticLevel, plastic_levels
+from nestdsl.runtime.learning.levels import PlasticLevel, bare_state, plastic_levels
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.learning.reading import at_end, read_and_learn
 from nestdsl.runtime.learning.strategies import Strategy, strategy_for, training_loss
@@ -141,7 +141,7 @@ class NestModule(Block):
             return self._stream_loss(inputs, targets, state)
         levels = list(plastic_levels(self))
         if levels:
-            return training_loss(self._reader(levels), inputs, targets, self._fresh(len(inputs)))[0], None
+            return training_loss(self._reader(levels), inputs, targets, self._bare(len(inputs)))[0], None
         outputs, _ = self._begin(inputs)
         return self._mean_loss(outputs, targets), None
 
@@ -173,6 +173,12 @@ class NestModule(Block):
         compiled for training then serves measuring as well."""
         with torch.enable_grad():
             return self.init_state(batch)
+
+    def _bare(self, batch: int) -> State:
+        """A state from which a context begins: where nothing is compiled, levels make their starts."""
+        if self._present_run() is not PLAIN:
+            return self._fresh(batch)
+        return bare_state(self, batch, *self._placement())
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """In float32 at least, as in `loss_sum`."""

@@ -166,7 +166,7 @@ class Attention(nn.Module):
         if not self.persistent:
             return None
         key, value = (
-            split_heads(weight, self.heads).transpose(0, 1)
+            split_heads(weight.clone(), self.heads).transpose(0, 1)  # a shard is whole in this call alone
             for weight in (self.persistent_key, self.persistent_value)
         )
         return key, value

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestdsl.runtime.block import Block, blocks_within
+from nestdsl.runtime.block import Block, blocks_of, blocks_within
 from nestdsl.runtime.functions import at_least_float32
+from nestdsl.runtime.kinds.attention import Attention
 from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.state import Path, State, get
 
@@ -38,6 +40,23 @@ def plastic_levels(block: Block, path: Path = ()) -> Iterator[PlasticLevel]:
         yield PlasticLevel((*path, names[part]), part, above, names[part] in carried)
     for inner, copy in blocks_within(block, path):
         yield from plastic_levels(copy, inner)
+
+
+def bare_state(block: Block, batch: int, device: torch.device, dtype: torch.dtype) -> State:
+    """The state at the start of a context without what weights say: levels that have some make their start
+    when they are called."""
+    state: State = {}
+    for name in block.program.stateful:
+        level = getattr(block, name)
+        if isinstance(level, Plastic):
+            state[name] = {}
+        elif isinstance(level, Attention):
+            state[name] = level.init_state(batch, device=device, dtype=dtype)
+    for name in block.program.blocks:
+        part = getattr(block, name)
+        copies = [bare_state(copy, batch, device, dtype) for copy in blocks_of(part)]
+        state[name] = copies if isinstance(part, nn.ModuleList) else copies[0]
+    return state
 
 
 def _ancestors(layer: nn.Module) -> int:

@@ -69,7 +69,7 @@ def _to_end(levels: list[PlasticLevel], state: State) -> int:
 
 def _learned(reader: Reader, ids: Tensor, labels: Tensor, start: State) -> dict[Path, State]:
     """What the levels have learned from a segment."""
-    learner = CutLearner(reader, start, ids.shape[0], None, {})
+    learner = CutLearner(reader, start, ids.shape[0], None, outer=False)
     learner.segment(ids, labels, learner.begin(start))
     return {level.path: part for level, part in zip(reader.levels, learner.states(), strict=True)}
 

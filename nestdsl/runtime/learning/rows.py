@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nestdsl.runtime.learning.optimizers import Memory
 from nestdsl.runtime.learning.plastic import Plastic, bias_name, spread, weight_name
+from nestdsl.runtime.learning.sharded import WholeWeights
 
 State = dict[str, Any]
 
@@ -31,8 +32,8 @@ class Rows:
     """What the rows of a level [batch, ...] learn, changed in place from segment to segment.
 
     part: the level's state before the first segment, which is left as it is; `tokens`: how many are
-    still to come, None if nobody knows; `outer`: where to add the gradient of each shared weight;
-    `parent`: the rows of the level from which this one starts, which move first.
+    still to come, None if nobody knows; `outer`: where to add the gradient of each shared weight, by what
+    `whole` gives for it; `parent`: the rows of the level from which this one starts, which move first.
     """
 
     def __init__(
@@ -42,15 +43,16 @@ class Rows:
         batch: int,
         tokens: int | None,
         outer: dict[nn.Parameter, Tensor],
+        whole: WholeWeights,
         parent: Rows | None = None,
     ) -> None:
         self.layer = layer
         self.parent = parent
         self.tokens = tokens
-        self.shared = {name: weight.detach() for name, weight in layer.layer.named_parameters()}
-        self.outer = {
-            name: outer[weight] for name, weight in layer.layer.named_parameters() if weight in outer
-        }
+        weights = dict(layer.layer.named_parameters())
+        self.shared = {name: whole.value(weight) for name, weight in weights.items()}
+        handles = {name: whole.handle(weight) for name, weight in weights.items()}
+        self.outer = {name: outer[handle] for name, handle in handles.items() if handle in outer}
         begun = "weights" in part
         starts = part["weights"] if begun else self._starts(batch)
         self.weights: dict[str, Tensor] = {

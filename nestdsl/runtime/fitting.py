@@ -40,8 +40,15 @@ def verify_input(model: nn.Module, plan: Plan, x: Tensor) -> None:
     _verify_place(model, plan, x)
 
 
-def verify_learning(plan: Plan) -> None:
-    """Raises NestError N0501 for a model that cannot learn from surprise while it reads."""
+def verify_learning(plan: Plan, *, is_split: bool) -> None:
+    """Raises NestError N0501 for a model that cannot learn from surprise while it reads, or for rows that
+    stand at different places of a period (is_split)."""
+    if is_split:
+        raise fail(
+            "N0501",
+            "rows that have read different parts of a period cannot learn together while they read",
+            "take them apart with `take_rows`, and read each group by itself",
+        )
     if plan.input.takes != "ids":
         raise fail(
             "N0501",

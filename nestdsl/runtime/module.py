@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +20,14 @@ from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.fitting import verify_input, verify_learning, verify_targets
 from nestdsl.runtime.functions import at_least_float32
 from nestdsl.runtime.hooks import HookWatch
-from nestdsl.runtime.learning.levels import PlasticLevel, bare_state, plastic_levels
+from nestdsl.runtime.learning.groups import groups
+from nestdsl.runtime.learning.levels import PlasticLevel, bare_state, plastic_levels, target_count
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.learning.reading import at_end, read_and_learn
 from nestdsl.runtime.learning.strategies import Strategy, strategy_for, training_loss
 from nestdsl.runtime.optimizer.precision import fast_precision, verified
 from nestdsl.runtime.program import Program
+from nestdsl.runtime.rows import join_rows, reset_rows, take_rows
 from nestdsl.runtime.run import PLAIN, Run
 from nestdsl.runtime.state import State, get, put, settled
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
@@ -81,8 +84,8 @@ class NestModule(Block):
         verify_input(self, self.plan, x)
         levels = list(plastic_levels(self)) if learn else []
         if levels:
-            verify_learning(self.plan)
             state = self.init_state(x.shape[0]) if state is None else state
+            verify_learning(self.plan, is_split=bool(groups(levels, state)))
             return read_and_learn(self._reader(levels), self._go_on, x, state)
         return self._begin(x) if state is None else self._go_on(x, state)
 
@@ -154,11 +157,29 @@ class NestModule(Block):
             state = with_present_starts(self, next_start(self, state, fresh), fresh)
             state = from_parents(levels, state)
         if levels:
-            loss, state = training_loss(self._reader(levels), inputs, targets, state, goes_on=True)
+            loss, state = self._learned(levels, inputs, targets, state)
         else:
             outputs, state = self._read(inputs, settled(state), self._present_run())
             loss = self._mean_loss(outputs, targets)
         return loss, self.detach_state(self.reset_state(state))
+
+    def _learned(
+        self, levels: list[PlasticLevel], inputs: Tensor, targets: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """The loss of sequences that go on from a state, and the next state. Rows that stand at different
+        places of a period are read in groups."""
+        reader, apart = self._reader(levels), groups(levels, state)
+        if not apart:
+            return training_loss(reader, inputs, targets, state, goes_on=True)
+        losses, following = [], []
+        for rows in apart:
+            own = take_rows(state, rows)
+            loss, after = training_loss(reader, inputs[rows], targets[rows], own, goes_on=True)
+            losses.append(loss * target_count(targets[rows]))
+            following.append(after)
+        order = torch.cat(apart).argsort()
+        loss = torch.stack(losses).sum() / target_count(targets)
+        return loss, take_rows(join_rows(self, following), order)
 
     def _present_run(self) -> Run:
         """How a pass runs now: compiled, if the model is and nothing hangs on the calls of its modules."""
@@ -196,10 +217,25 @@ class NestModule(Block):
         """The same state without the graph that led to it."""
         return tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, state)
 
+    def take_rows(self, state: State, rows: Tensor) -> State:
+        """The rows of a state whose numbers `rows` holds, whole numbers from 0, in that order."""
+        return take_rows(state, rows)
+
+    def join_states(self, states: Sequence[State]) -> State:
+        """One state with the rows of several, in their order, wherever in its context each stands.
+
+        Raises NestError N0501 if levels have learned from surprise in some of them alone.
+        """
+        return join_rows(self, states)
+
+    def reset_rows(self, state: State, rows: Tensor) -> State:
+        """The state in which the rows where `rows` [batch] is true begin a context, and the others go on."""
+        return reset_rows(self, state, self.init_state(len(rows)), rows)
+
     def reset_state(self, state: State) -> State:
         """The state with which the next sequences start, for as many as this one has.
 
-        Levels that say `reset never` keep theirs; all others start anew.
+        Levels that say `reset never` keep theirs; all others start again.
         """
         following = next_start(self, state, self.init_state(_batch(state)))
         levels = list(plastic_levels(self))

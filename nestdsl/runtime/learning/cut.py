@@ -64,8 +64,8 @@ class CutLearner:
     ) -> None:
         self.reader = reader
         self.levels = reader.levels
-        own = {weight for level in self.levels for weight in level.layer.layer.parameters()}
-        whole = whole_weights(reader.block, own)
+        starts = {weight for level in self.levels for weight in level.layer.layer.parameters()}
+        whole = whole_weights(reader.block, starts)
         self.outer: dict[nn.Parameter, Tensor] = {}
         """The gradients of the outer levels' weights, as sums over the tokens so far."""
         for weight in reader.outer_weights() if outer else ():
@@ -77,8 +77,8 @@ class CutLearner:
             part = get(state, level.path)
             by_path[level.path] = Rows(level.layer, part, batch, tokens, self.outer, whole, parent)
         self.rows = list(by_path.values())
-        others = self.outer.keys() - {whole.handle(weight) for weight in own}
-        self.asked = [weight for weight in self.outer if weight in others]
+        own = {whole.handle(weight) for level in self.levels for weight in level.layer.parameters()}
+        self.asked = [weight for weight in self.outer if weight not in own]
         """Those of them whose gradients a backward pass gives; of the rest `rows` makes them."""
         # What a memory or a weight learns is not rounded, nor is a backward pass.
         self.device = reader.device.type

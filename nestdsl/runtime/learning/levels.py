@@ -66,7 +66,7 @@ def _ancestors(layer: nn.Module) -> int:
 
 def segments(levels: list[PlasticLevel], state: State, tokens: int) -> list[int]:
     """How many tokens each segment has: one ends wherever a level's period does, and with the tokens."""
-    reads = [(level.layer.period, get(state, level.path).get("read", 0)) for level in levels]
+    reads = [(level.layer.period, tokens_read(get(state, level.path))) for level in levels]
     found: list[int] = []
     done = 0
     while done < tokens:
@@ -74,6 +74,12 @@ def segments(levels: list[PlasticLevel], state: State, tokens: int) -> list[int]
         found.append(min(to_end, tokens - done))
         done += found[-1]
     return found
+
+
+def tokens_read(part: State) -> int:
+    """How many tokens of its period a level has read, of whose state this is the part: the same for all rows,
+    which `groups.py` sees to."""
+    return int(part["read"][0]) if "read" in part else 0
 
 
 def loss_sum(outputs: Tensor, targets: Tensor, objective: str) -> Tensor:

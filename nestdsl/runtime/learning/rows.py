@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nestdsl.runtime.learning.levels import tokens_read
 from nestdsl.runtime.learning.optimizers import Memory
 from nestdsl.runtime.learning.plastic import Plastic, bias_name, spread, weight_name
 from nestdsl.runtime.learning.sharded import WholeWeights
@@ -48,6 +49,7 @@ class Rows:
     ) -> None:
         self.layer = layer
         self.parent = parent
+        self.batch = batch
         self.tokens = tokens
         weights = dict(layer.layer.named_parameters())
         self.shared = {name: whole.value(weight) for name, weight in weights.items()}
@@ -59,7 +61,7 @@ class Rows:
             name: starts[name].clone(memory_format=torch.contiguous_format) for name in self.shared
         }
         self.memories: dict[str, Memory] = dict(part["memories"]) if begun else self._memories(starts)
-        self.read: int = part["read"] if begun else 0
+        self.read = tokens_read(part)
         self.has_moved: bool = begun or (parent is not None and parent.has_moved)
         self.gathered: dict[str, Tensor] = (
             {name: sums.clone() for name, sums in part["gathered"].items()} if begun and self.read else {}
@@ -252,7 +254,7 @@ class Rows:
             "weights": self.weights,
             "memories": self.memories,
             "gathered": gathered,
-            "read": self.read,
+            "read": torch.full((self.batch,), self.read),
         }
 
 

@@ -69,7 +69,9 @@ def sharded(rank: int, name: str, per: str) -> dict[str, Tensor]:
 def parts(model: NestModule, per: str) -> list[nn.Module]:
     """The blocks of a model, or its levels with weights, the innermost first."""
     if per == "block":
-        return [part for part in reversed(list(model.modules())) if isinstance(part, Block) and part is not model]
+        return [
+            part for part in reversed(list(model.modules())) if isinstance(part, Block) and part is not model
+        ]
     paths = [path for level in model.plan.levels if not level.owner for path in level.modules]
     levels = [model.get_submodule(path) for path in paths]
     return [level for level in levels if any(True for _ in level.parameters())]

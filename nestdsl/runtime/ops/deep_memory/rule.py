@@ -119,8 +119,8 @@ def initial_state(inner: Tensor, outer: Tensor, rule: Rule) -> State:
     "inner" and "outer", the weights, always. For each of the two: "anchor_" (at the start of the current
     chunk) if the rule keeps one, "momentum_" (S) with momentum, "start_" (W_0) if decay leads there. With a
     period, the sums over the unfinished one: "gradient_inner", "gradient_outer", "retain" [B, H],
-    "momentum" [B, H] with momentum, "decay" [B, H, K, D] (along the key) with dgd. "position", a
-    whole-number scalar, counts tokens modulo the chunk or the period, where there is one.
+    "momentum" [B, H] with momentum, "decay" [B, H, K, D] (along the key) with dgd. "position"
+    [B], whole numbers, counts tokens modulo the chunk or the period, where there is one.
     """
 
     def zeros(like: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def initial_state(inner: Tensor, outer: Tensor, rule: Rule) -> State:
     if rule.keeps_anchor:
         state |= {"anchor_inner": inner, "anchor_outer": outer}
     if rule.keeps_anchor or rule.period > 1:
-        state["position"] = torch.zeros((), dtype=torch.int64, device=inner.device)
+        state["position"] = torch.zeros(inner.shape[0], dtype=torch.int64, device=inner.device)
     return state
 
 

@@ -30,6 +30,7 @@ from nestdsl.runtime.program import Program
 from nestdsl.runtime.rows import join_rows, reset_rows, take_rows
 from nestdsl.runtime.run import PLAIN, Run
 from nestdsl.runtime.state import State, get, put, settled
+from nestdsl.runtime.state_checks import explain_state, verify_state
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
 
 
@@ -82,6 +83,7 @@ class NestModule(Block):
         if targets is not None:
             return self._losses(x, targets, state, stream=stream)
         verify_input(self, self.plan, x)
+        self._verify_state(state, x)
         levels = list(plastic_levels(self)) if learn else []
         if levels:
             state = self.init_state(x.shape[0]) if state is None else state
@@ -94,6 +96,10 @@ class NestModule(Block):
         run = self._present_run()
         return self._read(x, None if run is PLAIN else settled(self.init_state(x.shape[0])), run)
 
+    def _verify_state(self, state: State | None, x: Tensor) -> None:
+        if state is not None and not torch.compiler.is_compiling():
+            verify_state(self, state, len(x))
+
     def _go_on(self, x: Tensor, state: State) -> Pass:
         """Reads x from a state; compiled where passes of such a length come again and again."""
         lengths = (1, self.plan.clock.segment_tokens)
@@ -102,7 +108,13 @@ class NestModule(Block):
         reading = state if run is PLAIN else settled(state)
         for level in levels:
             reading = put(reading, level.path, level.layer.read_state(get(state, level.path)))
-        y, following = self._read(x, reading, run)
+        try:
+            y, following = self._read(x, reading, run)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError):
+            explain_state(
+                self, state, self.init_state(len(x))
+            )  # a state of another program, with these names
+            raise
         for level in levels:
             kept = {**get(state, level.path), **get(following, level.path)}
             following = put(following, level.path, kept)
@@ -140,6 +152,7 @@ class NestModule(Block):
         """The loss, and in a stream the state after it."""
         verify_input(self, self.plan, inputs)
         verify_targets(self.plan, inputs, targets)
+        self._verify_state(state, inputs)
         if stream:
             return self._stream_loss(inputs, targets, state)
         levels = list(plastic_levels(self))

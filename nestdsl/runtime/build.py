@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from nestdsl.diagnostics import fail
+from nestdsl.diagnostics import NestError, fail
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.memory import fits_memory
 from nestdsl.plan.instructions import Call
@@ -27,6 +27,7 @@ from nestdsl.runtime.memory import require_memory
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.ops.linear_memory import fla
 from nestdsl.runtime.program import Program, program_of
+from nestdsl.runtime.python_parts import verify_weights
 from nestdsl.runtime.run import PLAIN
 from nestdsl.runtime.stored import load_weights
 
@@ -122,16 +123,46 @@ def _verify_functions(body: Body) -> None:
 
 
 def _verify_declarations(model: NestModule) -> None:
-    """Raises TypeError if a kind that Python has added learns other than it declares."""
-    for level in model.plan.levels:
-        if level.kind not in PYTHON_KINDS:
-            continue
-        found = sum(weight.numel() for weight in model.level_parameters(level).values())
-        if found != level.parameters * level.copies:
-            raise TypeError(
-                f"the kind `{level.kind}` learns {found // level.copies} numbers, but declares "
-                f"{level.parameters}: give their names and shapes to `nestdsl.kind(parameters=...)`"
+    """Raises NestError N0506 if what Python has added is other than it declares: its weights, and what it
+    makes of one short sequence. A kind may need longer ones, so another length is tried before it is refused.
+    """
+    bodies = [module for module in model.modules() if isinstance(module, Block)]
+    levels = [
+        (declared, getattr(block, declared.attribute))
+        for block in bodies
+        for declared in block.program.body.levels
+    ]
+    own = [(declared, level) for declared, level in levels if declared.kind in PYTHON_KINDS]
+    for declared, level in own:
+        verify_weights(declared, level.layer if isinstance(level, Plastic) else level)
+    lines = [line for block in bodies for line in block.program.body.lines]
+    if not own and not any(isinstance(line, Call) and line.function in PYTHON_FUNCTIONS for line in lines):
+        return
+    try:
+        _read_once(model, 2)
+    except NestError as error:
+        try:
+            _read_once(model, 256)
+        except NestError:
+            raise error from error.__cause__
+
+
+def _read_once(model: NestModule, tokens: int) -> None:
+    """One pass of one sequence that leaves nothing behind."""
+    device, given = (
+        next((weight.device for weight in model.parameters()), torch.device("cpu")),
+        model.plan.input,
+    )
+    ids = torch.zeros(1, tokens, dtype=torch.int64, device=device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model.run_by(
+                PLAIN, ids if given.takes == "ids" else torch.ones(1, tokens, given.size, device=device), None
             )
+    finally:
+        model.train(was_training)
 
 
 def _freeze(model: NestModule) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.given import require_bool
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
@@ -97,13 +98,16 @@ def train(
     `start_from` is the folder of a run of another program, whose weights the levels take by name.
     `nestdsl.training.settings.Settings` explains the numbers. `until` ends the run early, after
     that step, without changing its schedule; `nestdsl.resume` goes on with it, or with a run that
-    was interrupted. Raises NestError where the data, the settings or the folder do not fit,
-    TypeError for what is no model, and `Interrupted`, a KeyboardInterrupt, for a run that was
+    was interrupted. Raises NestError where the data, the settings or the folder do not fit, N0104
+    for an argument of another type, and `Interrupted`, a KeyboardInterrupt, for a run that was
     interrupted between two steps and left a checkpoint.
 
         result = nestdsl.train(nest.compile(), "text.txt", steps=500, out="runs/text")
     """
     require_model(model, "train")
+    require_bool("`quiet`", quiet)
+    if tokens is not None:
+        require_whole("tokens", tokens)
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
     often = (evaluate_every, checkpoint_every, held_out_sequences, keep)
@@ -138,6 +142,7 @@ def resume(
     """
     if model is not None:
         require_model(model, "resume")
+    require_bool("`quiet`", quiet)
     with fits_memory("the model of the run"):
         saved = checkpoint.load(run_folder(out, "out"))
         if model is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.given import require_bool
 from nestdsl.memory import fits_memory
 from nestdsl.plan.cost import least_weights
 from nestdsl.runtime.build import build
@@ -23,11 +24,12 @@ def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: 
 
     Neither its program nor a file of `init from` is needed. Where the last checkpoint is damaged, a
     RuntimeWarning tells of it and the one before is read. Raises NestError: N0003 or N0502 where there
-    is no such run, N0203 for a device that is not there.
+    is no such run, N0203 for a device that is not there, N0104 for an argument of another type.
 
         model = nestdsl.restore("runs/text")
         logits, state = model(ids)
     """
+    require_bool("`compile`", compile)
     model, saved = restored(folder, device, compile)
     warn_of_damage(saved, stacklevel=3)
     return model

@@ -14,7 +14,7 @@ def wrong_type(what: str, value: object, give: str) -> NestError:
 
 
 def described(value: object) -> str:
-    """The type of a value, and the value itself where it is short: "the int 5", "an ndarray"."""
+    """The type of a value, and the value itself where it is short: "the int 5", "a value of type `list`"."""
     if value is None:
         return "None"
     if isinstance(value, type):
@@ -22,7 +22,7 @@ def described(value: object) -> str:
     name = type(value).__name__
     if isinstance(value, bool | int | float | str | bytes):
         return f"the {name} {shown(value)}"
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} `{name}`"
+    return f"a value of type `{name}`"
 
 
 def require_bool(what: str, value: object) -> None:

@@ -32,6 +32,7 @@ from nestdsl.training.donor import take_weights
 from nestdsl.training.evaluate import finite, held_out_figures
 from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.folders import run_folder
+from nestdsl.training.imports import imports_of
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.restore import data_of, rebuilt, verify_same_data, warn_of_damage
@@ -188,7 +189,8 @@ def start(
         _note_if_nothing_is_left(shown, 0, settings.steps, until, out)
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
-        progress = Progress(0, data.source, data.fingerprint, before, compiled, precision)
+        imports = imports_of(model.plan)
+        progress = Progress(0, data.source, data.fingerprint, before, compiled, precision, imports)
         checkpoint.save(out, model, levels, settings, progress)
         with metrics.Metrics(out) as written:
             written.write(step=0, **before)

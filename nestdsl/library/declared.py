@@ -44,8 +44,9 @@ def raised_inside(thing: str, where: str, error: Exception, code: object) -> Nes
     except (TypeError, OSError):
         file = None
     lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if file and one.filename == file]
-    place = f"line {lines[-1]} of {file}" if lines else "its own code"
-    return wrong_declaration(thing, f"raises in {where} {what}", f"correct {place}")
+    called = "`nestdsl explain N0506` says how it is called"
+    hint = f"correct line {lines[-1]} of {file}" if lines else called
+    return wrong_declaration(thing, f"raises in {where} {what}", hint)
 
 
 def checked_name(given: object, otherwise: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import nn
@@ -27,7 +28,7 @@ from nestdsl.runtime.memory import require_memory
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.ops.linear_memory import fla
 from nestdsl.runtime.program import Program, program_of
-from nestdsl.runtime.python_parts import verify_weights
+from nestdsl.runtime.python_parts import constructed, verify_weights
 from nestdsl.runtime.run import PLAIN
 from nestdsl.runtime.stored import load_weights
 
@@ -87,7 +88,8 @@ def _fill(block: Block, programs: Mapping[str, Program]) -> None:
     _verify_functions(body)
     for level in parents_first(body):
         sizes = level.input_size, level.output_size
-        layer = class_of(level)(*sizes, **constructor_arguments(level, body))
+        make = partial(class_of(level), *sizes, **constructor_arguments(level, body))
+        layer = constructed(level, make) if level.kind in PYTHON_KINDS else make()
         if level.surprise is not None:
             parent = getattr(block, level.surprise.parent) if level.surprise.parent else None
             layer = Plastic(layer, parent=parent, **plastic_arguments(level))

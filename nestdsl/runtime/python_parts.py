@@ -21,6 +21,11 @@ from nestdsl.plan.plan import LevelPlan
 from nestdsl.runtime.state import State
 
 
+def constructed(declared: LevelPlan, make: Callable[[], nn.Module]) -> nn.Module:
+    """The module of a level of such a kind. Raises NestError N0506 where its class raises."""
+    return _run(declared, "__init__", make)
+
+
 def read_level(
     declared: LevelPlan, level: nn.Module, x: Tensor, state: State | None, dtype: torch.dtype
 ) -> tuple[Tensor, State]:

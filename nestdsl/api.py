@@ -45,7 +45,7 @@ class Nest:
         return f"<Nest {self.nest_graph.name} from {self.source.name}: {len(self.levels)} levels>"
 
     @property
-    def graph(self) -> networkx.MultiDiGraph:
+    def graph(self) -> networkx.MultiDiGraph[str]:
         """Levels, flows and what passes between them; `nestdsl.graph.nodes` says what the attributes are."""
         return self.nest_graph.networkx
 

@@ -55,6 +55,7 @@ class Diagnostic:
 
     @property
     def is_error(self) -> bool:
+        """Whether it is an error, which stops what was asked for, and no warning."""
         return self.severity is Severity.ERROR
 
 

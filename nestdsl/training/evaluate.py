@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ Watch = Callable[[str, int, int], None]
 
 def evaluate(
     model: NestModule,
-    data: str = DATA,
+    data: str | os.PathLike[str] = DATA,
     *,
     batch: int = Settings.batch,
     tokens: int | None = None,
@@ -44,7 +45,7 @@ def evaluate(
 
 def measure(
     model: NestModule,
-    data: str = DATA,
+    data: str | os.PathLike[str] = DATA,
     *,
     batch: int = Settings.batch,
     tokens: int | None = None,

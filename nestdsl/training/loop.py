@@ -74,9 +74,9 @@ class Result:
 
 def train(
     model: NestModule,
-    data: str = DATA,
+    data: str | os.PathLike[str] = DATA,
     steps: int = Settings.steps,
-    out: str | Path = "runs/model",
+    out: str | os.PathLike[str] = "runs/model",
     *,
     batch: int = Settings.batch,
     tokens: int | None = None,
@@ -89,7 +89,7 @@ def train(
     held_out_sequences: int = Settings.held_out_sequences,
     keep: int = Settings.keep,
     until: int | None = None,
-    start_from: str | Path | None = None,
+    start_from: str | os.PathLike[str] | None = None,
     quiet: bool = False,
 ) -> Result:
     """Trains a model and leaves a run in the folder `out`.
@@ -122,8 +122,8 @@ def train(
 
 def resume(
     model: NestModule | None = None,
-    data: str | None = None,
-    out: str | Path = "runs/model",
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] = "runs/model",
     *,
     steps: int | None = None,
     keep: int | None = None,

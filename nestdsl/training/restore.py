@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from pathlib import Path
 
 import torch
 
@@ -19,7 +19,9 @@ from nestdsl.training.device import usable_device
 from nestdsl.training.folders import run_folder
 
 
-def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: bool = True) -> NestModule:
+def restore(
+    folder: str | os.PathLike[str], device: torch.device | str = "cpu", *, compile: bool = True
+) -> NestModule:
     """The model of the run in `folder` as its last checkpoint has it, in the precision of its weights.
 
     Neither its program nor a file of `init from` is needed. Where the last checkpoint is damaged, a
@@ -37,7 +39,7 @@ def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: 
 
 @fits_memory("the model of the run")
 def restored(
-    folder: str | Path, device: torch.device | str = "cpu", compile: bool = False
+    folder: str | os.PathLike[str], device: torch.device | str = "cpu", compile: bool = False
 ) -> tuple[NestModule, Checkpoint]:
     """The model of a run on `device`, and the checkpoint that it is from. Errors are those of `restore`."""
     place = usable_device(device)

@@ -80,6 +80,7 @@ def models() -> dict[str, Call]:
     model = nestdsl.load("m.nest").compile(compile=False)
     ids = torch.zeros(1, 2, dtype=torch.int64)
     return {
+        "NestModule": lambda odd: nestdsl.NestModule(odd, odd),
         "model": model,
         "loss inputs": lambda odd: model.loss(odd, ids),
         "loss targets": lambda odd: model.loss(ids, odd),

@@ -133,7 +133,10 @@ def checked_size(thing: str, name: str, function: Callable[..., Any], least: int
 
 
 def checked_shapes(thing: str, name: str, function: Callable[..., Any]) -> Callable[..., Shapes]:
-    """The function, held to giving names, each once, with shapes."""
+    """The function, held to giving names, each once, with shapes.
+
+    Some ask for sizes of 1 alone, to see whether there are any: extents may be anything here.
+    """
 
     def shapes(*given: Any) -> Shapes:
         made = _called(thing, name, function, given)
@@ -158,6 +161,6 @@ def _are_shapes(made: object) -> bool:
         and len(pair) == 2
         and isinstance(pair[0], str)
         and isinstance(pair[1], tuple | list)
-        and all(isinstance(extent, int) and extent >= 0 for extent in pair[1])
+        and all(isinstance(extent, int) for extent in pair[1])
         for pair in made
     )

@@ -54,7 +54,7 @@ def build(
     require_memory(plan.costs.parameter_bytes, device, what, hint)
     with fits_memory(what, hint):
         model = _with_weights(plan, seed, load=load).to(device)
-    _verify_declarations(model)
+        _verify_declarations(model)
     _freeze(model)
     use_compile_cache(compiles=False)  # torch makes the folder for operators of its users, too
     if kernels and device.type == "cuda" and fla.is_installed():

@@ -61,6 +61,11 @@ class Weighted(Plain):
         self.weight = nn.Parameter(torch.ones(output_size))
 
 
+class Scales(Weighted):
+    def forward(self, x: Tensor) -> Any:
+        return self.weight * x
+
+
 class Twice(Plain):
     def forward(self, x: Tensor) -> Any:
         return torch.cat((x, x), dim=-1)
@@ -269,6 +274,32 @@ def test_a_function_that_is_not_as_declared(body: Callable[..., Any], message: s
     assert found.code == "N0506"
     assert found.message.startswith("the function `odd` ") and message in found.message
     assert found.hint
+
+
+@pytest.mark.parametrize("cls", [Scales, NoPair, Twice])
+def test_levels_that_learn_from_surprise_are_held_to_it_as_well(cls: type[nn.Module]) -> None:
+    class Learns(cls):  # type: ignore[misc,valid-type]
+        def __init__(self, input_size: int, output_size: int) -> None:
+            super().__init__(input_size, output_size)
+            self.weight = nn.Parameter(torch.ones(output_size))
+
+    nestdsl.kind(causal=True, name="odd", **SIZES, **(STATE if issubclass(cls, Keeps) else {}))(Learns)
+    nest = nestdsl.parse("""
+model m {
+  input ids(8)
+  level odd = odd { every 2 tokens  optimizer gd(step = 0.1) }
+  flow out = in -> embedding(4) -> odd -> linear(8)
+  train { optimizer adamw }
+}
+""")
+    if cls is not Scales:
+        assert refused(lambda: nest.compile(compile=False)).code == "N0506"
+        return
+    model = nest.compile(compile=False)
+    ids = torch.randint(8, (2, 6))
+    loss, _ = model.stream_loss(ids, ids)
+    loss.backward()
+    assert float(model.get_parameter("odd.layer.weight").grad.abs().sum()) > 0  # type: ignore[union-attr]
 
 
 def test_a_kind_with_a_state_runs_compiled_as_it_is() -> None:

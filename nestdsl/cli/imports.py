@@ -44,12 +44,17 @@ def import_modules(names: Sequence[str]) -> None:
 
 
 def _verify_name(name: str) -> None:
-    if all(part.isidentifier() for part in name.split(".")):
+    is_file = name.endswith(".py") and (os.sep in name or not os.path.exists(name[:-3]))
+    if not is_file and _is_module(name):
         return
-    parts = name.removesuffix(".py").replace(os.sep, ".").strip(".")
-    is_file = name.endswith(".py") and all(part.isidentifier() for part in parts.split("."))
-    hint = f"write `--import {parts}`" if is_file else "write it as in Python: `--import my.module`"
+    module = name.removesuffix(".py").replace(os.sep, ".").strip(".")
+    meant = module if is_file and _is_module(module) else "my.module"
+    hint = f"write it as in Python: `--import {meant}`"
     raise fail("N0105", f"{shown(name)} is no name of a Python module", hint)
+
+
+def _is_module(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
 
 
 @contextmanager

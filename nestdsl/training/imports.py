@@ -39,7 +39,8 @@ def require_imports(imports: Mapping[str, str], folder: Path) -> None:
     if not missing:
         return
     modules = sorted(set(missing.values()))
-    message = f"the run in `{folder}` needs {listed(sorted(missing))} from the Python of {listed(modules)}"
+    where = f"the Python module{'s' * (len(modules) > 1)} {listed(modules)}"
+    message = f"the run in `{folder}` needs {listed(sorted(missing))}, declared in {where}"
     if modules == ["__main__"]:
         hint = "it was declared in a script: put it into a module `my_kinds`, and give `--import my_kinds`"
     else:

@@ -135,6 +135,7 @@ def test_modules_are_looked_for_here_first_while_they_are_imported_only(
         ("nowhere", None, "there is no Python module `nowhere`", "look for nowhere.py"),
         ("mine.nowhere", None, "there is no Python module `mine.nowhere`", "look for mine/nowhere.py"),
         ("mine/kinds.py", None, "'mine/kinds.py' is no name of a Python module", "`--import mine.kinds`"),
+        ("broken.py", "", "'broken.py' is no name of a Python module", "`--import broken`"),
         ("", None, "'' is no name of a Python module", "`--import my.module`"),
         ("../x", None, "'../x' is no name of a Python module", "`--import my.module`"),
         ("broken", "x = 1\n1 / 0\n", "cannot be imported: ZeroDivisionError", "correct line 2 of "),

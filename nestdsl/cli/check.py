@@ -7,6 +7,7 @@ import gc
 import sys
 
 from nestdsl.cli.chosen import choose
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.program import FILE_HELP
 from nestdsl.cli.report import FORMATS, report
 from nestdsl.diagnostics import Diagnostic, NestError
@@ -17,6 +18,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("files", metavar="FILE", nargs="+", help=FILE_HELP)
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print what is found")
     parser.add_argument("--strict", action="store_true", help="let warnings fail as errors do")
+    add_import_argument(parser)
     parser.set_defaults(run=run)
 
 

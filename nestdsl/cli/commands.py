@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from nestdsl import __version__
 from nestdsl.cli import bench, check, compile, eval, explain, fmt, generate, render, train
 from nestdsl.cli.arguments import Parser
+from nestdsl.cli.imports import import_modules
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import NestError
 from nestdsl.memory import fits_memory
@@ -40,6 +41,7 @@ def run(arguments: Sequence[str] | None) -> int:
             parsed = parser().parse_args(arguments)
             format = getattr(parsed, "format", format)
             with fits_memory("this command"):
+                import_modules(getattr(parsed, "modules", ()))
                 status = parsed.run(parsed)
         except SystemExit:
             sys.stdout.flush()

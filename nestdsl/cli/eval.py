@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
 from nestdsl.cli.torch_import import importing_torch
 
@@ -34,6 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
+    add_import_argument(parser)
     parser.set_defaults(run=run)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
 from nestdsl.cli.torch_import import importing_torch
 
@@ -36,6 +37,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="let levels that learn from surprise in context learn from the text as it comes, as in training",
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    add_import_argument(parser)
     parser.set_defaults(run=run)
 
 

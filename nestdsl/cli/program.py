@@ -6,6 +6,7 @@ import argparse
 
 from nestdsl.api import Nest
 from nestdsl.cli.chosen import SHOWN_SIZE, Chosen, choose
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.semantics.settings import read_settings
 
 FILE_HELP = (
@@ -15,7 +16,7 @@ FILE_HELP = (
 
 
 def add_program_arguments(parser: argparse.ArgumentParser, file_help: str = FILE_HELP) -> None:
-    """FILE, --set, --model and --no-sharing."""
+    """FILE, --set, --model, --no-sharing and --import."""
     parser.add_argument("file", metavar="FILE", help=file_help)
     parser.add_argument(
         "--set",
@@ -32,6 +33,7 @@ def add_program_arguments(parser: argparse.ArgumentParser, file_help: str = FILE
         dest="sharing",
         help="let each memory work by itself, even where several could work as one: the same result, slower",
     )
+    add_import_argument(parser)
 
 
 def load_program(

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from nestdsl.given import wrong_type
 from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
@@ -44,6 +45,8 @@ class NestModule(Block):
     """
 
     def __init__(self, program: Program, plan: Plan) -> None:
+        if not isinstance(plan, Plan):
+            raise wrong_type("`plan` of nestdsl.NestModule", plan, "a program: `nestdsl.load(...).compile()`")
         super().__init__(program)
         self.plan = plan
         self.run: Run = PLAIN

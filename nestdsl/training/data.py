@@ -14,10 +14,12 @@ from typing import Protocol
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.given import path_text
 from nestdsl.memory import fits_memory
 from nestdsl.plan.plan import Plan
 from nestdsl.runtime.memory import require_memory
 from nestdsl.training.figures import Unit
+from nestdsl.training.sources import SOURCES
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """The inputs and targets of some sequences, as `NestModule.loss` takes them."""
@@ -93,9 +95,10 @@ class Data(Protocol):
 def read_data(source: str | os.PathLike[str]) -> Data:
     """Reads a data source: `task:NAME`, or text (`sources.read_texts` says which there are, and the errors).
 
-    Raises NestError: N0501 for a task that does not exist, N0503 for more text than memory holds.
+    Raises NestError: N0104 for what names none, such as an array, N0501 for a task that does not exist, N0503
+    for more text than memory holds.
     """
-    source = os.fspath(source)
+    source = path_text("`data`", source, f"the name of {SOURCES}")
     if source.startswith(TASK):
         from nestdsl.training.tasks import read_task
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.given import require_bool
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
@@ -31,6 +32,7 @@ from nestdsl.training.donor import take_weights
 from nestdsl.training.evaluate import finite, held_out_figures
 from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.folders import run_folder
+from nestdsl.training.imports import imports_of
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.restore import data_of, rebuilt, verify_same_data, warn_of_damage
@@ -72,9 +74,9 @@ class Result:
 
 def train(
     model: NestModule,
-    data: str = DATA,
+    data: str | os.PathLike[str] = DATA,
     steps: int = Settings.steps,
-    out: str | Path = "runs/model",
+    out: str | os.PathLike[str] = "runs/model",
     *,
     batch: int = Settings.batch,
     tokens: int | None = None,
@@ -87,7 +89,7 @@ def train(
     held_out_sequences: int = Settings.held_out_sequences,
     keep: int = Settings.keep,
     until: int | None = None,
-    start_from: str | Path | None = None,
+    start_from: str | os.PathLike[str] | None = None,
     quiet: bool = False,
 ) -> Result:
     """Trains a model and leaves a run in the folder `out`.
@@ -97,13 +99,16 @@ def train(
     `start_from` is the folder of a run of another program, whose weights the levels take by name.
     `nestdsl.training.settings.Settings` explains the numbers. `until` ends the run early, after
     that step, without changing its schedule; `nestdsl.resume` goes on with it, or with a run that
-    was interrupted. Raises NestError where the data, the settings or the folder do not fit,
-    TypeError for what is no model, and `Interrupted`, a KeyboardInterrupt, for a run that was
+    was interrupted. Raises NestError where the data, the settings or the folder do not fit, N0104
+    for an argument of another type, and `Interrupted`, a KeyboardInterrupt, for a run that was
     interrupted between two steps and left a checkpoint.
 
         result = nestdsl.train(nest.compile(), "text.txt", steps=500, out="runs/text")
     """
     require_model(model, "train")
+    require_bool("`quiet`", quiet)
+    if tokens is not None:
+        require_whole("tokens", tokens)
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
     often = (evaluate_every, checkpoint_every, held_out_sequences, keep)
@@ -117,8 +122,8 @@ def train(
 
 def resume(
     model: NestModule | None = None,
-    data: str | None = None,
-    out: str | Path = "runs/model",
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] = "runs/model",
     *,
     steps: int | None = None,
     keep: int | None = None,
@@ -138,6 +143,7 @@ def resume(
     """
     if model is not None:
         require_model(model, "resume")
+    require_bool("`quiet`", quiet)
     with fits_memory("the model of the run"):
         saved = checkpoint.load(run_folder(out, "out"))
         if model is None:
@@ -183,7 +189,8 @@ def start(
         _note_if_nothing_is_left(shown, 0, settings.steps, until, out)
         before = _measure(model, data, settings, step=0)
         shown.held_out(0, before)
-        progress = Progress(0, data.source, data.fingerprint, before, compiled, precision)
+        imports = imports_of(model.plan)
+        progress = Progress(0, data.source, data.fingerprint, before, compiled, precision, imports)
         checkpoint.save(out, model, levels, settings, progress)
         with metrics.Metrics(out) as written:
             written.write(step=0, **before)

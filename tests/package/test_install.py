@@ -72,6 +72,7 @@ def run_outside(code: str, *paths: Path, cwd: Path) -> str:
 def test_wheel_holds_what_the_program_reads(unpacked_wheel: Path) -> None:
     package = unpacked_wheel / "nestdsl"
     assert (package / "grammars/nest.lark").read_text() == (CHECKOUT / "grammars/nest.lark").read_text()
+    assert (package / "py.typed").exists()
     for folder, pattern in (("library", "*.nest"), ("diagnostics/pages", "*.md")):
         expected = {path.name for path in (CHECKOUT / "nestdsl" / folder).glob(pattern)}
         assert expected

@@ -20,7 +20,6 @@ from nestdsl.runtime.block import Block, Pass
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.fitting import verify_input, verify_learning, verify_targets
 from nestdsl.runtime.functions import at_least_float32
-from nestdsl.runtime.hooks import HookWatch
 from nestdsl.runtime.learning.groups import groups
 from nestdsl.runtime.learning.levels import PlasticLevel, bare_state, plastic_levels, target_count
 from nestdsl.runtime.learning.reader import Reader
@@ -33,6 +32,7 @@ from nestdsl.runtime.run import PLAIN, Run
 from nestdsl.runtime.state import State, get, put, settled
 from nestdsl.runtime.state_checks import explain_state, verify_state
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
+from nestdsl.runtime.watch import Watch
 
 
 class NestModule(Block):
@@ -50,13 +50,14 @@ class NestModule(Block):
         super().__init__(program)
         self.plan = plan
         self.run: Run = PLAIN
-        self._hooks: HookWatch | None = None
+        self._watch: Watch | None = None
+        self._plastic: tuple[int, list[PlasticLevel]] | None = None
         self.product_precision = AUTO
         """In which precision optimizers multiply matrices where the program leaves it to the machine."""
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is compiled: a copy compiles for itself."""
-        return {**self.__dict__, "run": self.run is not PLAIN, "_hooks": None}
+        return {**self.__dict__, "run": self.run is not PLAIN, "_watch": None, "_plastic": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "run": PLAIN})
@@ -87,7 +88,7 @@ class NestModule(Block):
             return self._losses(x, targets, state, stream=stream)
         verify_input(self, self.plan, x)
         self._verify_state(state, x)
-        levels = list(plastic_levels(self)) if learn else []
+        levels = self._levels() if learn else []
         if levels:
             state = self.init_state(x.shape[0]) if state is None else state
             verify_learning(self.plan, is_split=bool(groups(levels, state)))
@@ -107,7 +108,7 @@ class NestModule(Block):
         """Reads x from a state; compiled where passes of such a length come again and again."""
         lengths = (1, self.plan.clock.segment_tokens)
         run = self.steady_run() if x.shape[1] in lengths else PLAIN
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         reading = state if run is PLAIN else settled(state)
         for level in levels:
             reading = put(reading, level.path, level.layer.read_state(get(state, level.path)))
@@ -158,7 +159,7 @@ class NestModule(Block):
         self._verify_state(state, inputs)
         if stream:
             return self._stream_loss(inputs, targets, state)
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         if levels:
             return training_loss(self._reader(levels), inputs, targets, self._bare(len(inputs)))[0], None
         outputs, _ = self._begin(inputs)
@@ -166,7 +167,7 @@ class NestModule(Block):
 
     def _stream_loss(self, inputs: Tensor, targets: Tensor, state: State | None) -> tuple[Tensor, State]:
         fresh = self._fresh(len(inputs))
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         if state is None:
             state = fresh
         else:  # what starts again does so here, where its gradient can reach the start
@@ -201,9 +202,23 @@ class NestModule(Block):
         """How a pass runs now: compiled, if the model is and nothing hangs on the calls of its modules."""
         if self.run is PLAIN or torch.compiler.is_compiling():
             return PLAIN
-        if self._hooks is None:
-            self._hooks = HookWatch(self)
-        return PLAIN if self._hooks.found() else self.run
+        return PLAIN if self._looked().has_hooks() else self.run
+
+    def _looked(self) -> Watch:
+        """The watch, after a look."""
+        if self._watch is None:
+            self._watch = Watch(self)
+        self._watch.look()
+        return self._watch
+
+    def _levels(self) -> list[PlasticLevel]:
+        """The levels that learn from surprise in context; they are the same as long as the modules are."""
+        if torch.compiler.is_compiling():
+            return list(plastic_levels(self))
+        changes = self._looked().changes
+        if self._plastic is None or self._plastic[0] != changes:
+            self._plastic = changes, list(plastic_levels(self))
+        return self._plastic[1]
 
     def _fresh(self, batch: int) -> State:
         """The state at the start of a context, with its graph even where none is asked for: what is
@@ -254,7 +269,7 @@ class NestModule(Block):
         Levels that say `reset never` keep theirs; all others start again.
         """
         following = next_start(self, state, self.init_state(_batch(state)))
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         if any(level.carried for level in levels):
             following = at_end(state, from_parents(levels, following))
         return following
@@ -291,7 +306,7 @@ class NestModule(Block):
         if not any(AUTO in found for found in precisions(self.plan).values()):
             return ""
         self.product_precision = verified(precision) if precision else fast_precision([self._placement()[0]])
-        for level in plastic_levels(self):
+        for level in self._levels():
             level.layer.optimizer = replace(level.layer.optimizer, precision=self.product_precision)
         return self.product_precision
 

@@ -11,7 +11,7 @@ import networkx
 
 from nestdsl.compiler import Analysis, analyse
 from nestdsl.diagnostics import Diagnostic, fail
-from nestdsl.given import path_text, require_bool, require_text, wrong_type
+from nestdsl.given import described, path_text, require_bool, require_text, wrong_type
 from nestdsl.graph.nest import NestGraph
 from nestdsl.plan.lower import lower
 from nestdsl.plan.plan import OrderedLevel, Plan
@@ -142,12 +142,13 @@ def parse(text: str, /, *, model: str | None = None, **parameters: Constant) -> 
 
 
 def _verify(model: object, parameters: Mapping[str, object]) -> None:
-    """Raises NestError N0104 for what is no name of a model, or no value of a parameter."""
+    """Raises NestError N0104 for what is no name of a model, N0203 for what is no value of a parameter."""
     if model is not None:
         require_text("`model`", model, "the name of a model")
     for name, value in parameters.items():
         if not isinstance(value, Constant):
-            raise wrong_type(f"the parameter `{name}`", value, "a number, True or False, or a string")
+            what = f"the parameter `{name}` is {described(value)}"
+            raise fail("N0203", what, "give a number, True or False, or a string")
 
 
 _FROM_A_PROGRAM = "a program to `nestdsl.load` or `nestdsl.parse`, which make a Nest"

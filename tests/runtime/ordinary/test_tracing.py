@@ -28,7 +28,10 @@ def test_one_step_of_decoding_is_exported_with_its_state(name: str) -> None:
     with torch.no_grad():
         _, state = model(ids[:, :3])
         exported = torch.export.export(model, (ids[:, 3:4], state)).module()
-        for place in range(3, 4 if model.state_grows() else 9):
+        shapes = [part.shape for _, part in leaves(state)]
+        for place in range(3, 9):
+            if place > 3 and [part.shape for _, part in leaves(state)] != shapes:
+                return  # what attention keeps has grown
             token = ids[:, place : place + 1]
             found, wanted = exported(token, state), model(token, state)
             torch.testing.assert_close(found[0], wanted[0])

@@ -259,7 +259,7 @@ def test_what_nothing_takes_is_a_coded_error(make: Callable[[], dict[str, Call]]
             "N0104", "`model` of nestdsl.resume is the str 'run'", "nestdsl.resume(out='run')",
         ),
         (lambda model: nestdsl.restore(5), "N0104", "is the int 5", "the folder of a run"),  # type: ignore[arg-type]
-        (lambda model: nestdsl.load("m.nest", dim=[8]), "N0104", "`dim` is a value of type", "a number"),
+        (lambda model: nestdsl.load("m.nest", dim=[8]), "N0203", "`dim` is a value of type", "a number"),
         (lambda model: of_group("lr")("x"), "N0104", "`lr` of a group is the str 'x'", "give a number"),
         (lambda model: of_group("lr")(float("nan")), "N0203", "`lr` of a group is nan", "a finite number"),
         (lambda model: muon().step(5), "N0104", "`closure` is the int 5", "a function"),

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
+from nestdsl.cli.imports import importing_torch
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
 from nestdsl.interrupts import interrupts_held
 from nestdsl.training.settings import Settings
 
@@ -23,14 +23,12 @@ _DRIVEN_SIZE = 512
 """Of the layers that an optimizer by itself drives: its arithmetic then shows beside the calls."""
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "bench",
-        help="how fast a program is here",
-        description="Compiles a program and measures it on random inputs: a training step, a forward pass, "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compiles a program and measures it on random inputs: a training step, a forward pass, "
         "one more token, the first of each, which compile, and the peak of memory. Leaves nothing behind. An "
         "optimizer by itself, such as mine.nest:three_speed, is measured as it drives two layers of "
-        f"{_DRIVEN_SIZE} × {_DRIVEN_SIZE}.",
+        f"{_DRIVEN_SIZE} × {_DRIVEN_SIZE}."
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -57,7 +55,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--eager", action="store_true", help="do not compile the model")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nestdsl.cli.imports import importing_torch
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "eval",
-        help="how well a trained model does on held-out data",
-        description="Prints the bits per byte of the held-out part of a text, or the figures of a task: all "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Prints the bits per byte of the held-out part of a text, or the figures of a task: all "
         "of its held-out sequences are measured. With the data of the run itself, this is data that the "
-        "model was never trained on.",
+        "model was never trained on."
     )
     parser.add_argument("run_folder", metavar="DIR", help="the folder of a run, as `train --out` wrote it")
     parser.add_argument(
@@ -34,7 +32,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nestdsl.cli.imports import importing_torch
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "generate",
-        help="text from a trained model",
-        description="Prints the prompt and what the model makes of it, byte by byte, read as UTF-8; what is "
-        "no character is shown as �. Equal arguments print equal text.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Prints the prompt and what the model makes of it, byte by byte, read as UTF-8; what is "
+        "no character is shown as �. Equal arguments print equal text."
     )
     parser.add_argument("run_folder", metavar="DIR", help="the folder of a run, as `train --out` wrote it")
     parser.add_argument("--prompt", metavar="TEXT", required=True, help="what to continue")
@@ -36,7 +34,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="let levels that learn from surprise in context learn from the text as it comes, as in training",
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 
 from nestdsl.api import Nest
-from nestdsl.cli.chosen import SHOWN_SIZE, Chosen, choose
+from nestdsl.cli.chosen import FILE_HELP, SHOWN_SIZE, Chosen, choose
 from nestdsl.semantics.settings import read_settings
-
-FILE_HELP = (
-    "the program, a `.nest` file, or one model or optimizer of a file, as FILE:NAME: `mine.nest:small`, "
-    "`std.optim:m3`"
-)
 
 
 def add_program_arguments(parser: argparse.ArgumentParser, file_help: str = FILE_HELP) -> None:

@@ -13,13 +13,11 @@ from nestdsl.render.notebook import SUFFIXES, format_of
 from nestdsl.render.views import VIEWS
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "render",
-        help="draw a program",
-        description="Draws what nests in what, or the data flow. The levels of an optimizer by itself, "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draws what nests in what, or the data flow. The levels of an optimizer by itself, "
         "such as mine.nest:three_speed, are drawn inside of a small layer that it drives. Uses the system's "
-        "`dot` where there is one.",
+        "`dot` where there is one."
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -41,7 +39,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"the file to write, a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} as its suffix says "
         "(default: the name of FILE, or NAME, with .svg, in this folder)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
 from nestdsl.cli.chosen import Chosen, choose
+from nestdsl.cli.imports import importing_torch
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
 from nestdsl.diagnostics import fail
 from nestdsl.interrupts import Interrupted, interrupts_held
 from nestdsl.training.folders import run_folder
@@ -43,13 +43,11 @@ _SETTINGS = (
 )
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "train",
-        help="train a program on text or on a task",
-        description="Trains a model on the bytes of a text, or on a task made by rules, and leaves a run in "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Trains a model on the bytes of a text, or on a task made by rules, and leaves a run in "
         "a folder: checkpoint.safetensors, metrics.jsonl and plan.yaml. A part of the data is held out and "
-        "never trained on. Equal arguments give equal numbers.",
+        "never trained on. Equal arguments give equal numbers."
     )
     add_program_arguments(parser, "the program, a `.nest` file, or one of its models, as FILE:NAME")
     parser.add_argument(
@@ -85,7 +83,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--eager", action="store_true", help="do not compile the model")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     with importing_torch():
-        from nestdsl.training.data import TASK, read_data
+        from nestdsl.training.data.interface import TASK
+        from nestdsl.training.data.sources import read_data
         from nestdsl.training.evaluate import finite, held_out_figures
         from nestdsl.training.figures import shown, words
         from nestdsl.training.progress import measuring

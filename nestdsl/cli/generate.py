@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with importing_torch():
         from nestdsl.diagnostics import fail
-        from nestdsl.training.data import TASK
+        from nestdsl.training.data.interface import TASK
         from nestdsl.training.generate import generate, prompt_bytes
         from nestdsl.training.restore import restored
 

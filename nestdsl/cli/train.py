@@ -123,7 +123,7 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
     settings.verify()
     with importing_torch():
         from nestdsl.training.checkpoint import load
-        from nestdsl.training.data import read_data
+        from nestdsl.training.data.sources import read_data
         from nestdsl.training.device import usable_device
         from nestdsl.training.loop import proceed, start
         from nestdsl.training.progress import reporter

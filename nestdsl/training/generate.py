@@ -11,8 +11,8 @@ from nestdsl.diagnostics import Diagnostics, fail
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import raise_any, verify_number, verify_seed, verify_whole
 from nestdsl.training.arguments import require_model
+from nestdsl.training.data.text import VOCABULARY
 from nestdsl.training.evaluate import UNUSABLE
-from nestdsl.training.text import VOCABULARY
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule

@@ -26,7 +26,8 @@ from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
 from nestdsl.training import checkpoint, metrics
 from nestdsl.training.arguments import require_model, require_weights
 from nestdsl.training.checkpoint import Checkpoint, Progress
-from nestdsl.training.data import Data, mixed_seed, read_data
+from nestdsl.training.data.interface import Data, mixed_seed
+from nestdsl.training.data.sources import read_data
 from nestdsl.training.donor import take_weights
 from nestdsl.training.evaluate import finite, held_out_figures
 from nestdsl.training.figures import Figures, shown, words

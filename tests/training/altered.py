@@ -10,10 +10,10 @@ import torch
 from nestdsl.diagnostics import NestError
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint_file import Content, read_file, write_file
+from nestdsl.training.data.text import ByteData
 from nestdsl.training.loop import proceed
 from nestdsl.training.progress import Quiet
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import ByteData
 from tests.training.models import tiny_model
 
 SETTINGS = Settings(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nestdsl.training.data.text import ByteData, read_text
 from nestdsl.training.loop import start
 from nestdsl.training.progress import Quiet
-from nestdsl.training.text import ByteData, read_text
 from tests.training.altered import SETTINGS
 from tests.training.models import tiny_model
 

@@ -16,11 +16,11 @@ import pytest
 from nestdsl.diagnostics import NestError
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint_file import read_file
+from nestdsl.training.data.text import ByteData
 from nestdsl.training.loop import start
 from nestdsl.training.metrics import Metrics
 from nestdsl.training.progress import Quiet
 from nestdsl.training.staging import alone_in
-from nestdsl.training.text import ByteData
 from tests.training.altered import SETTINGS, goes_on
 from tests.training.models import tiny_model
 

@@ -10,10 +10,10 @@ import nestdsl
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint import Progress
+from nestdsl.training.data.text import read_text
 from nestdsl.training.loop import proceed, start
 from nestdsl.training.progress import Quiet
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import read_text
 from tests.training.models import tiny_model
 from tests.training.test_data import errors
 

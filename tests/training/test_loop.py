@@ -20,10 +20,10 @@ from nestdsl.runtime.build import build
 from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.source import Source
 from nestdsl.training import checkpoint, loop
+from nestdsl.training.data.text import ByteData, read_text
 from nestdsl.training.loop import proceed, resume, start, train
 from nestdsl.training.progress import Quiet
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import ByteData, read_text
 from tests.training.models import ADAMW, changed, tiny_model
 from tests.training.test_data import errors
 

@@ -14,12 +14,12 @@ import nestdsl
 from nestdsl.diagnostics import NestError
 from nestdsl.runtime.module import NestModule
 from nestdsl.training import checkpoint
-from nestdsl.training.data import read_data
+from nestdsl.training.data.sources import read_data
+from nestdsl.training.data.text import ByteData, read_text
 from nestdsl.training.evaluate import held_out_figures
 from nestdsl.training.loop import proceed, start
 from nestdsl.training.progress import Quiet
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import ByteData, read_text
 from tests.training.altered import alter
 
 PROGRAM = """

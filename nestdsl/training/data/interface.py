@@ -7,14 +7,12 @@ repeated, and continued from any step.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.memory import fits_memory
 from nestdsl.plan.plan import Plan
 from nestdsl.runtime.memory import require_memory
 from nestdsl.training.figures import Unit
@@ -88,22 +86,6 @@ class Data(Protocol):
     def spare(self, plan: Plan) -> str:
         """What of the model's input and output this data never uses, in a sentence; "" if it uses all."""
         ...
-
-
-def read_data(source: str | os.PathLike[str]) -> Data:
-    """Reads a data source: `task:NAME`, or text (`sources.read_texts` says which there are, and the errors).
-
-    Raises NestError: N0501 for a task that does not exist, N0503 for more text than memory holds.
-    """
-    source = os.fspath(source)
-    if source.startswith(TASK):
-        from nestdsl.training.tasks import read_task
-
-        return read_task(source)
-    from nestdsl.training.text import read_text
-
-    with fits_memory(f"the text of `{source}`", "give a part of it: all text is held in memory"):
-        return read_text(source)
 
 
 def spare_ids(source: str, plan: Plan, inputs: int, outputs: int) -> str:

@@ -10,9 +10,9 @@ import torch
 
 from nestdsl.diagnostics import fail
 from nestdsl.plan.plan import Plan
-from nestdsl.training.data import Batch, HeldOut, mixed_seed, require_sequences, spare_ids
+from nestdsl.training.data.interface import Batch, HeldOut, mixed_seed, require_sequences, spare_ids
+from nestdsl.training.data.text_files import Text, Texts, read_texts
 from nestdsl.training.figures import Unit
-from nestdsl.training.sources import Text, Texts, read_texts
 
 VOCABULARY = 256
 FEWEST_FILES = 20
@@ -133,7 +133,7 @@ _TOKEN_BYTES = 17
 
 
 def read_text(source: str) -> ByteData:
-    """Reads and splits a source of text (`sources.read_texts` says which there are, and the errors)."""
+    """Reads and splits a source of text (`text_files.read_texts` says which there are, and the errors)."""
     found = read_texts(source)
     train, held_out = split(found)
     digest = hashlib.blake2b(f"{len(train)}/".encode(), digest_size=16)

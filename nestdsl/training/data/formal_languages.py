@@ -1,50 +1,31 @@
-"""Synthetic tasks as data: `task:NAME` on the command line."""
+"""Formal languages as data: `task:parity` and others on the command line."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from nestdsl.diagnostics import fail
-from nestdsl.plan.cost import BYTES
 from nestdsl.plan.plan import Plan
-from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.tasks.languages import LANGUAGES, Language, Strings, draw_strings
-from nestdsl.tasks.rotations import RULE, SIZE, draw_rotations
 from nestdsl.tasks.strings import String
-from nestdsl.training.data import (
+from nestdsl.training.data.interface import (
     NO_TARGET,
     TASK,
     Batch,
-    Data,
     HeldOut,
     mixed_seed,
     no_stream,
-    require_sequences,
     spare_ids,
 )
 from nestdsl.training.figures import Unit
 
 BITS_PER_LABEL = Unit("bits_per_label", "bits per label", "bits/label", 1 / math.log(2))
-SQUARED_ERROR = Unit("squared_error", "squared error", "error", 1.0)
-
-ROTATIONS = "rotations"
-TASKS = (*(language.name for language in LANGUAGES), ROTATIONS)
-
-
-def read_task(source: str) -> Data:
-    """The data of `task:NAME`. Raises NestError N0501 if there is no such task."""
-    name = source.removeprefix(TASK)
-    if name == ROTATIONS:
-        return RotationData()
-    for language in LANGUAGES:
-        if language.name == name:
-            return LanguageData(language, draw_strings(language))
-    hint = did_you_mean(name, TASKS, f"there are {listed(TASKS)}")
-    raise fail("N0501", f"there is no task `{name}`", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -137,73 +118,6 @@ class LanguageData:
         return spare_ids(self.source, plan, len(self.language.symbols), len(self.language.labels))
 
 
-@dataclass(frozen=True)
-class RotationData:
-    """A stream of vectors whose next is to be told (see `tasks.rotations`)."""
-
-    source: str = TASK + ROTATIONS
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.blake2b(RULE.encode(), digest_size=16).hexdigest()
-
-    @property
-    def unit(self) -> Unit:
-        return SQUARED_ERROR
-
-    @property
-    def tokens(self) -> int | None:
-        return None
-
-    @property
-    def is_exact(self) -> bool:
-        return False
-
-    def __str__(self) -> str:
-        return f"{self.source}: vectors turned by a rotation that changes without notice; which comes next?"
-
-    def batch(self, step: int, seed: int, batch: int, tokens: int) -> Batch:
-        return draw_rotations(
-            batch, tokens, torch.Generator().manual_seed(mixed_seed(seed, step, "rotations"))
-        )
-
-    def following(self, step: int, batch: int, tokens: int) -> Batch:
-        raise no_stream(self.source)
-
-    def held_out(self, count: int | None, tokens: int) -> tuple[HeldOut, ...]:
-        """Sequences that no step sees; there are always more, so all means 64."""
-        count = 64 if count is None else count
-        require_sequences(self.source, count, tokens, 2 * SIZE * BYTES)
-        drawn = [
-            draw_rotations(
-                1, tokens, torch.Generator().manual_seed(mixed_seed(0, number, "held-out rotations"))
-            )
-            for number in range(count)
-        ]
-        inputs, targets = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        return (HeldOut("held_out", inputs, targets),)
-
-    def verify(self, tokens: int, plan: Plan) -> None:
-        """Raises NestError N0501 if the model is not one of vectors of this size."""
-        if (plan.input.takes, plan.input.size, plan.output_size) != ("vectors", SIZE, SIZE):
-            raise fail(
-                "N0501",
-                f"`{self.source}` gives vectors of {SIZE} and asks for the next; model `{plan.model}` has "
-                f"`input {plan.input.takes}({plan.input.size})` and gives {plan.output_size}",
-                hint=f"write `input vectors({SIZE})`; let the last level before `out` be `linear({SIZE})`",
-            )
-        if plan.train.objective != "mse":
-            raise fail(
-                "N0501",
-                f"the targets of `{self.source}` are vectors; model `{plan.model}` is trained with "
-                f"`objective {plan.train.objective}`",
-                hint="write `objective mse` in its `train` clause",
-            )
-
-    def spare(self, plan: Plan) -> str:
-        return ""
-
-
 def _longest(strings: tuple[String, ...]) -> int:
     return max(len(string) for string in strings)
 
@@ -215,3 +129,13 @@ def _count(count: int, what: str) -> str:
 def _lengths(strings: tuple[String, ...]) -> str:
     sizes = [len(string) for string in strings]
     return f"{min(sizes)} to {max(sizes)}"
+
+
+def _drawn(language: Language) -> LanguageData:
+    return LanguageData(language, draw_strings(language))
+
+
+FORMAL_LANGUAGES: dict[str, Callable[[], LanguageData]] = {
+    language.name: partial(_drawn, language) for language in LANGUAGES
+}
+"""What gives the data of each language, by its name."""

@@ -12,6 +12,7 @@ from nestdsl.checks.clocks import check_run
 from nestdsl.cli.imports import importing_torch
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.cli.report import report
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.interrupts import interrupts_held
 from nestdsl.training.settings import Settings
 
@@ -84,8 +85,7 @@ def _table(speeds: Speeds) -> str:
     read = speeds.batch * speeds.tokens / speeds.forward.seconds
     lines = [
         f"{speeds.model}: {speeds.parameters:,} parameters, {how}, {speeds.device}, "
-        f"{speeds.threads} thread{'s' * (speeds.threads != 1)}; medians of {speeds.steps} "
-        f"run{'s' * (speeds.steps != 1)} on random inputs",
+        f"{counted(speeds.threads, 'thread')}; medians of {counted(speeds.steps, 'run')} on random inputs",
         "",
         _line("training step", speeds.step, sequences, speeds.tokens_per_second),
         _line("forward pass", speeds.forward, sequences, read),

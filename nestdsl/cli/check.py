@@ -9,6 +9,7 @@ from nestdsl.cli.chosen import FILE_HELP, choose
 from nestdsl.cli.imports import garbage_kept
 from nestdsl.cli.report import FORMATS, report
 from nestdsl.diagnostics import Diagnostic, NestError
+from nestdsl.diagnostics.quantities import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
             found += _check(file)
     report(found, arguments.format, sys.stdout)
     if not found and arguments.format == "text":
-        count = len(arguments.files)
-        print(f"{count} program{'s' * (count != 1)} checked: nothing is wrong")
+        print(f"{counted(len(arguments.files), 'program')} checked: nothing is wrong")
     return int(any(diagnostic.is_error or arguments.strict for diagnostic in found))
 
 

@@ -7,6 +7,7 @@ import sys
 
 from nestdsl.cli.imports import importing_torch
 from nestdsl.cli.report import report
+from nestdsl.diagnostics.quantities import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         if spare := data.spare(model.plan):
             watch.note(spare)
         figures = finite(held_out_figures(model, data, sequences, settings.batch, tokens, watch))
-    step = checkpoint.progress.step
     of_run = ", the data of the run," if arguments.data is None else ","
-    trained = f"{step} step{'s' * (step != 1)} of training"
+    trained = f"{counted(checkpoint.progress.step, 'step')} of training"
     measured = ", ".join(f"{words(name)}: {shown(name, value)}" for name, value in figures.items())
     print(f"{measured} on {data.source}{of_run} after {trained}")
     return 0

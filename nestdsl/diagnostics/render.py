@@ -13,6 +13,7 @@ from nestdsl.characters import visible
 from nestdsl.diagnostics.codes import Severity
 from nestdsl.diagnostics.excerpt import excerpt, is_multiline
 from nestdsl.diagnostics.model import Diagnostic
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.diagnostics.wrap import wrapped
 from nestdsl.source import Span
 
@@ -55,7 +56,7 @@ def summary(diagnostics: Iterable[Diagnostic]) -> str:
     found = tuple(diagnostics)
     errors = sum(diagnostic.is_error for diagnostic in found)
     counts = ((errors, "error"), (len(found) - errors, "warning"))
-    return ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for count, word in counts if count)
+    return ", ".join(counted(count, word) for count, word in counts if count)
 
 
 def _severity(diagnostic: Diagnostic) -> str:

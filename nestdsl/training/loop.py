@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
 from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
@@ -67,8 +68,7 @@ class Result:
             f"{words(name)}: {shown(name, self.before[name])} before, {shown(name, value)} after"
             for name, value in self.after.items()
         )
-        steps = f"{self.step} step{'s' * (self.step != 1)}"
-        return f"{changes} {steps} ({self.seconds:.0f} s); run in {self.out}"
+        return f"{changes} {counted(self.step, 'step')} ({self.seconds:.0f} s); run in {self.out}"
 
 
 def train(

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 
 from nestdsl.diagnostics import fail
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.plan.plan import Plan
 from nestdsl.tasks.languages import LANGUAGES, Language, Strings, draw_strings
 from nestdsl.tasks.strings import String
@@ -95,14 +96,14 @@ class LanguageData:
         if plan.input.takes != "ids" or plan.input.size < symbols:
             raise fail(
                 "N0501",
-                f"`{self.source}` has {_count(symbols, 'symbol')}; model `{plan.model}` has "
+                f"`{self.source}` has {counted(symbols, 'symbol')}; model `{plan.model}` has "
                 f"`input {plan.input.takes}({plan.input.size})`",
                 hint=f"write `input ids({symbols})`",
             )
         if plan.output_size < labels:
             raise fail(
                 "N0501",
-                f"`{self.source}` has {_count(labels, 'label')}; `out` of model `{plan.model}` has only "
+                f"`{self.source}` has {counted(labels, 'label')}; `out` of model `{plan.model}` has only "
                 f"size {plan.output_size}",
                 hint=f"let the last level before `out` be `linear({labels})`",
             )
@@ -120,10 +121,6 @@ class LanguageData:
 
 def _longest(strings: tuple[String, ...]) -> int:
     return max(len(string) for string in strings)
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _lengths(strings: tuple[String, ...]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from nestdsl.diagnostics import fail
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.plan.plan import Plan
 from nestdsl.training.data.interface import Batch, HeldOut, mixed_seed, require_sequences, spare_ids
 from nestdsl.training.data.text_files import Text, Texts, read_texts
@@ -50,9 +51,9 @@ class ByteData:
 
     def __str__(self) -> str:
         size = len(self.train) + len(self.held_out_text)
-        skipped = f"; {_count(self.skipped, 'file')} skipped, not text" if self.skipped else ""
+        skipped = f"; {counted(self.skipped, 'file')} skipped, not text" if self.skipped else ""
         return (
-            f"{self.source}: {size:,} bytes in {_count(self.files, 'file')}, "
+            f"{self.source}: {size:,} bytes in {counted(self.files, 'file')}, "
             f"{len(self.held_out_text):,} of them held out{skipped}"
         )
 
@@ -171,10 +172,6 @@ def split(found: Texts) -> tuple[memoryview, memoryview]:
             end += text.size
     whole[end:] = apart
     return whole[:end], whole[end:]
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _name_hash(text: Text) -> bytes:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -22,6 +23,7 @@ from nestdsl.training.data.interface import (
     HeldOut,
     mixed_seed,
     no_stream,
+    require_objective,
     spare_ids,
 )
 from nestdsl.training.figures import Unit
@@ -39,6 +41,9 @@ class LanguageData:
     language: Language
     strings: Strings
 
+    unit: ClassVar[Unit] = BITS_PER_LABEL
+    is_exact: ClassVar[bool] = True
+
     @property
     def source(self) -> str:
         return TASK + self.language.name
@@ -48,16 +53,8 @@ class LanguageData:
         return hashlib.blake2b(repr(self.strings).encode(), digest_size=16).hexdigest()
 
     @property
-    def unit(self) -> Unit:
-        return BITS_PER_LABEL
-
-    @property
     def tokens(self) -> int | None:
         return _longest(self.strings.train)
-
-    @property
-    def is_exact(self) -> bool:
-        return True
 
     def __str__(self) -> str:
         train, bin0, bin1 = (
@@ -107,13 +104,7 @@ class LanguageData:
                 f"size {plan.output_size}",
                 hint=f"let the last level before `out` be `linear({labels})`",
             )
-        if plan.train.objective != "cross_entropy":
-            raise fail(
-                "N0501",
-                f"a label is a choice; model `{plan.model}` is trained with "
-                f"`objective {plan.train.objective}`",
-                hint="write `objective cross_entropy` in its `train` clause",
-            )
+        require_objective("cross_entropy", plan, "a label is a choice")
 
     def spare(self, plan: Plan) -> str:
         return spare_ids(self.source, plan, len(self.language.symbols), len(self.language.labels))

@@ -107,6 +107,16 @@ def no_stream(source: str) -> NestError:
     )
 
 
+def require_objective(objective: str, plan: Plan, why: str) -> None:
+    """Raises NestError N0501, with `why`, for a model that is trained with another objective."""
+    if plan.train.objective != objective:
+        raise fail(
+            "N0501",
+            f"{why}; model `{plan.model}` is trained with `objective {plan.train.objective}`",
+            hint=f"write `objective {objective}` in its `train` clause",
+        )
+
+
 def require_sequences(source: str, count: int, tokens: int, token_bytes: int) -> None:
     """Raises NestError N0503 where so many held-out sequences of `source` do not fit into memory."""
     what = f"{count:,} held-out sequences of {tokens:,} tokens of `{source}`"

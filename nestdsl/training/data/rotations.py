@@ -11,13 +11,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from nestdsl.diagnostics import fail
 from nestdsl.plan.cost import BYTES
 from nestdsl.plan.plan import Plan
-from nestdsl.training.data.interface import TASK, Batch, HeldOut, mixed_seed, no_stream, require_sequences
+from nestdsl.training.data.interface import (
+    TASK,
+    Batch,
+    HeldOut,
+    mixed_seed,
+    no_stream,
+    require_objective,
+    require_sequences,
+)
 from nestdsl.training.figures import Unit
 
 SIZE = 16
@@ -50,23 +59,11 @@ def draw_rotations(batch: int, tokens: int, generator: torch.Generator) -> Batch
 class RotationData:
     """A stream of vectors whose next is to be told."""
 
-    source: str = TASK + "rotations"
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.blake2b(RULE.encode(), digest_size=16).hexdigest()
-
-    @property
-    def unit(self) -> Unit:
-        return SQUARED_ERROR
-
-    @property
-    def tokens(self) -> int | None:
-        return None
-
-    @property
-    def is_exact(self) -> bool:
-        return False
+    source: ClassVar[str] = TASK + "rotations"
+    fingerprint: ClassVar[str] = hashlib.blake2b(RULE.encode(), digest_size=16).hexdigest()
+    unit: ClassVar[Unit] = SQUARED_ERROR
+    tokens: ClassVar[None] = None
+    is_exact: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return f"{self.source}: vectors turned by a rotation that changes without notice; which comes next?"
@@ -101,13 +98,7 @@ class RotationData:
                 f"`input {plan.input.takes}({plan.input.size})` and gives {plan.output_size}",
                 hint=f"write `input vectors({SIZE})`; let the last level before `out` be `linear({SIZE})`",
             )
-        if plan.train.objective != "mse":
-            raise fail(
-                "N0501",
-                f"the targets of `{self.source}` are vectors; model `{plan.model}` is trained with "
-                f"`objective {plan.train.objective}`",
-                hint="write `objective mse` in its `train` clause",
-            )
+        require_objective("mse", plan, f"the targets of `{self.source}` are vectors")
 
     def spare(self, plan: Plan) -> str:
         return ""

@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from nestdsl.diagnostics import fail
 from nestdsl.diagnostics.quantities import counted
 from nestdsl.plan.plan import Plan
-from nestdsl.training.data.interface import Batch, HeldOut, mixed_seed, require_sequences, spare_ids
+from nestdsl.training.data.interface import (
+    Batch,
+    HeldOut,
+    mixed_seed,
+    require_objective,
+    require_sequences,
+    spare_ids,
+)
 from nestdsl.training.data.text_files import Text, Texts, read_texts
 from nestdsl.training.figures import Unit
 
@@ -37,17 +45,9 @@ class ByteData:
     files: int = 1
     skipped: int = 0
 
-    @property
-    def unit(self) -> Unit:
-        return BITS_PER_BYTE
-
-    @property
-    def tokens(self) -> int | None:
-        return None
-
-    @property
-    def is_exact(self) -> bool:
-        return False
+    unit: ClassVar[Unit] = BITS_PER_BYTE
+    tokens: ClassVar[None] = None
+    is_exact: ClassVar[bool] = False
 
     def __str__(self) -> str:
         size = len(self.train) + len(self.held_out_text)
@@ -109,13 +109,7 @@ class ByteData:
                 hint=f"let the last level before `out` be `linear({VOCABULARY})`, "
                 f"where it now gives {plan.output_size}",
             )
-        if plan.train.objective != "cross_entropy":
-            raise fail(
-                "N0501",
-                f"the next byte is one of {VOCABULARY}, a choice; model `{plan.model}` is trained with "
-                f"`objective {plan.train.objective}`",
-                hint="write `objective cross_entropy` in its `train` clause",
-            )
+        require_objective("cross_entropy", plan, f"the next byte is one of {VOCABULARY}, a choice")
         for part, text in (("training", self.train), ("held-out", self.held_out_text)):
             if len(text) <= tokens:
                 raise fail(

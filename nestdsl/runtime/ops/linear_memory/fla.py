@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
+from nestdsl.runtime.ops.memory_rule import Read, State
 from nestdsl.runtime.ops.operator import differentiable
 
 MODULE = "fla.ops.gated_delta_rule"
@@ -48,7 +49,7 @@ def is_installed() -> bool:
     return find_spec("triton") is not None and find_spec("fla") is not None
 
 
-def applies(rule: Rule, read: Read, key_size: int) -> bool:
+def applies(rule: LinearRule, read: Read, key_size: int) -> bool:
     """Whether a memory under this rule, read so, is what the kernels compute."""
     return (
         (rule.objective, rule.optimizer, rule.period, rule.toward) == ("l2", "gd", 1, "zero")
@@ -60,7 +61,7 @@ def applies(rule: Rule, read: Read, key_size: int) -> bool:
 
 
 def learn(
-    key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State, rule: Rule
+    key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State, rule: LinearRule
 ) -> tuple[Written, State]:
     """Write T tokens under a rule that `applies`: key [B, T, H, K], value [B, T, H, V], step and retain
     [B, T, H].

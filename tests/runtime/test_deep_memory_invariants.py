@@ -11,7 +11,6 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.deep_memory import DeepRule, State, detach_state, initial_state, learn, read
 from nestdsl.runtime.ops.deep_memory import scan as deep_scan
-from nestdsl.runtime.ops.deep_memory.scan import _deep_scan_backward as backward
 from nestdsl.runtime.ops.deep_memory.scan import deep_scan as operator
 from tests.runtime.deep_memories import (
     FLOWS,
@@ -212,8 +211,16 @@ def test_the_operator_is_what_its_fake_says_whatever_the_order_of_its_inputs(opt
     turned = [part.detach().transpose(1, -2).contiguous().transpose(1, -2) for part in parts]
     for ordered in (parts, turned):
         given = [part.detach().requires_grad_() for part in ordered]
-        torch.library.opcheck(operator, (given, *options), test_utils=("test_schema", "test_faketensor"))
+        torch.library.opcheck(
+            torch.ops.nestdsl.deep_scan.default,
+            (given, *options),
+            test_utils=("test_schema", "test_faketensor"),
+        )
         found = operator(given, *options)
         assert all(part.is_contiguous() for part in found)
         back = (given, options[0], [part.detach() for part in found], [part.detach().sin() for part in found])
-        torch.library.opcheck(backward, (*back, *options[1:]), test_utils=("test_schema", "test_faketensor"))
+        torch.library.opcheck(
+            torch.ops.nestdsl.deep_scan_backward.default,
+            (*back, *options[1:]),
+            test_utils=("test_schema", "test_faketensor"),
+        )

@@ -109,15 +109,7 @@ def _deep_scan(
 
 
 @_deep_scan.register_fake
-def _(
-    parts: Sequence[Tensor],
-    present: Sequence[bool],
-    objective: str,
-    optimizer: str,
-    activation: str,
-    residual: bool,
-    p: float,
-) -> list[Tensor]:
+def _(parts: Sequence[Tensor], present: Sequence[bool], *_: object) -> list[Tensor]:
     inputs = _unpack(parts, present)
     values, start = inputs.chunks.values, inputs.start
     hidden = values.new_empty(*values.shape[:-1], start.inner.shape[-1])
@@ -170,19 +162,8 @@ def _retreats(
 
 
 @_deep_scan_backward.register_fake
-def _(
-    parts: Sequence[Tensor],
-    present: Sequence[bool],
-    found: Sequence[Tensor],
-    given: Sequence[Tensor],
-    objective: str,
-    optimizer: str,
-    activation: str,
-    residual: bool,
-    p: float,
-) -> list[Tensor]:
-    rule = _rule(objective, optimizer, activation, residual, p)
-    writes, states = _outputs(found, rule)
+def _(parts: object, present: object, found: Sequence[Tensor], given: object, *options: Any) -> list[Tensor]:
+    writes, states = _outputs(found, _rule(*options))
     wide, narrow = writes.hidden, writes.output
     totals = Totals(wide, narrow, writes.erased, narrow, narrow, wide, wide, narrow)
     shapes = [part for part in (*totals, *states) if part is not None]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.rule import LinearRule
 from nestdsl.runtime.ops.memory_rule import Read, State
-from nestdsl.runtime.ops.operator import differentiable
+from nestdsl.runtime.ops.operator import differentiable, gives_like
 
 MODULE = "fla.ops.gated_delta_rule"
 
@@ -123,21 +123,7 @@ def _gated_delta_backward(
     return first, second, third, fourth, fifth, sixth
 
 
-@_gated_delta_backward.register_fake
-def _(
-    grad_y: Tensor,
-    grad_end: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    log_decay: Tensor,
-    beta: Tensor,
-    start: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    first, second, third, fourth, fifth, sixth = (
-        part.new_empty(part.shape) for part in (query, key, value, log_decay, beta, start)
-    )
-    return first, second, third, fourth, fifth, sixth
+gives_like(_gated_delta_backward, "query", "key", "value", "log_decay", "beta", "start")
 
 
 def _kernel(

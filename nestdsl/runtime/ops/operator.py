@@ -1,4 +1,4 @@
-"""Operators of our own: their outputs, for torch.compile; derivatives, for autograd and `torch.func` alike."""
+"""Operators of our own: what they give, for torch.compile, and derivatives, for autograd and `torch.func`."""
 
 from __future__ import annotations
 

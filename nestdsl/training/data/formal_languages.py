@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
 
 import torch
 
@@ -41,8 +40,8 @@ class LanguageData:
     language: Language
     strings: Strings
 
-    unit: ClassVar[Unit] = BITS_PER_LABEL
-    is_exact: ClassVar[bool] = True
+    unit: Unit = field(default=BITS_PER_LABEL, init=False)
+    is_exact: bool = field(default=True, init=False)
 
     @property
     def source(self) -> str:

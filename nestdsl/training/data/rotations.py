@@ -10,8 +10,7 @@ which σ² = 0.01 cannot be known.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import torch
 
@@ -59,11 +58,11 @@ def draw_rotations(batch: int, tokens: int, generator: torch.Generator) -> Batch
 class RotationData:
     """A stream of vectors whose next is to be told."""
 
-    source: ClassVar[str] = TASK + "rotations"
-    fingerprint: ClassVar[str] = hashlib.blake2b(RULE.encode(), digest_size=16).hexdigest()
-    unit: ClassVar[Unit] = SQUARED_ERROR
-    tokens: ClassVar[None] = None
-    is_exact: ClassVar[bool] = False
+    source: str = field(default=TASK + "rotations", init=False)
+    fingerprint: str = field(default=hashlib.blake2b(RULE.encode(), digest_size=16).hexdigest(), init=False)
+    unit: Unit = field(default=SQUARED_ERROR, init=False)
+    tokens: None = field(default=None, init=False)
+    is_exact: bool = field(default=False, init=False)
 
     def __str__(self) -> str:
         return f"{self.source}: vectors turned by a rotation that changes without notice; which comes next?"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import torch
 
@@ -45,9 +44,9 @@ class ByteData:
     files: int = 1
     skipped: int = 0
 
-    unit: ClassVar[Unit] = BITS_PER_BYTE
-    tokens: ClassVar[None] = None
-    is_exact: ClassVar[bool] = False
+    unit: Unit = field(default=BITS_PER_BYTE, init=False)
+    tokens: None = field(default=None, init=False)
+    is_exact: bool = field(default=False, init=False)
 
     def __str__(self) -> str:
         size = len(self.train) + len(self.held_out_text)

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
 from nestdsl.cli.imports import importing_torch
-from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.program import add_program_arguments, compile_program, load_program
 from nestdsl.cli.report import report
 from nestdsl.diagnostics.quantities import counted
-from nestdsl.interrupts import interrupts_held
 from nestdsl.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,10 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         from nestdsl.training.device import usable_device
     device = usable_device(arguments.device)
     program = load_program(arguments, size=_DRIVEN_SIZE)
-    report(program.diagnostics, "text", sys.stderr)
     report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
-    with interrupts_held():  # what compiles is imported here, too
-        model = program.compile(device, compile=not arguments.eager)
+    model = compile_program(program, device, eager=arguments.eager)
     speeds = measure_speed(model, settings, lambda text: print(text, file=sys.stderr))
     print(_json(speeds) if arguments.json else _table(speeds))
     return 0

@@ -10,7 +10,6 @@ from nestdsl.api import Nest
 from nestdsl.cli.imports import importing_torch
 from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
-from nestdsl.cli.report import report
 from nestdsl.terminal import columns
 
 _WIDTH = 140
@@ -40,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     nest = load_program(arguments)
-    report(nest.diagnostics, "text", sys.stderr)
     if arguments.emit is None and arguments.output is None and not arguments.verify:
         print(_summary(nest))
     if arguments.emit is not None or arguments.output is not None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
-from nestdsl.cli.report import report
 from nestdsl.diagnostics.explain import explain
 
 
@@ -30,7 +28,6 @@ def run(arguments: argparse.Namespace) -> int:
     from nestdsl.explain import as_latex, as_text
 
     nest = load_program(arguments)
-    report(nest.diagnostics, "text", sys.stderr)
     write = as_latex if arguments.latex else as_text
     write_text(write(nest.nest_graph, nest.plan), None)
     return 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from nestdsl.cli.chosen import choose
 from nestdsl.cli.program import add_program_arguments, load_program
-from nestdsl.cli.report import report
 from nestdsl.render.notebook import SUFFIXES, format_of
 from nestdsl.render.views import VIEWS
 
@@ -46,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     output = Path(f"{chosen.stem}.svg" if arguments.output is None else arguments.output)
     format_of(output)
     nest = load_program(arguments, chosen)
-    report(nest.diagnostics, "text", sys.stderr)
     nest.render(arguments.view, optimizers=arguments.optimizers or chosen.is_optimizer).save(output)
     print(output)
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from nestdsl.cli.imports import importing
+from nestdsl.cli.guarded_imports import importing
 
 
 class Parser(argparse.ArgumentParser):

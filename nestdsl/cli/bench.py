@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
-from nestdsl.cli.imports import importing_torch
+from nestdsl.cli.guarded_imports import importing_torch
 from nestdsl.cli.program import add_program_arguments, compile_program, load_program
 from nestdsl.cli.report import report
 from nestdsl.diagnostics.quantities import counted

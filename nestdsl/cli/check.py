@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from nestdsl.cli.chosen import FILE_HELP, choose
-from nestdsl.cli.imports import garbage_kept
+from nestdsl.cli.guarded_imports import garbage_kept
 from nestdsl.cli.report import FORMATS, report
 from nestdsl.diagnostics import Diagnostic, NestError
 from nestdsl.diagnostics.quantities import counted

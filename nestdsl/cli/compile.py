@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from nestdsl.api import Nest
-from nestdsl.cli.imports import importing_torch
+from nestdsl.cli.guarded_imports import importing_torch
 from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.terminal import columns

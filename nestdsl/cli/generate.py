@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nestdsl.cli.imports import importing_torch
+from nestdsl.cli.guarded_imports import importing_torch
 from nestdsl.cli.report import report
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
 from nestdsl.cli.chosen import Chosen, choose
-from nestdsl.cli.imports import importing_torch
+from nestdsl.cli.guarded_imports import importing_torch
 from nestdsl.cli.program import add_program_arguments, compile_program, load_program
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import fail

@@ -1,8 +1,7 @@
 """Diagnostics: what is wrong, where, and what to write instead."""
 
 from nestdsl.diagnostics.codes import CODES, Code, Severity
-from nestdsl.diagnostics.errors import NestError, fail
-from nestdsl.diagnostics.model import LIMIT, Diagnostic, Diagnostics, Note, TooManyError
+from nestdsl.diagnostics.model import LIMIT, Diagnostic, Diagnostics, NestError, Note, TooManyError, fail
 
 __all__ = [
     "CODES",

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from importlib.resources import files
 
 from nestdsl.diagnostics.codes import CODES
-from nestdsl.diagnostics.errors import fail
+from nestdsl.diagnostics.model import fail
 
 
 def explain(code: str) -> str:

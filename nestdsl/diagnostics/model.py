@@ -1,4 +1,4 @@
-"""One Diagnostic object, many renderers (see `render.py`); `errors.py` raises it."""
+"""One Diagnostic object, many renderers (see `render.py`)."""
 
 from __future__ import annotations
 
@@ -113,3 +113,24 @@ class Diagnostics:
             return (span.source.name, span.start, diagnostic.code) if span else ("", 0, diagnostic.code)
 
         return tuple(sorted(self._found, key=place))
+
+
+class NestError(Exception):
+    """Raised to Python callers when a program or a run has errors; carries `.diagnostics`."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        try:
+            from nestdsl.diagnostics.render import render_text
+
+            return "\n" + render_text(self.diagnostics)
+        except MemoryError:  # of which N0503 may have to say that there is none left
+            return "\n".join(f"{one.code}: {one.message}; {one.hint}" for one in self.diagnostics)
+
+
+def fail(code: str, message: str, hint: str = "", span: Span | None = None) -> NestError:
+    """A NestError with one diagnostic, ready to raise."""
+    return NestError((Diagnostic(code, message, span, hint),))

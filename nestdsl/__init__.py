@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nestdsl.api import Nest, load, parse
     from nestdsl.diagnostics import Diagnostic, NestError
     from nestdsl.library.extension import function, kind
+    from nestdsl.runtime.module import NestModule
     from nestdsl.runtime.optimizer.torch_face import optimizer
     from nestdsl.training.evaluate import evaluate, measure
     from nestdsl.training.generate import generate
@@ -32,6 +33,7 @@ __all__ = [
     "Diagnostic",
     "Nest",
     "NestError",
+    "NestModule",
     "__version__",
     "evaluate",
     "function",
@@ -50,6 +52,7 @@ _MODULES = {
     "Diagnostic": "nestdsl.diagnostics",
     "Nest": "nestdsl.api",
     "NestError": "nestdsl.diagnostics",
+    "NestModule": "nestdsl.runtime.module",
     "evaluate": "nestdsl.training.evaluate",
     "function": "nestdsl.library.extension",
     "generate": "nestdsl.training.generate",

@@ -7,6 +7,7 @@ import sys
 
 from nestdsl.cli.chosen import FILE_HELP, choose
 from nestdsl.cli.guarded_imports import garbage_kept
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import FORMATS, report
 from nestdsl.diagnostics import Diagnostic, NestError
 from nestdsl.diagnostics.quantities import counted
@@ -16,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help=FILE_HELP)
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to print what is found")
     parser.add_argument("--strict", action="store_true", help="let warnings fail as errors do")
+    add_import_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -50,6 +50,10 @@ def run(arguments: Sequence[str] | None) -> int:
             parsed = parser().parse_args(arguments)
             format = getattr(parsed, "format", format)
             with fits_memory("this command"):
+                if modules := getattr(parsed, "modules", ()):
+                    from nestdsl.cli.imports import import_modules
+
+                    import_modules(modules)
                 status = parsed.run(parsed)
         except SystemExit:
             sys.stdout.flush()

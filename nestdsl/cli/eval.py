@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from nestdsl.cli.guarded_imports import importing_torch
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
 from nestdsl.diagnostics.quantities import counted
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
+    add_import_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

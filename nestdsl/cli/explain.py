@@ -25,9 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not is_path and not os.path.exists(arguments.file):
         print(explain(arguments.file))
         return 0
-    from nestdsl.explain import as_latex, as_text
-
     nest = load_program(arguments)
-    write = as_latex if arguments.latex else as_text
-    write_text(write(nest.nest_graph, nest.plan), None)
+    page = nest.explain()
+    write_text(page.latex if arguments.latex else page.text, None)
     return 0

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from nestdsl.cli.guarded_imports import importing_torch
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
 
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let levels that learn from surprise in context learn from the text as it comes, as in training",
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    add_import_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

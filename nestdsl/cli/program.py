@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nestdsl.api import Nest
 from nestdsl.cli.chosen import FILE_HELP, SHOWN_SIZE, Chosen, choose
+from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
 from nestdsl.interrupts import interrupts_held
 from nestdsl.semantics.settings import read_settings
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_program_arguments(parser: argparse.ArgumentParser, file_help: str = FILE_HELP) -> None:
-    """FILE, --set, --model and --no-sharing."""
+    """FILE, --set, --model, --no-sharing and --import."""
     parser.add_argument("file", metavar="FILE", help=file_help)
     parser.add_argument(
         "--set",
@@ -36,6 +37,7 @@ def add_program_arguments(parser: argparse.ArgumentParser, file_help: str = FILE
         dest="sharing",
         help="let each memory work by itself, even where several could work as one: the same result, slower",
     )
+    add_import_argument(parser)
 
 
 def load_program(

@@ -127,9 +127,10 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
         from nestdsl.training.restore import data_of
 
     device = usable_device(arguments.device)
-    program = load_program(arguments, chosen, weights=not arguments.resume)
+    saved = load(out) if arguments.resume else None  # first: it says what to import for the program
+    program = load_program(arguments, chosen, weights=saved is None)
     shown = reporter(arguments.quiet)
-    if not arguments.resume:
+    if saved is None:
         data = read_data(DATA if arguments.data is None else arguments.data)
         settings = replace(settings, tokens=sequence_tokens(arguments.tokens, data.tokens, data.source))
         report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
@@ -138,7 +139,6 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
         report(() if donor is None else donor.warnings, "text", sys.stderr)
         with _levels_placed(program):
             return start(model, data, out, settings, shown, arguments.until, donor)
-    saved = load(out)
     report(saved.warnings, "text", sys.stderr)
     report(check_run(program.nest_graph, saved.settings.tokens, saved.settings.steps), "text", sys.stderr)
     data = data_of(saved) if arguments.data is None else read_data(arguments.data)

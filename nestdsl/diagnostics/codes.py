@@ -59,6 +59,7 @@ _ALL = (
     Code("N0503", "not enough memory for this program"),
     Code("N0504", "output cannot be written"),
     Code("N0505", "training diverged"),
+    Code("N0506", "kind or function from Python that is not as declared"),
 )
 
 CODES: dict[str, Code] = {code.name: code for code in _ALL}

@@ -6,22 +6,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nestdsl.diagnostics.codes import CODES, Severity
+from nestdsl.diagnostics.finding import Finding, Note
 from nestdsl.source import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """A second place that explains a diagnostic, such as the first of two definitions."""
-
-    message: str
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Finding):
     """A user's mistake: a code, a place, a plain sentence and what to write instead.
 
-    `span` is None only where there is no text to point at (a missing file, a run's data).
+    code: such as N0201; `nestdsl explain N0201` prints its page. message: what is wrong, in one sentence.
+    span: where, as `span.source.name`, `span.start` and `span.end` (offsets in its text); None only where
+    there is no text to point at (a missing file, a run's data, an argument from Python). hint: what to do;
+    empty if nothing can be said. notes: other places that explain it, such as the first of two definitions.
+    severity: ERROR or WARNING, that of the code if not given.
+
+    Raises NestError N0104 for what is no code, and for a field of another type.
 
     A hint can be followed to the letter. One that begins with `write` and code, or asks `did you mean`,
     gives what takes the place of the span: of its first word if it is a name, of the whole clause or
@@ -29,23 +28,20 @@ class Diagnostic:
     `...` in it is a form to fill in. `tests/hints` follows the hints of all wrong programs.
     """
 
-    code: str
-    message: str
-    span: Span | None = None
-    hint: str = ""
-    notes: tuple[Note, ...] = ()
-    severity: Severity | None = None
-
     def __post_init__(self) -> None:
+        is_text = all(isinstance(one, str) for one in (self.code, self.message, self.hint))
+        is_place = isinstance(self.span, Span | None) and isinstance(self.severity, Severity | None)
+        is_notes = isinstance(self.notes, tuple) and all(isinstance(one, Note) for one in self.notes)
+        if not (is_text and is_place and is_notes and self.code in CODES):
+            raise fail(
+                "N0104", "this is no Diagnostic: a field is of another type, or the code is none", _FORM
+            )
         if self.severity is None:
             object.__setattr__(self, "severity", CODES[self.code].severity)
 
-    @property
-    def is_error(self) -> bool:
-        return self.severity is Severity.ERROR
-
 
 LIMIT = "N0004"
+_FORM = 'write nestdsl.Diagnostic("N0201", "what is wrong", hint="what to do")'
 
 
 class TooManyError(Exception):
@@ -116,15 +112,29 @@ class Diagnostics:
 
 
 class NestError(Exception):
-    """Raised to Python callers when a program or a run has errors; carries `.diagnostics`."""
+    """Raised to Python callers where a program, a run or an argument has errors.
+
+    `.diagnostics` holds everything that is wrong, at least one error, in the order of the text: each with its
+    `code`, `message`, `span`, `hint` and `notes`. Printed, it is what the command line shows.
+
+        try:
+            nest = nestdsl.load("hope.nest")
+        except nestdsl.NestError as error:
+            codes = [one.code for one in error.diagnostics]
+    """
+
+    diagnostics: tuple[Diagnostic, ...]
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        found = tuple(diagnostics) if isinstance(diagnostics, Iterable) else (diagnostics,)
+        if not all(isinstance(one, Diagnostic) for one in found):
+            raise fail("N0104", "NestError takes Diagnostics, and nothing else", _FORM)
+        self.diagnostics = found
         super().__init__(self.diagnostics)
 
     def __str__(self) -> str:
         try:
-            from nestdsl.diagnostics.render import render_text
+            from nestdsl.diagnostics.render import render_text  # here: it costs a start of any command
 
             return "\n" + render_text(self.diagnostics)
         except MemoryError:  # of which N0503 may have to say that there is none left

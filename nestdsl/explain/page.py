@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
 
 from nestdsl.explain import drivers, latex, memories, unicode, weights
 from nestdsl.explain.flows import Names
@@ -16,6 +18,27 @@ from nestdsl.plan.plan import Plan
 _OF_EACH = ("memory", "input x", "state", "parameters")
 """Rows in which levels of one section may differ."""
 _LABEL, _WIDTH = 14, 110
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """The levels of a model, the fastest first, each with its update equation. Printed, it is the text."""
+
+    graph: NestGraph
+    plan: Plan
+
+    @cached_property
+    def text(self) -> str:
+        """The page in Unicode, as `nestdsl explain` prints it."""
+        return as_text(self.graph, self.plan)
+
+    @cached_property
+    def latex(self) -> str:
+        """The page in LaTeX (amsmath), as `nestdsl explain --latex` prints it."""
+        return as_latex(self.graph, self.plan)
+
+    def __repr__(self) -> str:
+        return self.text.rstrip("\n")
 
 
 def sections(graph: NestGraph, plan: Plan) -> tuple[Section, ...]:

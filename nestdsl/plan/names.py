@@ -22,7 +22,7 @@ TAKEN = frozenset(
     blocks body carried carries_state chunk_tokens cycle_tokens detach_state fix_precision go_on graph_kept
     init_state initial level_parameters loss parts plan precision_beside product_precision reset_state run
     state_grows stateful steady_run stream_loss units
-    learning_strategy program run_by
+    join_states learning_strategy program reset_rows run_by take_rows
     aligned functions next_state nn position self state torch
     """.split()
 )

@@ -44,8 +44,7 @@ def word_of(level: LevelPlan) -> str:
 def number_of(level: LevelPlan) -> float | None:
     """The number of that word; None if it takes none."""
     number = dict(level.options).get(NUMBERS.get(word_of(level), ""))
-    assert number is None or isinstance(number, int | float)
-    return number
+    return number if isinstance(number, int | float) else None
 
 
 def is_trained(level: LevelPlan) -> bool:

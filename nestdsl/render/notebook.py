@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nestdsl.diagnostics import fail
 from nestdsl.files import write_whole
+from nestdsl.given import path_text
 from nestdsl.graph.nest import NestGraph
 from nestdsl.render.engine import FORMATS, draw
 from nestdsl.render.page import page
@@ -40,7 +41,7 @@ class Picture:
         Raises NestError N0504 for another suffix, for a PDF where no `dot` is installed, and if
         the path cannot be written.
         """
-        target = Path(path)
+        target = Path(path_text("`path`", path, "the file to write, as a string or a path"))
         write_whole(target, self._drawn(format_of(target)), "choose another place")
 
     def _drawn(self, format: str) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import nn
 
-from nestdsl.diagnostics import fail
+from nestdsl.diagnostics import NestError, fail
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.memory import fits_memory
 from nestdsl.plan.instructions import Call
@@ -27,6 +28,7 @@ from nestdsl.runtime.memory import require_memory
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.ops.linear_memory import fla
 from nestdsl.runtime.program import Program, program_of
+from nestdsl.runtime.python_parts import constructed, verify_weights
 from nestdsl.runtime.run import PLAIN
 from nestdsl.runtime.stored import load_weights
 
@@ -52,7 +54,7 @@ def build(
     require_memory(plan.costs.parameter_bytes, device, what, hint)
     with fits_memory(what, hint):
         model = _with_weights(plan, seed, load=load).to(device)
-    _verify_declarations(model)
+        _verify_declarations(model)
     _freeze(model)
     use_compile_cache(compiles=False)  # torch makes the folder for operators of its users, too
     if kernels and device.type == "cuda" and fla.is_installed():
@@ -86,7 +88,8 @@ def _fill(block: Block, programs: Mapping[str, Program]) -> None:
     _verify_functions(body)
     for level in parents_first(body):
         sizes = level.input_size, level.output_size
-        layer = class_of(level)(*sizes, **constructor_arguments(level, body))
+        make = partial(class_of(level), *sizes, **constructor_arguments(level, body))
+        layer = constructed(level, make) if level.kind in PYTHON_KINDS else make()
         if level.surprise is not None:
             parent = getattr(block, level.surprise.parent) if level.surprise.parent else None
             layer = Plastic(layer, parent=parent, **plastic_arguments(level))
@@ -122,16 +125,46 @@ def _verify_functions(body: Body) -> None:
 
 
 def _verify_declarations(model: NestModule) -> None:
-    """Raises TypeError if a kind that Python has added learns other than it declares."""
-    for level in model.plan.levels:
-        if level.kind not in PYTHON_KINDS:
-            continue
-        found = sum(weight.numel() for weight in model.level_parameters(level).values())
-        if found != level.parameters * level.copies:
-            raise TypeError(
-                f"the kind `{level.kind}` learns {found // level.copies} numbers, but declares "
-                f"{level.parameters}: give their names and shapes to `nestdsl.kind(parameters=...)`"
+    """Raises NestError N0506 if what Python has added is other than it declares: its weights, and what it
+    makes of one short sequence. A kind may need longer ones, so another length is tried before it is refused.
+    """
+    bodies = [module for module in model.modules() if isinstance(module, Block)]
+    levels = [
+        (declared, getattr(block, declared.attribute))
+        for block in bodies
+        for declared in block.program.body.levels
+    ]
+    own = [(declared, level) for declared, level in levels if declared.kind in PYTHON_KINDS]
+    for declared, level in own:
+        verify_weights(declared, level.layer if isinstance(level, Plastic) else level)
+    lines = [line for block in bodies for line in block.program.body.lines]
+    if not own and not any(isinstance(line, Call) and line.function in PYTHON_FUNCTIONS for line in lines):
+        return
+    try:
+        _read_once(model, 2)
+    except NestError as error:
+        try:
+            _read_once(model, 256)
+        except NestError:
+            raise error from error.__cause__
+
+
+def _read_once(model: NestModule, tokens: int) -> None:
+    """One pass of one sequence that leaves nothing behind."""
+    device, given = (
+        next((weight.device for weight in model.parameters()), torch.device("cpu")),
+        model.plan.input,
+    )
+    ids = torch.zeros(1, tokens, dtype=torch.int64, device=device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model.run_by(
+                PLAIN, ids if given.takes == "ids" else torch.ones(1, tokens, given.size, device=device), None
             )
+    finally:
+        model.train(was_training)
 
 
 def _freeze(model: NestModule) -> None:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from nestdsl.runtime.compile_cache import cache_is_written, use_compile_cache
-from nestdsl.runtime.run import Run
+from nestdsl.runtime.run import PLAIN, Run
 
 if TYPE_CHECKING:
     from torch._dynamo.callback import CallbackArgs
@@ -44,7 +44,7 @@ def compiling_shown(run: Run | None, note: Note) -> Iterator[None]:
     A unit is compiled when it runs first, and once more for its backward pass; and again for other shapes.
     Raises NestError N0504 where that cannot be written.
     """
-    if run is not None and not run.unit_count:
+    if run is PLAIN:
         yield
         return
     use_compile_cache()

@@ -20,6 +20,10 @@ def verify_input(model: nn.Module, plan: Plan, x: Tensor) -> None:
     if not isinstance(x, Tensor):
         raise _unlike(plan, f"is given {_article(type(x).__name__)}", _reads(plan), "make it a torch tensor")
     size = plan.input.size
+    _verify_dense(plan, x, "is given")
+    if not torch.compiler.is_compiling() and 0 in x.shape[:2]:
+        what = "no sequence" if x.shape[0] == 0 else "no token"
+        raise _unlike(plan, f"is given {what}: {_shown(x)}", _reads(plan), "give at least one token")
     if plan.input.takes == "ids":
         if x.dtype not in (torch.int64, torch.int32) or x.ndim != 2:
             hint = "give ids with `.long()`" if x.ndim == 2 else "give one row of ids for each sequence"
@@ -40,8 +44,15 @@ def verify_input(model: nn.Module, plan: Plan, x: Tensor) -> None:
     _verify_place(model, plan, x)
 
 
-def verify_learning(plan: Plan) -> None:
-    """Raises NestError N0501 for a model that cannot learn from surprise while it reads."""
+def verify_learning(plan: Plan, *, is_split: bool) -> None:
+    """Raises NestError N0501 for a model that cannot learn from surprise while it reads, or for rows that
+    stand at different places of a period (is_split)."""
+    if is_split:
+        raise fail(
+            "N0501",
+            "rows that have read different parts of a period cannot learn together while they read",
+            "take them apart with `take_rows`, and read each group by itself",
+        )
     if plan.input.takes != "ids":
         raise fail(
             "N0501",
@@ -66,6 +77,7 @@ def verify_targets(plan: Plan, inputs: Tensor, targets: Tensor) -> None:
     if not isinstance(targets, Tensor):
         what = f"has {_article(type(targets).__name__)} for targets"
         raise _unlike(plan, what, wanted, "make it a torch tensor")
+    _verify_dense(plan, targets, "has targets")
     is_right = targets.dtype == torch.int64 if is_choice else targets.is_floating_point()
     if not is_right or targets.shape != shape:
         hint = "give one target for each token of the inputs" if is_right else "convert them"
@@ -83,6 +95,14 @@ def verify_targets(plan: Plan, inputs: Tensor, targets: Tensor) -> None:
         if highest >= size:
             hint = f"let the last level before `out` be `linear({highest + 1})`"
             raise _unlike(plan, f"has the target {highest}", wanted, hint)
+
+
+def _verify_dense(plan: Plan, x: Tensor, what: str) -> None:
+    if x.layout is not torch.strided:
+        layout = _name(x.layout)
+        raise _unlike(
+            plan, f"{what} {layout} {_shown(x)}", "tensors are dense", "convert it with `.to_dense()`"
+        )
 
 
 def _verify_place(model: nn.Module, plan: Plan, x: Tensor) -> None:
@@ -122,8 +142,8 @@ def _shown(x: Tensor) -> str:
     return f"{_name(x.dtype)} {list(x.shape)}"
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _name(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def _article(word: str) -> str:

@@ -16,6 +16,7 @@ from nestdsl.plan import instructions as plan
 from nestdsl.runtime.compile_regions import INPUT
 from nestdsl.runtime.functions import FUNCTIONS, at_least_float32, precise, precision_beside
 from nestdsl.runtime.program import Program
+from nestdsl.runtime.python_parts import call_function, read_level
 from nestdsl.runtime.state import State
 
 
@@ -73,17 +74,22 @@ def _call(frame: Frame, line: plan.Call) -> None:
         operands += [x, precision_beside(frame.module, x, precise=line.precise)]
     if line.function == "dropout":
         options["training"] = frame.module.training
-    function = FUNCTIONS.get(line.function) or PYTHON_FUNCTIONS[line.function]
-    frame.values[line.result] = function(*operands, **options)
+    if line.function in PYTHON_FUNCTIONS:
+        frame.values[line.result] = call_function(line.function, operands, options)
+    else:
+        frame.values[line.result] = FUNCTIONS[line.function](*operands, **options)
 
 
 def _read(frame: Frame, line: plan.Read) -> None:
     level, x = frame.part(line.level), frame.values[line.flow]
-    if line.level in frame.program.stateful:
-        state = frame.state.get(line.level)
-        if state is None and frame.program.levels[line.level].kind in PYTHON_KINDS:
-            dtype = precision_beside(frame.module, x)
-            state = level.init_state(x.shape[0], device=x.device, dtype=dtype)  # type: ignore[operator]
+    is_stateful, state = line.level in frame.program.stateful, frame.state.get(line.level)
+    declared = frame.program.levels.get(line.level)
+    if declared is not None and declared.kind in PYTHON_KINDS:
+        dtype = precision_beside(frame.module, x)
+        frame.values[line.result], following = read_level(declared, level, x, state, dtype)
+        if is_stateful:
+            frame.following[line.level] = following
+    elif is_stateful:
         frame.values[line.result], frame.following[line.level] = level(x, state)
     else:
         frame.values[line.result] = precise(level, x) if line.precise else level(x)

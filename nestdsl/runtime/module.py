@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from nestdsl.given import wrong_type
 from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
@@ -18,16 +20,19 @@ from nestdsl.runtime.block import Block, Pass
 from nestdsl.runtime.compilation import can_compile, compiled_run
 from nestdsl.runtime.fitting import verify_input, verify_learning, verify_targets
 from nestdsl.runtime.functions import at_least_float32
-from nestdsl.runtime.hooks import HookWatch
-from nestdsl.runtime.learning.levels import PlasticLevel, plastic_levels
+from nestdsl.runtime.learning.groups import groups
+from nestdsl.runtime.learning.levels import PlasticLevel, bare_state, plastic_levels, target_count
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.learning.reading import at_end, read_and_learn
 from nestdsl.runtime.learning.strategies import Strategy, strategy_for, training_loss
 from nestdsl.runtime.optimizer.precision import fast_precision, verified
 from nestdsl.runtime.program import Program
+from nestdsl.runtime.rows import join_rows, reset_rows, take_rows
 from nestdsl.runtime.run import PLAIN, Run
 from nestdsl.runtime.state import State, get, put, settled
+from nestdsl.runtime.state_checks import explain_state, verify_state
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
+from nestdsl.runtime.watch import Watch
 
 
 class NestModule(Block):
@@ -40,16 +45,19 @@ class NestModule(Block):
     """
 
     def __init__(self, program: Program, plan: Plan) -> None:
+        if not isinstance(plan, Plan):
+            raise wrong_type("`plan` of nestdsl.NestModule", plan, "a program: `nestdsl.load(...).compile()`")
         super().__init__(program)
         self.plan = plan
         self.run: Run = PLAIN
-        self._hooks: HookWatch | None = None
+        self._watch: Watch | None = None
+        self._plastic: tuple[int, list[PlasticLevel]] | None = None
         self.product_precision = AUTO
         """In which precision optimizers multiply matrices where the program leaves it to the machine."""
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is compiled: a copy compiles for itself."""
-        return {**self.__dict__, "run": self.run is not PLAIN, "_hooks": None}
+        return {**self.__dict__, "run": self.run is not PLAIN, "_watch": None, "_plastic": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "run": PLAIN})
@@ -79,10 +87,11 @@ class NestModule(Block):
         if targets is not None:
             return self._losses(x, targets, state, stream=stream)
         verify_input(self, self.plan, x)
-        levels = list(plastic_levels(self)) if learn else []
+        self._verify_state(state, x)
+        levels = self._levels() if learn else []
         if levels:
-            verify_learning(self.plan)
             state = self.init_state(x.shape[0]) if state is None else state
+            verify_learning(self.plan, is_split=bool(groups(levels, state)))
             return read_and_learn(self._reader(levels), self._go_on, x, state)
         return self._begin(x) if state is None else self._go_on(x, state)
 
@@ -91,15 +100,25 @@ class NestModule(Block):
         run = self._present_run()
         return self._read(x, None if run is PLAIN else settled(self.init_state(x.shape[0])), run)
 
+    def _verify_state(self, state: State | None, x: Tensor) -> None:
+        if state is not None and not torch.compiler.is_compiling():
+            verify_state(self, state, len(x))
+
     def _go_on(self, x: Tensor, state: State) -> Pass:
         """Reads x from a state; compiled where passes of such a length come again and again."""
         lengths = (1, self.plan.clock.segment_tokens)
         run = self.steady_run() if x.shape[1] in lengths else PLAIN
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         reading = state if run is PLAIN else settled(state)
         for level in levels:
             reading = put(reading, level.path, level.layer.read_state(get(state, level.path)))
-        y, following = self._read(x, reading, run)
+        try:
+            y, following = self._read(x, reading, run)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError):
+            explain_state(
+                self, state, self.init_state(len(x))
+            )  # a state of another program, with these names
+            raise
         for level in levels:
             kept = {**get(state, level.path), **get(following, level.path)}
             following = put(following, level.path, kept)
@@ -137,42 +156,81 @@ class NestModule(Block):
         """The loss, and in a stream the state after it."""
         verify_input(self, self.plan, inputs)
         verify_targets(self.plan, inputs, targets)
+        self._verify_state(state, inputs)
         if stream:
             return self._stream_loss(inputs, targets, state)
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         if levels:
-            return training_loss(self._reader(levels), inputs, targets, self._fresh(len(inputs)))[0], None
+            return training_loss(self._reader(levels), inputs, targets, self._bare(len(inputs)))[0], None
         outputs, _ = self._begin(inputs)
         return self._mean_loss(outputs, targets), None
 
     def _stream_loss(self, inputs: Tensor, targets: Tensor, state: State | None) -> tuple[Tensor, State]:
         fresh = self._fresh(len(inputs))
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         if state is None:
             state = fresh
         else:  # what starts again does so here, where its gradient can reach the start
             state = with_present_starts(self, next_start(self, state, fresh), fresh)
             state = from_parents(levels, state)
         if levels:
-            loss, state = training_loss(self._reader(levels), inputs, targets, state, goes_on=True)
+            loss, state = self._learned(levels, inputs, targets, state)
         else:
             outputs, state = self._read(inputs, settled(state), self._present_run())
             loss = self._mean_loss(outputs, targets)
         return loss, self.detach_state(self.reset_state(state))
 
+    def _learned(
+        self, levels: list[PlasticLevel], inputs: Tensor, targets: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """The loss of sequences that go on from a state, and the next state. Rows that stand at different
+        places of a period are read in groups."""
+        reader, apart = self._reader(levels), groups(levels, state)
+        if not apart:
+            return training_loss(reader, inputs, targets, state, goes_on=True)
+        losses, following = [], []
+        for rows in apart:
+            own = take_rows(state, rows)
+            loss, after = training_loss(reader, inputs[rows], targets[rows], own, goes_on=True)
+            losses.append(loss * target_count(targets[rows]))
+            following.append(after)
+        order = torch.cat(apart).argsort()
+        loss = torch.stack(losses).sum() / target_count(targets)
+        return loss, take_rows(join_rows(self, following), order)
+
     def _present_run(self) -> Run:
         """How a pass runs now: compiled, if the model is and nothing hangs on the calls of its modules."""
         if self.run is PLAIN or torch.compiler.is_compiling():
             return PLAIN
-        if self._hooks is None:
-            self._hooks = HookWatch(self)
-        return PLAIN if self._hooks.found() else self.run
+        return PLAIN if self._looked().has_hooks() else self.run
+
+    def _looked(self) -> Watch:
+        """The watch, after a look."""
+        if self._watch is None:
+            self._watch = Watch(self)
+        self._watch.look()
+        return self._watch
+
+    def _levels(self) -> list[PlasticLevel]:
+        """The levels that learn from surprise in context; they are the same as long as the modules are."""
+        if torch.compiler.is_compiling():
+            return list(plastic_levels(self))
+        changes = self._looked().changes
+        if self._plastic is None or self._plastic[0] != changes:
+            self._plastic = changes, list(plastic_levels(self))
+        return self._plastic[1]
 
     def _fresh(self, batch: int) -> State:
         """The state at the start of a context, with its graph even where none is asked for: what is
         compiled for training then serves measuring as well."""
         with torch.enable_grad():
             return self.init_state(batch)
+
+    def _bare(self, batch: int) -> State:
+        """A state from which a context begins: where nothing is compiled, levels make their starts."""
+        if self._present_run() is not PLAIN:
+            return self._fresh(batch)
+        return bare_state(self, batch, *self._placement())
 
     def _mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """In float32 at least, as in `loss_sum`."""
@@ -190,13 +248,28 @@ class NestModule(Block):
         """The same state without the graph that led to it."""
         return tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, state)
 
+    def take_rows(self, state: State, rows: Tensor) -> State:
+        """The rows of a state whose numbers `rows` holds, whole numbers from 0, in that order."""
+        return take_rows(state, rows)
+
+    def join_states(self, states: Sequence[State]) -> State:
+        """One state with the rows of several, in their order, wherever in its context each stands.
+
+        Raises NestError N0501 if levels have learned from surprise in some of them alone.
+        """
+        return join_rows(self, states)
+
+    def reset_rows(self, state: State, rows: Tensor) -> State:
+        """The state in which the rows where `rows` [batch] is true begin a context, and the others go on."""
+        return reset_rows(self, state, self.init_state(len(rows)), rows)
+
     def reset_state(self, state: State) -> State:
         """The state with which the next sequences start, for as many as this one has.
 
-        Levels that say `reset never` keep theirs; all others start anew.
+        Levels that say `reset never` keep theirs; all others start again.
         """
         following = next_start(self, state, self.init_state(_batch(state)))
-        levels = list(plastic_levels(self))
+        levels = self._levels()
         if any(level.carried for level in levels):
             following = at_end(state, from_parents(levels, following))
         return following
@@ -233,7 +306,7 @@ class NestModule(Block):
         if not any(AUTO in found for found in precisions(self.plan).values()):
             return ""
         self.product_precision = verified(precision) if precision else fast_precision([self._placement()[0]])
-        for level in plastic_levels(self):
+        for level in self._levels():
             level.layer.optimizer = replace(level.layer.optimizer, precision=self.product_precision)
         return self.product_precision
 

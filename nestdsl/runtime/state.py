@@ -64,6 +64,23 @@ def cut(state: Any, *, differentiable: bool) -> Any:
     return _each(state, lambda part: _detached(part, differentiable))
 
 
+def with_starts(state: Any, before: Any) -> Any:
+    """The state with the starts to which memories return as they were before a pass, which only hands them
+    on: so their graph leads to the weights alone, and not through the pass."""
+    match state:
+        case dict() if isinstance(before, dict):
+            return {
+                key: before[key]
+                if key.startswith("start") and isinstance(before.get(key), Tensor)
+                else with_starts(part, before.get(key))
+                for key, part in state.items()
+            }
+        case list() if isinstance(before, list):
+            return [with_starts(part, old) for part, old in zip(state, before, strict=True)]
+        case _:
+            return state
+
+
 def begun(state: Any, *, differentiable: bool) -> Any:
     """The state at the start of a context, laid out as `cut` leaves those of later segments.
 

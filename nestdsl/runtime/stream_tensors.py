@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from nestdsl.runtime.block import Block, blocks_within
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def stream_tensors(model: NestModule, state: State) -> dict[str, Tensor]:
-    """The state of all levels that go on, tensors and whole numbers by path: `stack/0/memory/matrix`."""
+    """The state of all levels that go on, by path: `stack/0/memory/matrix`."""
     return {
-        name: value.clone() if isinstance(value, Tensor) else torch.tensor(value)
+        name: value.clone()
         for path in _carried(model)
         for name, value in _flat("/".join(map(str, path)), get(state, path))
     }
@@ -53,7 +52,7 @@ def _carried(block: Block, path: Path = ()) -> Iterator[Path]:
         yield from _carried(copy, inner)
 
 
-def _flat(name: str, part: Any) -> Iterator[tuple[str, Any]]:
+def _flat(name: str, part: Any) -> Iterator[tuple[str, Tensor]]:
     if isinstance(part, dict):
         for key, value in part.items():
             yield from _flat(f"{name}/{key}", value)
@@ -68,10 +67,6 @@ def _filled(name: str, like: Any, tensors: dict[str, Tensor]) -> Any:
     if name not in tensors:
         raise ValueError(f"`{name}` is missing")
     value = tensors.pop(name)
-    if not isinstance(like, Tensor):
-        if value.shape or value.dtype != torch.int64 or value < 0:
-            raise ValueError(f"`{name}` is not a whole number")
-        return int(value)
     if found := difference(name, value, like):
         raise ValueError(found)
     return value.to(like.device)

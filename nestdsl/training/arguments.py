@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from nestdsl.diagnostics import Diagnostic, NestError, Severity
+from nestdsl.diagnostics import Diagnostic, NestError, Severity, fail
+from nestdsl.given import described
 from nestdsl.runtime.module import NestModule
 
 
@@ -17,13 +18,11 @@ def require_weights(model: NestModule) -> None:
 
 
 def require_model(model: object, function: str) -> None:
-    """Raises TypeError for anything but a model, such as a Nest, which is not compiled yet."""
+    """Raises NestError N0104 for anything but a model, such as a Nest, which is not compiled yet."""
+    if isinstance(model, NestModule):
+        return
     if isinstance(model, str | os.PathLike) and function == "resume":
-        raise TypeError(
-            f"nestdsl.resume takes the folder of a run by name: nestdsl.resume(out={str(model)!r})"
-        )
-    if not isinstance(model, NestModule):
-        raise TypeError(
-            f"nestdsl.{function} takes a compiled model, not {type(model).__name__}; "
-            f"compile first: nestdsl.{function}(nest.compile(), ...)"
-        )
+        hint = f"give the folder of a run by name: nestdsl.resume(out={os.fsdecode(model)!r})"
+    else:
+        hint = f"compile first: nestdsl.{function}(nest.compile(), ...)"
+    raise fail("N0104", f"`model` of nestdsl.{function} is {described(model)}, and no compiled model", hint)

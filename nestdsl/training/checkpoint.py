@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from nestdsl.training.checkpoint_file import Content, read_file, step_in, write_
 from nestdsl.training.data.interface import Data
 from nestdsl.training.differences import first_difference
 from nestdsl.training.figures import EXACT, Figures
+from nestdsl.training.imports import are_imports, require_imports
 from nestdsl.training.settings import Settings
 from nestdsl.training.staging import put_in_place, staging
 from nestdsl.training.weights import Tensors, odd_weight
@@ -48,6 +49,7 @@ _DTYPES = frozenset(
     {torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8}
     | {torch.bool}
 )
+_NOT_IMPORTED = "N0105"
 _NEW_RUN = "start a new run with another --out"
 
 
@@ -57,7 +59,8 @@ class Progress:
 
     `compiled` is whether its model runs compiled, as it does again when the run is continued. `precision` is
     that of products which the program leaves to the machine (`NestModule.fix_precision`), empty if it
-    leaves none: a run that is continued elsewhere keeps it.
+    leaves none: a run that is continued elsewhere keeps it. `imports` names the kinds and functions from
+    Python that the run needs, each with the module that declares it.
     """
 
     step: int
@@ -66,6 +69,7 @@ class Progress:
     before: Figures
     compiled: bool = True
     precision: str = ""
+    imports: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +238,8 @@ def names(folder: Path) -> list[str]:
 def load(folder: Path) -> Checkpoint:
     """Reads the last checkpoint of a run, or, where that is damaged, the newest that is whole.
 
-    Raises NestError: N0003 if there is none, N0502 if none is whole.
+    Raises NestError: N0003 if there is none, N0502 if none is whole, N0105 where it needs Python that is not
+    imported.
     """
     if os.path.isfile(folder):
         raise fail("N0003", f"`{folder}` is a file", f"give the folder that it is in: `{folder.parent}`")
@@ -245,7 +250,8 @@ def load(folder: Path) -> Checkpoint:
             read = _read(path)
         except NestError as error:
             is_closed = os.path.isfile(path) and not os.access(path, os.R_OK)
-            if error.diagnostics[0].code != "N0502" and (is_closed or not before):
+            code = error.diagnostics[0].code
+            if code == _NOT_IMPORTED or (code != "N0502" and (is_closed or not before)):
                 raise
             found.append(error)
             continue
@@ -278,6 +284,7 @@ def _read(path: Path) -> Checkpoint:
         why = error.diagnostics[0].message if isinstance(error, NestError) else str(error)
         message = f"`{path}` is not a checkpoint of this version of nestdsl: {why}"
         raise fail("N0502", message, "start a new run") from error
+    require_imports(described.progress.imports, path.parent)
     weights, optimizer_state, stream = _parts(content.tensors, path)
     return Checkpoint(path, plan, described.settings, described.progress, weights, optimizer_state, stream)
 
@@ -294,9 +301,9 @@ class _Described:
 def _described(data: Mapping[str, Any]) -> _Described:
     """Raises MismatchError for anything but settings, progress and plan, each with its fields in range."""
     described = typed(dict(data), _Described, "it")
-    for field in (*fields(Settings), *fields(Progress)):
-        if field.name not in {**data["settings"], **data["progress"]}:
-            raise MismatchError(f"it lacks `{field.name}`")
+    for one in (*fields(Settings), *fields(Progress)):
+        if one.name not in {**data["settings"], **data["progress"]}:
+            raise MismatchError(f"it lacks `{one.name}`")
     progress, settings = described.progress, described.settings
     try:
         settings.verify()
@@ -306,6 +313,8 @@ def _described(data: Mapping[str, Any]) -> _Described:
         raise MismatchError(f"it is of step {progress.step} of {settings.steps}")
     if progress.precision not in ("", "bfloat16", "float32"):
         raise MismatchError(f"its precision is {progress.precision[:40]!a}")
+    if not are_imports(progress.imports):
+        raise MismatchError("its imports are no names of modules")
     for name in progress.before:
         if not re.fullmatch(r"[a-z0-9_]{1,100}", name):
             raise MismatchError(f"no figure is called {name[:40]!a}")

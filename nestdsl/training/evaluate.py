@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ Watch = Callable[[str, int, int], None]
 
 def evaluate(
     model: NestModule,
-    data: str = DATA,
+    data: str | os.PathLike[str] = DATA,
     *,
     batch: int = Settings.batch,
     tokens: int | None = None,
@@ -45,7 +46,7 @@ def evaluate(
 
 def measure(
     model: NestModule,
-    data: str = DATA,
+    data: str | os.PathLike[str] = DATA,
     *,
     batch: int = Settings.batch,
     tokens: int | None = None,
@@ -56,8 +57,8 @@ def measure(
     `data` is a text file, a folder of text files, "stdlib", the Python source of this machine, or
     "task:NAME"; of each part up to `sequences` sequences (None: all) of `tokens` tokens (None: as
     in training) are read, `batch` at a time. With the data and the `tokens` of its training, this
-    is what `train` measures. Raises NestError where the data or the numbers do not fit, and
-    TypeError for what is no model.
+    is what `train` measures. Raises NestError where the data or the numbers do not fit, and N0104
+    for an argument of another type.
 
         figures = nestdsl.measure(model, "task:parity", sequences=None)
         figures["bin1_exact_match"]

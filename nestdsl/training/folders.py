@@ -6,18 +6,20 @@ import os
 from pathlib import Path
 
 from nestdsl.diagnostics import fail
+from nestdsl.given import path_text
 
 
 def run_folder(path: str | os.PathLike[str], name: str) -> Path:
     """The folder of a run that was given for `name`.
 
-    Raises NestError N0003 for what can be no path: `Path("")` would mean the folder that one is in.
+    Raises NestError N0104 for what is no string or path, and N0003 for what can be no path: `Path("")` would
+    mean the folder that one is in.
     """
-    text = os.fspath(path)
+    text = path_text(name, path, "the folder of a run, as a string or a path")
     if not text or "\0" in text or not _has_bytes(text):
         what = "no path of this system" if text else "empty"
         raise fail("N0003", f"{name} is {what}", "give the folder of a run")
-    return Path(path)
+    return Path(text)
 
 
 def _has_bytes(path: str) -> bool:

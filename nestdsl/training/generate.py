@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nestdsl.diagnostics import Diagnostics, fail
+from nestdsl.given import require_bool, wrong_type
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import raise_any, verify_number, verify_seed, verify_whole
 from nestdsl.training.arguments import require_model
@@ -33,11 +34,12 @@ def generate(
     likeliest bytes are drawn from, if given. With `learn`, levels that learn from surprise in context
     learn from the prompt and from what is made of it; memories always learn. An empty prompt is read as
     one line end, and a string as UTF-8. Raises NestError N0501 for a model that does not read bytes,
-    N0202 or N0203 for a number out of range, and TypeError for what is no model.
+    N0202 or N0203 for a number out of range, and N0104 for an argument of another type.
 
         text = b"".join(nestdsl.generate(model, "Once upon", 100)).decode(errors="replace")
     """
     require_model(model, "generate")
+    require_bool("`learn`", learn)
     _verify_model(model)
     _verify_numbers(tokens, temperature, top_k, seed)
     return _bytes(model, prompt_bytes(prompt) or b"\n", tokens, temperature, top_k, seed, learn)
@@ -76,9 +78,14 @@ def _bytes(
 
 
 def prompt_bytes(prompt: str | bytes) -> bytes:
-    """What is read of a prompt. Raises NestError N0501 for characters that UTF-8 does not have."""
+    """What is read of a prompt.
+
+    Raises NestError N0104 for what is neither a string nor bytes, N0501 for characters that UTF-8 lacks.
+    """
+    if isinstance(prompt, bytes | bytearray | memoryview):
+        return bytes(prompt)
     if not isinstance(prompt, str):
-        return bytes(memoryview(prompt))  # bytes of a number would be so many zeros
+        raise wrong_type("`prompt`", prompt, "a string, or bytes")
     try:
         return prompt.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

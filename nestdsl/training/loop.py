@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nestdsl.diagnostics import fail
+from nestdsl.given import require_bool
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import require_whole
 from nestdsl.runtime.compilation import CompiledRun
@@ -20,6 +21,7 @@ from nestdsl.training.data.interface import Data
 from nestdsl.training.data.sources import read_data
 from nestdsl.training.donor import take_weights
 from nestdsl.training.folders import run_folder
+from nestdsl.training.imports import imports_of
 from nestdsl.training.memory import require_step_memory, step_fits_memory
 from nestdsl.training.metrics import FILE as METRICS_FILE
 from nestdsl.training.metrics import Metrics
@@ -31,9 +33,9 @@ from nestdsl.training.steps import Result, Run
 
 def train(
     model: NestModule,
-    data: str = DATA,
+    data: str | os.PathLike[str] = DATA,
     steps: int = Settings.steps,
-    out: str | Path = "runs/model",
+    out: str | os.PathLike[str] = "runs/model",
     *,
     batch: int = Settings.batch,
     tokens: int | None = None,
@@ -46,7 +48,7 @@ def train(
     held_out_sequences: int = Settings.held_out_sequences,
     keep: int = Settings.keep,
     until: int | None = None,
-    start_from: str | Path | None = None,
+    start_from: str | os.PathLike[str] | None = None,
     quiet: bool = False,
 ) -> Result:
     """Trains a model and leaves a run in the folder `out`.
@@ -56,13 +58,16 @@ def train(
     `start_from` is the folder of a run of another program, whose weights the levels take by name.
     `nestdsl.training.settings.Settings` explains the numbers. `until` ends the run early, after
     that step, without changing its schedule; `nestdsl.resume` goes on with it, or with a run that
-    was interrupted. Raises NestError where the data, the settings or the folder do not fit,
-    TypeError for what is no model, and `Interrupted`, a KeyboardInterrupt, for a run that was
+    was interrupted. Raises NestError where the data, the settings or the folder do not fit, N0104
+    for an argument of another type, and `Interrupted`, a KeyboardInterrupt, for a run that was
     interrupted between two steps and left a checkpoint.
 
         result = nestdsl.train(nest.compile(), "text.txt", steps=500, out="runs/text")
     """
     require_model(model, "train")
+    require_bool("`quiet`", quiet)
+    if tokens is not None:
+        require_whole("tokens", tokens)
     read = read_data(data)
     length = sequence_tokens(tokens, read.tokens, read.source)
     often = (evaluate_every, checkpoint_every, held_out_sequences, keep)
@@ -76,8 +81,8 @@ def train(
 
 def resume(
     model: NestModule | None = None,
-    data: str | None = None,
-    out: str | Path = "runs/model",
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] = "runs/model",
     *,
     steps: int | None = None,
     keep: int | None = None,
@@ -97,6 +102,7 @@ def resume(
     """
     if model is not None:
         require_model(model, "resume")
+    require_bool("`quiet`", quiet)
     with fits_memory("the model of the run"):
         saved = checkpoint.load(run_folder(out, "out"))
         if model is None:
@@ -133,14 +139,15 @@ def start(
         prepare_folder(out)
         levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
-    progress = Progress(0, data.source, data.fingerprint, {}, compiled, precision)
+    imports = imports_of(model.plan)
+    progress = Progress(0, data.source, data.fingerprint, {}, compiled, precision, imports)
     run = Run(model, levels, data, out, settings, progress, shown, until)
     with run.alone():
         prepare_folder(out)  # again: another process may have trained here since
-        from_donor = (
-            donor and f"starting from the weights of {donor.folder} after {donor.progress.step} steps"
+        further = (
+            f"starting from the weights of {donor.folder} after {donor.progress.step} steps" if donor else ""
         )
-        run.introduce("chosen for this machine", from_donor or "")
+        run.introduce("chosen for this machine", further)
         before = run.measure(step=0)
         shown.held_out(0, before)
         run.progress = replace(progress, before=before)

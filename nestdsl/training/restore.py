@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from pathlib import Path
 
 import torch
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.given import require_bool
 from nestdsl.memory import fits_memory
 from nestdsl.plan.cost import least_weights
 from nestdsl.runtime.build import build
@@ -19,16 +20,19 @@ from nestdsl.training.device import usable_device
 from nestdsl.training.folders import run_folder
 
 
-def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: bool = True) -> NestModule:
+def restore(
+    folder: str | os.PathLike[str], device: torch.device | str = "cpu", *, compile: bool = True
+) -> NestModule:
     """The model of the run in `folder` as its last checkpoint has it, in the precision of its weights.
 
     Neither its program nor a file of `init from` is needed. Where the last checkpoint is damaged, a
     RuntimeWarning tells of it and the one before is read. Raises NestError: N0003 or N0502 where there
-    is no such run, N0203 for a device that is not there.
+    is no such run, N0203 for a device that is not there, N0104 for an argument of another type.
 
         model = nestdsl.restore("runs/text")
         logits, state = model(ids)
     """
+    require_bool("`compile`", compile)
     model, saved = restored(folder, device, compile)
     warn_of_damage(saved, stacklevel=3)
     return model
@@ -36,7 +40,7 @@ def restore(folder: str | Path, device: torch.device | str = "cpu", *, compile: 
 
 @fits_memory("the model of the run")
 def restored(
-    folder: str | Path, device: torch.device | str = "cpu", compile: bool = False
+    folder: str | os.PathLike[str], device: torch.device | str = "cpu", compile: bool = False
 ) -> tuple[NestModule, Checkpoint]:
     """The model of a run on `device`, and the checkpoint that it is from. Errors are those of `restore`."""
     place = usable_device(device)

@@ -265,7 +265,7 @@ def test_the_largest_numbers_are_taken(folder) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 5, 2.5, [], object()])
-def test_what_is_no_path_or_text_is_a_type_error(folder, value) -> None:
+def test_what_is_no_path_or_text_is_a_diagnostic(folder, value) -> None:
     model = nestdsl.load("m.nest").compile(compile=False)
     for call in (
         lambda: nestdsl.load(value),
@@ -276,13 +276,19 @@ def test_what_is_no_path_or_text_is_a_type_error(folder, value) -> None:
         lambda: nestdsl.train(value),
         lambda: nestdsl.optimizer(value, model.parameters()),
     ):
-        with pytest.raises(TypeError):
-            call()
+        wrong_type(call)
     if value is not None:
-        with pytest.raises(TypeError, match="name of a model"):
-            nestdsl.load("m.nest", model=value)
-    with pytest.raises(TypeError):
-        nestdsl.generate(model, value)
+        assert "the name of a model" in wrong_type(lambda: nestdsl.load("m.nest", model=value))
+    wrong_type(lambda: nestdsl.generate(model, value))
+
+
+def wrong_type(call) -> str:
+    """What to give in the place of an argument of a wrong type."""
+    with pytest.raises(nestdsl.NestError) as raised:
+        call()
+    (found,) = raised.value.diagnostics
+    assert found.code == "N0104"
+    return found.hint
 
 
 @pytest.mark.parametrize("path", ["", "\0", "a\0b", "\ud800"])

@@ -9,7 +9,7 @@ from nestdsl.diagnostics.explain import explain
 from tests.diagnostics.fences import fences
 
 # About files, overrides, data and runs: no text of a program can show these.
-SHOWN_BY_COMMANDS = {"N0003", "N0106", "N0406", "N0501", "N0502", "N0503", "N0504", "N0505"}
+SHOWN_BY_COMMANDS = {"N0003", "N0106", "N0406", "N0501", "N0502", "N0503", "N0504", "N0505", "N0506"}
 
 
 def test_pages_and_codes_are_the_same() -> None:

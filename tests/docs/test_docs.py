@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from nestdsl.cli.commands import COMMANDS
+from nestdsl.cli.main import main
 from nestdsl.compiler import analyse
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.library.signatures import LIBRARY
@@ -43,6 +45,29 @@ def test_python_in_documents_runs(name: str, text: str, monkeypatch: pytest.Monk
     try:
         exec(compile(text, name, "exec"), {"__name__": "document"})
     finally:
+        for table, content in zip(tables, before, strict=True):
+            table.clear()
+            table.update(content)
+
+
+def test_the_kinds_of_the_language_page_work_in_a_module_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (page,) = (
+        text for name, text in fences("python") if name.startswith("language") and "init_state" in text
+    )
+    kinds, sign, rest = page.partition("nest = nestdsl.parse(")
+    (tmp_path / "my_kinds.py").write_text(kinds)
+    (tmp_path / "means.nest").write_text(rest.split('"""')[1])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    tables = (LIBRARY.kinds, LIBRARY.functions, PYTHON_KINDS, PYTHON_FUNCTIONS)
+    before = [dict(table) for table in tables]
+    try:
+        assert sign and main(["explain", "means.nest", "--import", "my_kinds"]) == 0
+        assert "running_mean" in capsys.readouterr().out
+    finally:
+        sys.modules.pop("my_kinds", None)
         for table, content in zip(tables, before, strict=True):
             table.clear()
             table.update(content)

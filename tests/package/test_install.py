@@ -73,6 +73,7 @@ def test_wheel_holds_what_the_program_reads(unpacked_wheel: Path) -> None:
     package = unpacked_wheel / "nestdsl"
     for name in ("grammars/nest.lark", "grammars/nest.tables.json"):
         assert (package / name).read_text() == (CHECKOUT / name).read_text()
+    assert (package / "py.typed").exists()
     for folder, pattern in (("library", "*.nest"), ("diagnostics/pages", "*.md")):
         expected = {path.name for path in (CHECKOUT / "nestdsl" / folder).glob(pattern)}
         assert expected

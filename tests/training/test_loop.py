@@ -231,8 +231,9 @@ def test_a_program_that_is_not_compiled_is_refused_in_words() -> None:
     nest = nestdsl.parse("model m {\n  input ids(4)\n  flow out = in -> embedding(4)\n}\n")
     for name in ("train", "resume", "evaluate", "generate"):
         function = getattr(nestdsl, name)
-        with pytest.raises(TypeError, match=rf"compile first: nestdsl\.{name}\(nest\.compile\(\)"):
+        with pytest.raises(NestError, match=rf"compile first: nestdsl\.{name}\(nest\.compile\(\)") as raised:
             function(nest, "x")
+        assert [one.code for one in raised.value.diagnostics] == ["N0104"]
 
 
 def test_the_python_face_evaluates_and_generates(text, tmp_path) -> None:

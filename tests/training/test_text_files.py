@@ -203,8 +203,9 @@ def test_a_source_may_be_a_path(tmp_path) -> None:
 
     (tmp_path / "text.txt").write_text("text" * 10)
     assert read_data(tmp_path / "text.txt").source == str(tmp_path / "text.txt")
-    with pytest.raises(TypeError):
+    with pytest.raises(NestError, match=r"(?s)`data` is the int 5.*give the name of a text file") as raised:
         read_data(5)  # type: ignore[arg-type]
+    assert raised.value.diagnostics[0].code == "N0104"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures with /proc")

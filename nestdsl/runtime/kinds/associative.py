@@ -129,7 +129,7 @@ class Associative(_TwoLayers):
         """
         kind = torch.promote_types(dtype or self.inner.dtype, torch.float32)
         inner, outer = (
-            weight.to(device=device, dtype=kind).expand(batch, *weight.shape)
+            weight.to(device=device, dtype=kind, copy=True).expand(batch, *weight.shape)
             for weight in (self.inner, self.outer)
         )
         return initial_state(inner, outer, self.rule)

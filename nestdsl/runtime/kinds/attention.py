@@ -7,9 +7,11 @@ P pairs of each token, N persistent pairs, K and V the sizes of a head's keys an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nestdsl.runtime.functions import at_least_float32, split_heads
@@ -28,25 +30,30 @@ class Context(NamedTuple):
 
     key: Tensor  # [B, S, P * H * K], already rotated
     value: Tensor  # [B, S, P * H * V]
-    position: Tensor  # whole number, no dimensions: tokens of the sequence before the new ones
+    position: Tensor  # [B], whole numbers: tokens of each sequence before the new ones
     room: Room | None = None  # where the cache has one: then `key` and `value` are those of the new tokens
     persistent: tuple[Tensor, Tensor] | None = None  # keys [H, N, K] and values [H, N, V]
+    padding: Tensor | None = None  # [B], where rows have read different numbers: cached tokens that are none
 
 
 def rotate(x_BTHK: Tensor, position: Tensor) -> Tensor:
     """Rotary position embedding (Su et al. 2021), first half of the features paired with the second.
 
-    Feature pair i of the token at absolute position p turns by p * base^(-2 i / K). Angles are in
-    float64 (float32 where the device has no float64): in float32 a long sequence would lose them.
+    Feature pair i of the token at absolute position p turns by p * base^(-2 i / K): token t of a row by the
+    row's `position` [B] and t together. Angles are in float64 (float32 where the device has no float64): in
+    float32 a long sequence would lose them.
     """
     tokens, half = x_BTHK.shape[1], x_BTHK.shape[3] // 2
     device = x_BTHK.device
     precision = torch.float32 if device.type == "mps" else torch.float64
-    positions_T = (position + torch.arange(tokens, device=device)).to(precision)
     frequencies = ROTARY_BASE ** (-torch.arange(half, device=device, dtype=precision) / half)
-    angles = (positions_T[:, None] * frequencies)[:, None]  # [T, 1, K / 2]
+    of_row = position.to(precision).view(-1, 1, 1, 1) * frequencies  # [B, 1, 1, K / 2]
+    of_token = torch.arange(tokens, device=device, dtype=precision).view(1, -1, 1, 1) * frequencies
     x = at_least_float32(x_BTHK)
-    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    # Sums of angles by products: no cosine for each token of each row.
+    cosine = of_row.cos() * of_token.cos() - of_row.sin() * of_token.sin()
+    sine = of_row.sin() * of_token.cos() + of_row.cos() * of_token.sin()
+    cosine, sine = cosine.to(x.dtype), sine.to(x.dtype)
     first, second = x.chunk(2, dim=-1)
     rotated = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
     return rotated.to(x_BTHK.dtype)
@@ -62,9 +69,10 @@ class Attention(nn.Module):
     persistent: pairs that are learned by the outer levels and stand before every token: `persistent_key`
     `[N, key_size]`, `persistent_value` `[N, value_size]` [T19]. They have no place: with `rotary` they meet
     the query as it is, not turned.
-    State: `key` `[B, C, P * key_size]`, rotated; `value` `[B, C, P * value_size]`; `position`, a whole
-    number: the tokens read so far. Kept is only what a later token can reach. `in_room` gives a state that
-    goes on without copying what is cached.
+    State: `key` `[B, C, P * key_size]`, rotated; `value` `[B, C, P * value_size]`; `position` `[B]`, whole
+    numbers: the tokens that each row has read. Kept is only what a later token can reach. Where rows have
+    read different numbers of tokens, `padding` `[B]` says how many of the first cached ones are none of a
+    row's own. `in_room` gives a state that goes on without copying what is cached.
 
     Raises ValueError if `heads` does not divide the sizes, or an argument has no meaning.
     """
@@ -108,7 +116,7 @@ class Attention(nn.Module):
         return {
             "key": torch.zeros(batch, 0, key, device=device, dtype=dtype),
             "value": torch.zeros(batch, 0, value, device=device, dtype=dtype),
-            "position": torch.zeros((), device=device, dtype=torch.int64),
+            "position": torch.zeros(batch, device=device, dtype=torch.int64),
         }
 
     def forward(
@@ -136,14 +144,16 @@ class Attention(nn.Module):
             return self._learn_in_room(key, value, state)
         keys = torch.cat((state["key"].to(key.dtype), self._rotated(key, position)), dim=1)
         values = torch.cat((state["value"].to(value.dtype), value), dim=1)
-        tokens = keys.shape[1]
-        kept = self.reach.kept(tokens)
+        tokens, padding = keys.shape[1], state.get("padding")
+        kept, left = self.reach.kept(tokens, padding)
         following = {"key": keys, "value": values, "position": position + key.shape[1]}
+        if left is not None:
+            following["padding"] = left
         if kept < tokens:
             # clone: a view would keep the whole sequence alive
             following["key"] = keys[:, tokens - kept :].clone()
             following["value"] = values[:, tokens - kept :].clone()
-        return Context(keys, values, position, persistent=self._persistent()), following
+        return Context(keys, values, position, persistent=self._persistent(), padding=padding), following
 
     def read(self, context: Context, query: Tensor) -> Tensor:
         """Queries `[B, T, key_size]` of the tokens just learned -> `[B, T, value_size]`."""
@@ -159,14 +169,14 @@ class Attention(nn.Module):
             queries = torch.cat((queries, self._by_head_of_one(query)), dim=-1)
             key = torch.cat((key, torch.zeros_like(key)), dim=-1)
             persistent = torch.cat((torch.zeros_like(persistent[0]), persistent[0]), -1), persistent[1]
-        pairs = Pairs(key.flatten(-2), value.flatten(-2), self.pairs, persistent)
+        pairs = Pairs(key.flatten(-2), value.flatten(-2), self.pairs, persistent, context.padding)
         return attend(queries, pairs, self.reach, size**-0.5).transpose(1, 2).flatten(2)
 
     def _persistent(self) -> tuple[Tensor, Tensor] | None:
         if not self.persistent:
             return None
         key, value = (
-            split_heads(weight, self.heads).transpose(0, 1)
+            split_heads(weight.clone(), self.heads).transpose(0, 1)  # a shard is whole in this call alone
             for weight in (self.persistent_key, self.persistent_value)
         )
         return key, value
@@ -177,13 +187,36 @@ class Attention(nn.Module):
         short caches, persistent pairs, and numbers of less than 32 bits, whose scores kernels of their own
         keep in float32.
         """
-        is_plain = self.reach == Reach() and not self.persistent
+        is_plain = self.reach == Reach() and not self.persistent and "padding" not in state
         if not is_plain or kind not in (torch.float32, torch.float64):
             return state
         key, value = (self._pairs_by_head(state[name].to(kind)) for name in ("key", "value"))
         capacity = key.shape[2] + tokens * self.pairs
         keys, values = (x.new_empty(*x.shape[:2], capacity, x.shape[3]) for x in (key, value))
         return {"position": state["position"], "room": Room(keys, values).append(key, value)}
+
+    def join(self, states: Sequence[State]) -> State:
+        """The state of all rows of some states, in order; rows that have read fewer tokens are padded."""
+        longest = max(state["key"].shape[1] for state in states)
+        joined: dict[str, list[Tensor]] = {"key": [], "value": [], "position": [], "padding": []}
+        for state in states:
+            missing = longest - state["key"].shape[1]
+            none = torch.zeros_like(state["position"])
+            joined["padding"].append(state.get("padding", none) + missing)
+            joined["position"].append(state["position"])
+            for name in ("key", "value"):
+                joined[name].append(F.pad(state[name], (0, 0, missing, 0)))
+        whole = {name: torch.cat(parts) for name, parts in joined.items()}
+        if not any("padding" in state for state in states) and not bool(whole["padding"].any()):
+            del whole["padding"]
+        return whole
+
+    def reset_rows(self, state: State, rows: Tensor) -> State:
+        """The state in which some rows begin a context: those where `rows` [B] is true."""
+        cached = state["key"].shape[1]
+        before = state.get("padding", torch.zeros_like(state["position"]))
+        position = torch.where(rows, 0, state["position"])
+        return {**state, "position": position, "padding": torch.where(rows, cached, before)}
 
     def out_of_room(self, state: State) -> State:
         """The same state as `init_state` lays it out."""

@@ -103,7 +103,7 @@ class Matrix(nn.Module):
                 start += torch.eye(self.shape[-1], device=device, dtype=kind)
             return initial_state(start.repeat(batch, 1, 1, 1), self.rule)
         kind = torch.promote_types(dtype or self.weight.dtype, torch.float32)
-        weight = self.weight.to(device=device, dtype=kind)
+        weight = self.weight.to(device=device, dtype=kind, copy=True)  # a shard is whole in this call alone
         return initial_state(weight.expand(batch, *self.shape), self.rule)
 
     def use_kernels(self) -> bool:

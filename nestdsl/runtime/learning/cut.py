@@ -15,20 +15,18 @@ from nestdsl.runtime.learning.kv_buffers import in_buffers, out_of_buffers
 from nestdsl.runtime.learning.levels import loss_sum, segments, target_count
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.learning.rows import Rows
-from nestdsl.runtime.state import Path, State, begun, cut, get, put
+from nestdsl.runtime.learning.sharded import whole_weights
+from nestdsl.runtime.state import Path, State, begun, cut, get, put, with_starts
 
 
 def cut_loss(
     reader: Reader, inputs: Tensor, targets: Tensor, state: State, goes_on: bool
 ) -> tuple[Tensor, State]:
     """The mean loss and the state after the sequences; arguments as in `training_loss`."""
-    outer = {
-        weight: torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
-        for weight in (reader.outer_weights() if torch.is_grad_enabled() else ())
-    }
     batch, tokens = inputs.shape[:2]
     lengths = segments(reader.levels, state, tokens)
-    learner = CutLearner(reader, state, batch, None if goes_on else tokens, outer)
+    learner = CutLearner(reader, state, batch, None if goes_on else tokens, outer=torch.is_grad_enabled())
+    outer = learner.outer
     state = in_buffers(reader.block, learner.begin(state), tokens)
     totals: list[Tensor] = []
     for x, labels in zip(inputs.split(lengths, 1), targets.split(lengths, 1), strict=True):
@@ -52,7 +50,7 @@ class CutLearner:
     """Reads segments and lets the rows' weights learn from them.
 
     state: that before the first segment, which is left as it is. tokens: how many are to come in
-    all, None if nobody knows. outer: where to add the gradients of the outer levels' weights.
+    all, None if nobody knows. outer: whether the gradients of the outer levels' weights are gathered too.
     """
 
     def __init__(
@@ -61,18 +59,27 @@ class CutLearner:
         state: State,
         batch: int,
         tokens: int | None,
-        outer: dict[nn.Parameter, Tensor],
+        *,
+        outer: bool,
     ) -> None:
         self.reader = reader
         self.levels = reader.levels
+        starts = {weight for level in self.levels for weight in level.layer.layer.parameters()}
+        whole = whole_weights(reader.block, starts)
+        self.outer: dict[nn.Parameter, Tensor] = {}
+        """The gradients of the outer levels' weights, as sums over the tokens so far."""
+        for weight in reader.outer_weights() if outer else ():
+            kind = torch.promote_types(weight.dtype, torch.float32)
+            self.outer[whole.handle(weight)] = torch.zeros_like(whole.handle(weight), dtype=kind)
         by_path: dict[Path, Rows] = {}
         for level in self.levels:
             parent = None if level.parent is None else by_path[level.parent]
             part = get(state, level.path)
-            by_path[level.path] = Rows(level.layer, part, batch, tokens, outer, parent)
+            by_path[level.path] = Rows(level.layer, part, batch, tokens, self.outer, whole, parent)
         self.rows = list(by_path.values())
-        own = {weight for level in self.levels for weight in level.layer.parameters()}
-        self.outer = {weight: sums for weight, sums in outer.items() if weight not in own}
+        own = {whole.handle(weight) for level in self.levels for weight in level.layer.parameters()}
+        self.asked = [weight for weight in self.outer if weight not in own]
+        """Those of them whose gradients a backward pass gives; of the rest `rows` makes them."""
         # What a memory or a weight learns is not rounded, nor is a backward pass.
         self.device = reader.device.type
         self.differentiable = reader.is_compiled
@@ -94,18 +101,18 @@ class CutLearner:
             total = loss_sum(outputs, labels, self.reader.objective)
             flat = [leaf for asked in leaves for leaf in asked.values()]
             with torch.autocast(self.device, enabled=False):
-                found = torch.autograd.grad(total, [*flat, *self.outer], allow_unused=True)
+                found = torch.autograd.grad(total, [*flat, *self.asked], allow_unused=True)
         with torch.no_grad(), torch.autocast(self.device, enabled=False):
-            for sums, gradient in zip(self.outer.values(), found[len(flat) :], strict=True):
+            for weight, gradient in zip(self.asked, found[len(flat) :], strict=True):
                 if gradient is not None:
-                    sums.add_(gradient)
+                    self.outer[weight].add_(gradient)
             gradients = iter(found)
             for level, rows, asked in zip(self.levels, self.rows, leaves, strict=True):
                 own = {name: grad for name in asked if (grad := next(gradients)) is not None}
                 part = get(following, level.path)
                 rows.learn(part.get("inputs", {}), own, x.shape[1])
                 following = put(following, level.path, {k: v for k, v in part.items() if k == "layer"})
-            return cut(following, differentiable=self.differentiable), total.detach()
+            return cut(with_starts(following, state), differentiable=self.differentiable), total.detach()
 
     def end(self) -> None:
         """Adds what is still gathered to the gradients of the outer levels."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nestdsl.runtime.learning.levels import PlasticLevel, loss_sum
+from nestdsl.runtime.learning.levels import PlasticLevel, loss_sum, tokens_read
 from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.state import State, get, put, settled
@@ -115,7 +115,7 @@ class Learner:
         for level in self.levels:
             part = {**get(before, level.path), **get(state, level.path)}
             gathered = {name: sums + next(rows) for name, sums in part["gathered"].items()}
-            read = part["read"] + tokens
+            read = tokens_read(part) + tokens
             if read == level.layer.period and _is_reset(level, state):
                 assert level.parent is not None
                 part = {**part, **level.layer.start_at(get(state, level.parent)["weights"])}
@@ -124,7 +124,9 @@ class Learner:
                 part = self._updated(level.layer, part, gathered)
                 gathered = {name: torch.zeros_like(sums).detach() for name, sums in gathered.items()}
                 read = 0
-            state = put(state, level.path, {**part, "gathered": gathered, "read": read})
+            state = put(
+                state, level.path, {**part, "gathered": gathered, "read": torch.full_like(part["read"], read)}
+            )
         return state
 
     def _updated(self, layer: Plastic, part: State, gathered: dict[str, Tensor]) -> State:
@@ -144,5 +146,7 @@ class Learner:
 def _is_reset(level: PlasticLevel, state: State) -> bool:
     """Whether a level at the end of its period starts anew, from a parent that has just moved [E72]."""
     return (
-        level.layer.reset == "parent" and level.parent is not None and get(state, level.parent)["read"] == 0
+        level.layer.reset == "parent"
+        and level.parent is not None
+        and tokens_read(get(state, level.parent)) == 0
     )

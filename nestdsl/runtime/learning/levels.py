@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nestdsl.runtime.block import Block, blocks_within
+from nestdsl.runtime.block import Block, blocks_of, blocks_within
 from nestdsl.runtime.functions import at_least_float32
+from nestdsl.runtime.kinds.attention import Attention
 from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.state import Path, State, get
 
@@ -40,6 +42,23 @@ def plastic_levels(block: Block, path: Path = ()) -> Iterator[PlasticLevel]:
         yield from plastic_levels(copy, inner)
 
 
+def bare_state(block: Block, batch: int, device: torch.device, dtype: torch.dtype) -> State:
+    """The state at the start of a context without what weights say: levels that have some make their start
+    when they are called."""
+    state: State = {}
+    for name in block.program.stateful:
+        level = getattr(block, name)
+        if isinstance(level, Plastic):
+            state[name] = {}
+        elif isinstance(level, Attention):
+            state[name] = level.init_state(batch, device=device, dtype=dtype)
+    for name in block.program.blocks:
+        part = getattr(block, name)
+        copies = [bare_state(copy, batch, device, dtype) for copy in blocks_of(part)]
+        state[name] = copies if isinstance(part, nn.ModuleList) else copies[0]
+    return state
+
+
 def _ancestors(layer: nn.Module) -> int:
     """How many levels a level starts from, one through the other."""
     return 1 + _ancestors(layer.parent[0]) if isinstance(layer, Plastic) and layer.parent else 0
@@ -47,7 +66,7 @@ def _ancestors(layer: nn.Module) -> int:
 
 def segments(levels: list[PlasticLevel], state: State, tokens: int) -> list[int]:
     """How many tokens each segment has: one ends wherever a level's period does, and with the tokens."""
-    reads = [(level.layer.period, get(state, level.path).get("read", 0)) for level in levels]
+    reads = [(level.layer.period, tokens_read(get(state, level.path))) for level in levels]
     found: list[int] = []
     done = 0
     while done < tokens:
@@ -55,6 +74,12 @@ def segments(levels: list[PlasticLevel], state: State, tokens: int) -> list[int]
         found.append(min(to_end, tokens - done))
         done += found[-1]
     return found
+
+
+def tokens_read(part: State) -> int:
+    """How many tokens of its period a level has read, of whose state this is the part: the same for all rows,
+    which `groups.py` sees to."""
+    return int(part["read"][0]) if "read" in part else 0
 
 
 def loss_sum(outputs: Tensor, targets: Tensor, objective: str) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nestdsl.graph.optimizer import OptimizerProgram, chain
@@ -20,7 +21,7 @@ from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.precision import with_precision
 
 Memory = dict[str, Any]
-"""What is remembered of one weight: tensors [batch, ...], and how often it has moved."""
+"""What is remembered of one weight: tensors [batch, ...], and how often it has moved [batch], on the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,20 @@ class ContextOptimizer:
         """
         if self.program is None:
             return {"start": weight} if self.arguments.get("toward") == "init" else {}
-        return naive.initial_memory(self._programs(weight)[-1], weight, batch=1)
+        memory = naive.initial_memory(self._programs(weight)[-1], weight, batch=1)
+        return {**memory, STEP_COUNT: torch.zeros(len(weight), dtype=torch.int64)}
 
     def change(self, gradient: Tensor, memory: Memory, weight: Tensor) -> tuple[Tensor, Memory]:
         """By what a weight [batch, *shape] changes along its gradient, and the next memory."""
         if self.program is None:
             return self._descended(gradient, memory, weight), memory
         programs = self._programs(weight)
-        parameters = parameters_at(programs, {}, memory[STEP_COUNT] + 1)
-        return naive.apply(programs[-1], parameters, gradient, memory, weight, batch=1)
+        steps = memory[STEP_COUNT]
+        taken = int(steps[0])  # the same for all rows, which `groups.py` sees to
+        parameters = parameters_at(programs, {}, taken + 1)
+        own = {**memory, STEP_COUNT: taken}
+        change, following = naive.apply(programs[-1], parameters, gradient, own, weight, batch=1)
+        return change, {**following, STEP_COUNT: steps + 1}
 
     def move(self, gathered: Tensor, divisor: int, memory: Memory, weight: Tensor) -> Memory:
         """One update in place, along gathered / divisor: changes the weight and perhaps `gathered`.

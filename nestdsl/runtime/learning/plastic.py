@@ -23,8 +23,8 @@ class Plastic(nn.Module):
 
     The layer's own weights are the meta-learned start, shared by all sequences. The state holds,
     once a sequence learns, by the name of each weight: `weights` [batch, *shape], the optimizer's
-    `memories`, the gradient `gathered` since the last update (a sum over tokens), and `read`, how
-    many those are; and under `layer` the state of the layer itself, if it keeps any. Reading
+    `memories`, the gradient `gathered` since the last update (a sum over tokens), and `read` [batch], how
+    many those are, on the CPU; and under `layer` the state of the layer itself, if it keeps any. Reading
     changes no weight: that is the work of `learn.py` and `cut.py`, at the end of each period.
 
     period: tokens between two updates. arguments, program, matrices: see `optimizers.py`. gradient:
@@ -97,7 +97,7 @@ class Plastic(nn.Module):
                 for name, weight in weights.items()
             },
             "gathered": {name: torch.zeros_like(weight).detach() for name, weight in weights.items()},
-            "read": 0,
+            "read": torch.zeros(len(next(iter(weights.values()))), dtype=torch.int64),
         }
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -30,6 +30,8 @@ class Reader:
 
     def read(self, x: Tensor, state: State, *, plain: bool = False) -> Pass:
         """One pass from a state, which is not looked at; plain: it is not compiled."""
+        if hasattr(self.block, "unshard"):  # the backward pass of the segment before has sharded its weights
+            self.block.unshard()  # type: ignore[operator]
         if plain or not self.is_compiled:
             return self.block.run_by(PLAIN, x, state)
         return self.run.block(self.block, x, state)

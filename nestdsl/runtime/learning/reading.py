@@ -38,7 +38,7 @@ def read_and_learn(reader: Reader, go_on: Callable[[Tensor, State], Pass], ids: 
     outputs: list[Tensor] = []
     with torch.no_grad():
         while ids.shape[1]:
-            ended = waiting.get(ENDED, False)
+            ended = ENDED in waiting
             room = _to_end(levels, waiting["start"]) - waiting["ids"].shape[1]
             if room == 0 or ended:
                 labels = torch.cat((waiting["ids"][:, 1:], ids[:, :1]), dim=1)
@@ -59,7 +59,7 @@ def at_end(state: State, following: State) -> State:
     waiting = state.get(WAITING)
     if waiting is None or not waiting["ids"].shape[1]:
         return following
-    return {**following, WAITING: {**waiting, ENDED: True}}
+    return {**following, WAITING: {**waiting, ENDED: torch.ones(len(waiting["ids"]), dtype=torch.bool)}}
 
 
 def _to_end(levels: list[PlasticLevel], state: State) -> int:
@@ -69,7 +69,7 @@ def _to_end(levels: list[PlasticLevel], state: State) -> int:
 
 def _learned(reader: Reader, ids: Tensor, labels: Tensor, start: State) -> dict[Path, State]:
     """What the levels have learned from a segment."""
-    learner = CutLearner(reader, start, ids.shape[0], None, {})
+    learner = CutLearner(reader, start, ids.shape[0], None, outer=False)
     learner.segment(ids, labels, learner.begin(start))
     return {level.path: part for level, part in zip(reader.levels, learner.states(), strict=True)}
 

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nestdsl.runtime.learning.levels import tokens_read
 from nestdsl.runtime.learning.optimizers import Memory
 from nestdsl.runtime.learning.plastic import Plastic, bias_name, spread, weight_name
+from nestdsl.runtime.learning.sharded import WholeWeights
 
 State = dict[str, Any]
 
@@ -31,8 +33,8 @@ class Rows:
     """What the rows of a level [batch, ...] learn, changed in place from segment to segment.
 
     part: the level's state before the first segment, which is left as it is; `tokens`: how many are
-    still to come, None if nobody knows; `outer`: where to add the gradient of each shared weight;
-    `parent`: the rows of the level from which this one starts, which move first.
+    still to come, None if nobody knows; `outer`: where to add the gradient of each shared weight, by what
+    `whole` gives for it; `parent`: the rows of the level from which this one starts, which move first.
     """
 
     def __init__(
@@ -42,22 +44,24 @@ class Rows:
         batch: int,
         tokens: int | None,
         outer: dict[nn.Parameter, Tensor],
+        whole: WholeWeights,
         parent: Rows | None = None,
     ) -> None:
         self.layer = layer
         self.parent = parent
+        self.batch = batch
         self.tokens = tokens
-        self.shared = {name: weight.detach() for name, weight in layer.layer.named_parameters()}
-        self.outer = {
-            name: outer[weight] for name, weight in layer.layer.named_parameters() if weight in outer
-        }
+        weights = dict(layer.layer.named_parameters())
+        self.shared = {name: whole.value(weight) for name, weight in weights.items()}
+        handles = {name: whole.handle(weight) for name, weight in weights.items()}
+        self.outer = {name: outer[handle] for name, handle in handles.items() if handle in outer}
         begun = "weights" in part
         starts = part["weights"] if begun else self._starts(batch)
         self.weights: dict[str, Tensor] = {
             name: starts[name].clone(memory_format=torch.contiguous_format) for name in self.shared
         }
         self.memories: dict[str, Memory] = dict(part["memories"]) if begun else self._memories(starts)
-        self.read: int = part["read"] if begun else 0
+        self.read = tokens_read(part)
         self.has_moved: bool = begun or (parent is not None and parent.has_moved)
         self.gathered: dict[str, Tensor] = (
             {name: sums.clone() for name, sums in part["gathered"].items()} if begun and self.read else {}
@@ -250,7 +254,7 @@ class Rows:
             "weights": self.weights,
             "memories": self.memories,
             "gathered": gathered,
-            "read": self.read,
+            "read": torch.full((self.batch,), self.read),
         }
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nestdsl.plan.reach import Path, Reach
 from nestdsl.runtime.learning.injected_gradients import with_gradients
 from nestdsl.runtime.learning.learner import Learner
-from nestdsl.runtime.learning.levels import segments, target_count
+from nestdsl.runtime.learning.levels import segments, target_count, tokens_read
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.state import State, get
 
@@ -99,7 +99,7 @@ class Window:
             return before[path]
 
         after, total = self.learner.segment(x, labels, self._changed(self.state, leaf))
-        updated = frozenset(path for path in self.reach.updates if get(after, path)["read"] == 0)
+        updated = frozenset(path for path in self.reach.updates if tokens_read(get(after, path)) == 0)
         reset = {
             path: parent for path, parent in self._parents.items() if path in updated and parent in updated
         }

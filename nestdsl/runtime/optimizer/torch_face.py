@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nestdsl.diagnostics import fail
+from nestdsl.given import path_text, require_bool, wrong_type
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
@@ -18,18 +19,25 @@ from nestdsl.ranges import require_whole
 from nestdsl.runtime.compile_cache import use_compile_cache
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
-from nestdsl.runtime.optimizer.groups import Driven
+from nestdsl.runtime.optimizer.face_checks import (
+    BFLOAT16,
+    MATRICES,
+    PARAMS,
+    group_params,
+    listed_params,
+    number_of,
+    refused,
+    verify_group,
+    verify_precision,
+    verify_saved_groups,
+    verify_state,
+    verify_weights,
+)
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.parts import Part, parts_of
 from nestdsl.runtime.optimizer.precision import fast_precision
-from nestdsl.semantics.names import listed
 from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
 
-_MATRICES = "matrices"
-_BFLOAT16 = "bfloat16"
-"""The keys of a group that are ours: whether its 2-D parameters are matrices, and whether `newton_schulz` is
-in bfloat16 (or else in float32) where the program leaves that to the machine."""
-_OWN = (_MATRICES, _BFLOAT16)
 _COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_in_bfloat16", "_scheduled")
 """What a copy of an optimizer has beside what copies of torch's have."""
 Value = int | float | bool | str
@@ -65,12 +73,15 @@ def optimizer(
     second at the first update, and less where a slow memory first moves.
 
     Raises NestError: N0101 and N0105 for an optimizer that is not there, N0103 and N0203 for arguments that
-    it does not take, N0202 for steps that are no number, and whatever else is wrong with the file;
+    it does not take, N0202 for steps that are no number, N0104 for an argument of another type or what
+    are no parameters, and whatever else is wrong with the file;
     later, too, N0503 where the optimizer's memories do not fit into memory.
     """
+    file = path_text("`name`", name, "the name of an optimizer, such as `std.optim:m3` or `mine.nest:fast`")
+    require_bool("`compile`", compile)
     if steps is not None:
         require_whole("steps", steps)
-    return NestOptimizer(named_optimizer(name), params, arguments, compile=compile, steps=steps)
+    return NestOptimizer(named_optimizer(file), params, arguments, compile=compile, steps=steps)
 
 
 class NestOptimizer(torch.optim.Optimizer):
@@ -103,20 +114,23 @@ class NestOptimizer(torch.optim.Optimizer):
         self._moving: dict[int, tuple[Part, ...]] = {}
         self._scheduled: list[dict[str, float]] = []
         """The values that schedules gave to each group's numbers last."""
-        super().__init__(params, {**_numbers(self._program({})), _MATRICES: True})
+        super().__init__(listed_params(params), {**_numbers(self._program({})), MATRICES: True})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters, perhaps with arguments of their own; raises NestError for wrong ones."""
+        verify_group(param_group)
         own = {
             name: value
             for name, value in param_group.items()
-            if name not in ("params", "param_names", *_OWN) and self.defaults.get(name) != value
+            if name not in (PARAMS, "param_names", MATRICES, BFLOAT16) and self.defaults.get(name) != value
         }
-        if not isinstance(param_group.get(_MATRICES, True), bool):
-            raise fail("N0104", f"`{_MATRICES}` of a group is True or False, not {param_group[_MATRICES]!r}")
         program = self._program(own)
-        _verify_precision(program, param_group)
-        super().add_param_group({**param_group, **_numbers(program)})
+        verify_precision(program, param_group)
+        params = group_params(param_group)
+        try:
+            super().add_param_group({**param_group, PARAMS: params, **_numbers(program)})
+        except (TypeError, ValueError) as error:
+            raise refused(error) from error
         self._of_groups.append(program)
         self._in_bfloat16.append(_with_choice(program, self.param_groups[-1]))
         self._scheduled.append({one.parameter: one.peak for one in program.schedules})
@@ -126,20 +140,22 @@ class NestOptimizer(torch.optim.Optimizer):
         """Goes on from what `state_dict()` of the same optimizer gave; memories keep their own precision.
 
         Parameters that the optimizer did not declare then have their defaults. Raises NestError N0502, before
-        anything has changed, for the state of another optimizer, of other periods, or of other shapes.
+        anything has changed, for the state of another optimizer, of other periods, or of other shapes, and
+        N0104 for what is no state dict.
         """
+        verify_saved_groups(state_dict, self.param_groups)
         saved = self._saved(state_dict)
         for number, group in enumerate(state_dict["param_groups"]):
             self._verify_structure(number, group)
-            _verify_precision(self._of_groups[min(number, len(self._of_groups) - 1)], group)
+            verify_precision(self._of_groups[number], group)
         for moving in self._all_moving():
             for one in moving.fast.driven:
-                _verify_state(one, saved.get(one.weight))
+                verify_state(one, saved.get(one.weight))
         super().load_state_dict(state_dict)
         self.state.clear()
         self._take_up_all(saved)
         for number, group in enumerate(self.param_groups):
-            for name, value in {**_numbers(self._of_groups[number]), _MATRICES: True}.items():
+            for name, value in {**_numbers(self._of_groups[number]), MATRICES: True}.items():
                 group.setdefault(name, value)
             self._in_bfloat16[number] = _with_choice(self._of_groups[number], group)
             self._scheduled[number] = {name: group[name] for name in self._scheduled[number]}
@@ -156,7 +172,13 @@ class NestOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Moves all parameters that have a gradient. closure: computes the loss anew, with its gradients."""
+        """Moves all parameters that have a gradient. closure: computes the loss again, with its gradients.
+
+        Raises NestError where a group has a number that is none: N0103, N0104 or N0203; N0405 for one that
+        cannot change, N0501 for a sparse gradient.
+        """
+        if closure is not None and not callable(closure):
+            raise wrong_type("`closure`", closure, "a function that computes the loss, or nothing")
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -169,8 +191,7 @@ class NestOptimizer(torch.optim.Optimizer):
     def _step(self, number: int, group: dict[str, Any]) -> None:
         program = self._of_groups[number]
         given = self._given(number, program, group)
-        for weight in group["params"]:
-            _verify(weight)
+        verify_weights(group)
         for moving in self._of_group(number):
             moving.step(given, self._run_steps)
             for one in moving.fast.driven:
@@ -187,12 +208,13 @@ class NestOptimizer(torch.optim.Optimizer):
         """The matrices of a group and its other weights, each with what moves them."""
         if number not in self._moving:
             group = self.param_groups[number]
+            require_bool(f"`{MATRICES}` of a group", group.get(MATRICES))
             self._moving[number] = parts_of(
                 self._of_groups[number],
-                group["params"],
-                lambda weight: group[_MATRICES] and weight.ndim == 2,
+                group[PARAMS],
+                lambda weight: group[MATRICES] and weight.ndim == 2,
                 compile=self._compile,
-                precision=_PRECISIONS[group.get(_BFLOAT16)],
+                precision=_PRECISIONS[group.get(BFLOAT16)],
             )
         return self._moving[number]
 
@@ -201,16 +223,16 @@ class NestOptimizer(torch.optim.Optimizer):
             yield from self._of_group(number)
 
     def _saved(self, state_dict: dict[str, Any]) -> dict[Tensor, dict[str, Any]]:
-        """What a state dict holds of each weight of this optimizer; empty if it is of other weights."""
-        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
-        weights = [weight for group in self.param_groups for weight in group["params"]]
-        # torch says what is wrong where their numbers differ.
-        pairs = zip(weights, numbers, strict=False)
-        return {weight: state_dict["state"].get(number) or {} for weight, number in pairs}
+        """What a state dict holds of each weight of this optimizer."""
+        numbers = [number for group in state_dict["param_groups"] for number in group[PARAMS]]
+        weights = [weight for group in self.param_groups for weight in group[PARAMS]]
+        return {weight: state_dict["state"].get(one) for weight, one in zip(weights, numbers, strict=True)}
 
     def _verify_structure(self, number: int, saved: dict[str, Any]) -> None:
-        program = self._of_groups[min(number, len(self._of_groups) - 1)]
+        program = self._of_groups[number]
         made = _numbers(program)
+        for name in made.keys() & saved.keys():
+            number_of(saved, name)
         for name in program.structural:
             if name in made and saved.get(name, made[name]) != made[name]:
                 raise fail(
@@ -252,33 +274,34 @@ class NestOptimizer(torch.optim.Optimizer):
     def _given(self, number: int, program: OptimizerProgram, group: dict[str, Any]) -> dict[str, float]:
         """The numbers of a group as they are now. Raises NestError where one has changed that cannot."""
         made = _numbers(program)
+        numbers = {name: number_of(group, name) for name in made}
         for name in program.structural:
-            if name in made and group[name] != made[name]:
+            if name in made and numbers[name] != made[name]:
                 raise fail(
                     "N0405",
                     f"`{name}` was {made[name]} when the optimizer was made, and cannot become {group[name]}",
                     "the program is built from it: make a new optimizer",
                 )
-        if group.get(_BFLOAT16) is not self._in_bfloat16[number]:
+        if group.get(BFLOAT16) is not self._in_bfloat16[number]:
             raise fail(
                 "N0405",
-                f"`{_BFLOAT16}` of a group was {self._in_bfloat16[number]} when the optimizer was made, and "
-                f"cannot become {group.get(_BFLOAT16)!r}",
+                f"`{BFLOAT16}` of a group was {self._in_bfloat16[number]} when the optimizer was made, and "
+                f"cannot become {group.get(BFLOAT16)!r}",
                 "give it to the group when the optimizer is made",
             )
         scheduled = self._scheduled[number]
         for name, value in scheduled.items():
-            if group[name] != value:
+            if numbers[name] != value:
                 raise fail(
                     "N0405",
                     f"`{name}` follows a schedule of its own, and something set it to {group[name]}",
                     f"give `{name}` a number, so that a scheduler of torch.optim may change it",
                 )
-        return {name: float(group[name]) for name in made if name not in scheduled}
+        return {name: value for name, value in numbers.items() if name not in scheduled}
 
     def _show_schedules(self, number: int, program: OptimizerProgram, group: dict[str, Any]) -> None:
         """Puts the present values of schedules where people look for them: into the group."""
-        counts = [self.state[weight][STEP_COUNT] for weight in group["params"] if weight in self.state]
+        counts = [self.state[weight][STEP_COUNT] for weight in group[PARAMS] if weight in self.state]
         for schedule in program.schedules if counts else ():
             value = schedule_value(schedule, max(counts), self._run_steps)
             group[schedule.parameter] = self._scheduled[number][schedule.parameter] = value
@@ -296,55 +319,10 @@ def _numbers(program: OptimizerProgram) -> dict[str, int | float]:
 _PRECISIONS = {None: AUTO, True: "bfloat16", False: "float32"}
 
 
-def _verify_precision(program: OptimizerProgram, group: Mapping[str, Any]) -> None:
-    """Raises N0104 if a group chooses a precision where there is none to choose, or with a bad value."""
-    if _BFLOAT16 not in group:
-        return
-    if AUTO not in precisions_of(program):
-        raise fail(
-            "N0104",
-            f"a group says `{_BFLOAT16}`, and `{program.name}` leaves no precision to the machine",
-            "leave it out: the program names the precision itself, or makes no matrix orthogonal",
-        )
-    if not isinstance(group[_BFLOAT16], bool):
-        raise fail("N0104", f"`{_BFLOAT16}` of a group is True or False, not {group[_BFLOAT16]!r}")
-
-
 def _with_choice(program: OptimizerProgram, group: dict[str, Any]) -> bool | None:
     """The choice of a group; if it has none, that of where its weights are is put into it."""
     if AUTO not in precisions_of(program):
         return None
-    if _BFLOAT16 not in group:
-        group[_BFLOAT16] = fast_precision(weight.device for weight in group["params"]) == "bfloat16"
-    return group[_BFLOAT16]
-
-
-def _verify_state(one: Driven, saved: dict[str, Any] | None) -> None:
-    """Raises N0502 if what was saved is not what is remembered of such a weight here."""
-    if not saved:
-        return
-    names = {name for name in saved if name != STEP_COUNT}
-    if names != one.state.keys():
-        raise fail(
-            "N0502",
-            f"this is the state of another optimizer: it remembers {listed(sorted(names))} of a weight",
-            f"this one remembers {listed(sorted(one.state))}; a state fits the text that it was saved with",
-        )
-    for name, tensor in one.state.items():
-        if saved[name].shape != tensor.shape:
-            raise fail(
-                "N0502",
-                f"this is the state of other weights: `{name}` is {list(saved[name].shape)} there, and here "
-                f"{list(tensor.shape)}, of a weight {list(one.weight.shape)}",
-                "give the optimizer the parameters of the model that it was saved with, in their order",
-            )
-
-
-def _verify(weight: Tensor) -> None:
-    is_sparse = weight.grad is not None and weight.grad.is_sparse
-    if weight.is_complex() or is_sparse:
-        raise fail(
-            "N0501",
-            "a parameter has a sparse gradient" if is_sparse else "a parameter is complex",
-            "optimizers written in the language move real parameters by dense gradients",
-        )
+    if BFLOAT16 not in group:
+        group[BFLOAT16] = fast_precision(weight.device for weight in group[PARAMS]) == "bfloat16"
+    return group[BFLOAT16]

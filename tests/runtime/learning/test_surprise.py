@@ -156,7 +156,7 @@ def test_attention_cut_at_boundaries_equals_the_loop_that_cuts_it() -> None:
     found = torch.autograd.grad(loss, weights)
     close(loss, naive_loss(model, inputs, targets))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cut, "in_rooms", lambda model, state, tokens: state)
+        patch.setattr(cut, "in_buffers", lambda model, state, tokens: state)
         wanted = torch.autograd.grad(model.loss(inputs, targets), weights)
     for one, other in zip(found, wanted, strict=True):
         close(one, other)

@@ -29,6 +29,7 @@ class Pairs:
     value: Tensor  # [B, H, S, P * V]
     count: int = 1  # P
     persistent: tuple[Tensor, Tensor] | None = None
+    padding: Tensor | None = None  # [B]: so many of a row's first tokens are none of it
 
     @property
     def tokens(self) -> int:
@@ -48,9 +49,9 @@ class Pairs:
             ]
         return flat[0], flat[1]
 
-    def covers(self, mask_TS: Tensor) -> Tensor:
-        """A mask over tokens as one over what `flat` gives."""
-        mask = mask_TS.repeat_interleave(self.count, dim=1) if self.count > 1 else mask_TS
+    def covers(self, mask: Tensor) -> Tensor:
+        """A mask over tokens [..., S] as one over what `flat` gives."""
+        mask = mask.repeat_interleave(self.count, dim=-1) if self.count > 1 else mask
         lasting = 0 if self.persistent is None else self.persistent[0].shape[1]
         return F.pad(mask, (lasting, 0), value=True) if lasting else mask
 
@@ -58,10 +59,12 @@ class Pairs:
 def attend(query_BHTK: Tensor, pairs: Pairs, reach: Reach, scale: float | None = None) -> Tensor:
     """The last T of S tokens read what they reach, `[B, H, T, V]`.
 
-    The pairs begin at a multiple of the segment, if there is one. scale: of the scores, 1 / sqrt(K) if
-    left out.
+    The pairs begin at a multiple of the segment, if there is one; of rows with padding, those behind it.
+    scale: of the scores, 1 / sqrt(K) if left out.
     """
     tokens = query_BHTK.shape[2]
+    if pairs.padding is not None:
+        return _padded(query_BHTK, pairs, reach, pairs.padding, scale)
     if reach.segment is not None and pairs.tokens > reach.segment:
         return _in_segments(query_BHTK, pairs, reach, reach.segment, scale)
     if reach.window is not None and reach.causal:
@@ -69,6 +72,13 @@ def attend(query_BHTK: Tensor, pairs: Pairs, reach: Reach, scale: float | None =
         if tokens > block:
             return _in_blocks(query_BHTK, pairs, reach, block, scale)
     return _whole(query_BHTK, pairs, reach, scale)
+
+
+def _padded(query_BHTK: Tensor, pairs: Pairs, reach: Reach, padding_B: Tensor, scale: float | None) -> Tensor:
+    """All against all, with a mask for each row."""
+    key, value = pairs.flat()
+    mask = pairs.covers(reach.padded_mask(query_BHTK.shape[2], pairs.tokens, padding_B))
+    return F.scaled_dot_product_attention(query_BHTK, key, value, attn_mask=mask.unsqueeze(1), scale=scale)
 
 
 def _whole(query_BHTK: Tensor, pairs: Pairs, reach: Reach, scale: float | None) -> Tensor:

@@ -100,7 +100,7 @@ def _learn_running(
         windows = windows_in_order(tokens, rule.chunk, key.device)
     else:
         windows = windows_at(tokens, rule.chunk, state["position"])
-    flat = {name: part.flatten(0, 1) for name, part in state.items() if part.dim() > 0}
+    flat = {name: part.flatten(0, 1) for name, part in state.items() if name != "position"}
     start = Weights(flat["inner"], flat["outer"], flat.get("momentum_inner"), flat.get("momentum_outer"))
     home = Weights(flat["start_inner"], flat["start_outer"]) if rule.toward == "init" else None
     anchor = None
@@ -108,7 +108,9 @@ def _learn_running(
         anchor = Weights(flat["anchor_inner"], flat["anchor_outer"])
 
     laid = Flows(*(to_windows(flow, windows) for flow in flows))
-    factors, chunks = coefficients(laid, windows.member, None if home is None else home.inner, rule)
+    factors, chunks = coefficients(
+        laid, windows.mask(batch * heads), None if home is None else home.inner, rule
+    )
     path = scan(chunks, start, anchor, home, rule)
     held = path.starts if anchor is None else _with_first(path.starts, anchor)
     trajectory = Trajectory(windows, Running(laid.key, path.writes, path.starts, home, factors), held, None)
@@ -147,8 +149,9 @@ def _next_state(
                 number = tokens // rule.chunk
                 parts[name] = last if number == weights.shape[0] else weights[number]
             else:
-                reached = (end // rule.chunk).view(1)
-                parts[name] = torch.cat((weights, last.unsqueeze(0))).index_select(0, reached).squeeze(0)
+                reached = (end // rule.chunk).repeat_interleave(rows[1])
+                row = torch.arange(len(reached), device=reached.device)
+                parts[name] = torch.cat((weights, last.unsqueeze(0)))[reached, row]
         following["position"] = end % rule.chunk
     following |= {name: part.unflatten(0, rows) for name, part in parts.items()}
     return {name: following.get(name, part) for name, part in state.items()}

@@ -49,11 +49,10 @@ def coefficients(
 ) -> tuple[Coefficients, Chunk]:
     """The factors at each token, and what `advance` needs, stacked over chunks in front.
 
-    flows: laid out in windows; member [N, W]: tokens that are none write and decay nothing; home [P, K, D]:
-    the inner weights that α decays to, None for zero.
+    flows: laid out in windows; member [N, 1 or P, W]: tokens that are none write and decay nothing;
+    home [P, K, D]: the inner weights that α decays to, None for zero.
     """
     keys, values, step, retain, momentum = flows
-    member = member.unsqueeze(1)
     steps = torch.where(member, rule.effective_step(step, keys), 0.0).unsqueeze(-1)
     decays, first = _products(torch.where(member, retain, 1.0))
     factors = Coefficients(decays, first, decays, None)

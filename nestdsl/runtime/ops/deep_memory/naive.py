@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.deep_memory.pointwise import activate, error, slope
 from nestdsl.runtime.ops.deep_memory.rule import DeepRule
+from nestdsl.runtime.ops.linear_memory.naive import one_position
 from nestdsl.runtime.ops.memory_rule import Read, State
 
 
@@ -46,7 +47,7 @@ def remember(
     rule.require(key, value, retain, momentum)
     momentum = torch.zeros_like(step) if momentum is None else momentum
     length = rule.period if rule.period > 1 else rule.chunk
-    position = int(state["position"]) if "position" in state else 0
+    position = one_position(state)
     inner, outer = state["inner"], state["outer"]
     anchor = (state.get("anchor_inner", inner), state.get("anchor_outer", outer))
     surprise = (_part(state, "momentum_inner", inner), _part(state, "momentum_outer", outer))
@@ -110,7 +111,7 @@ def remember(
         "start_inner": home[0],
         "start_outer": home[1],
         **dict(zip(("gradient_inner", "gradient_outer", "decay", "retain", "momentum"), sums, strict=True)),
-        "position": torch.tensor(position % length),
+        "position": torch.full((len(key),), position % length, device=key.device),
     }
     return torch.stack(outputs, 1), {name: parts[name] for name in state}
 

@@ -26,21 +26,22 @@ def learn(flows: Flows, state: State, rule: DeepRule, *, aligned: bool = False) 
         windows = windows_in_order(tokens, period, key.device)
     else:
         windows = windows_at(tokens, period, position)
-    member = windows.member.unsqueeze(1)
+    member = windows.mask(rows[0] * rows[1])
     keys, values = to_windows(key, windows), to_windows(value, windows)
     steps = torch.where(member, rule.effective_step(to_windows(step, windows), keys), 0.0).unsqueeze(-1)
     retains = torch.where(member, to_windows(retain, windows), 0.0).sum(-1)
     momenta = torch.where(member, to_windows(momentum, windows), 0.0).sum(-1)
     count = keys.shape[0]
-    full = torch.arange(1, count + 1, device=key.device) * period <= position + tokens
+    ends = torch.arange(1, count + 1, device=key.device).unsqueeze(1) * period
+    full = (ends <= position + tokens).repeat_interleave(rows[1], 1)  # [N, P]
 
-    flat = {name: part.flatten(0, 1) for name, part in state.items() if part.dim() > 0}
+    flat = {name: part.flatten(0, 1) for name, part in state.items() if name != "position"}
     starts = [Weights(flat["inner"], flat["outer"])]
     for n in range(count):
         sums = _gathered(keys[n], values[n], steps[n], retains[n], momenta[n], flat, rule)
         moved = _moved(sums, rule)
         flat = {
-            name: torch.where(full[n], moved[name], sums[name]) if name in moved else part
+            name: torch.where(_like(full[n], part), moved[name], part) if name in moved else part
             for name, part in sums.items()
         }
         starts.append(Weights(flat["inner"], flat["outer"]))
@@ -48,6 +49,11 @@ def learn(flows: Flows, state: State, rule: DeepRule, *, aligned: bool = False) 
     following["position"] = (position + tokens) % period
     held = Weights(torch.stack([w.inner for w in starts]), torch.stack([w.outer for w in starts]))
     return held, {name: following[name] for name in state}
+
+
+def _like(mask: Tensor, part: Tensor) -> Tensor:
+    """A mask [P] as one for a part [P, ...]."""
+    return mask.view(-1, *(1 for _ in part.shape[1:]))
 
 
 def _gathered(

@@ -89,8 +89,8 @@ def initial_state(inner: Tensor, outer: Tensor, rule: DeepRule) -> State:
     "inner" and "outer", the weights, always. For each of the two: "anchor_" (at the start of the current
     chunk) if the rule keeps one, "momentum_" (S) with momentum, "start_" (W_0) if decay leads there. With a
     period, the sums over the unfinished one: "gradient_inner", "gradient_outer", "retain" [B, H],
-    "momentum" [B, H] with momentum, "decay" [B, H, K, D] (along the key) with dgd. "position", a
-    whole-number scalar, counts tokens modulo the chunk or the period, where there is one.
+    "momentum" [B, H] with momentum, "decay" [B, H, K, D] (along the key) with dgd. "position"
+    [B], whole numbers, counts tokens modulo the chunk or the period, where there is one.
     """
     state = {"inner": inner, "outer": outer}
     if rule.has_momentum:
@@ -107,5 +107,5 @@ def initial_state(inner: Tensor, outer: Tensor, rule: DeepRule) -> State:
     if rule.keeps_anchor:
         state |= {"anchor_inner": inner, "anchor_outer": outer}
     if rule.keeps_anchor or rule.period > 1:
-        state["position"] = torch.zeros((), dtype=torch.int64, device=inner.device)
+        state["position"] = torch.zeros(inner.shape[0], dtype=torch.int64, device=inner.device)
     return state

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.groups import group, group_count
+from nestdsl.runtime.ops.linear_memory.groups import group, group_count, taken
 
 
 class Flows(NamedTuple):
@@ -28,19 +28,26 @@ class Flows(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """member [N, W]: whether a token of a window belongs to its chunk. index [N, W] and place [T]: which
-    token it is, and where in the flattened windows each token stands; None if they stand in order."""
+    """member [N, W], or [N, B, W] for each row: whether a token of a window belongs to its chunk. index
+    [B, N, W] and place [B, T]: which token it is, and where in the flattened windows each token stands; None
+    if they stand in order."""
 
     member: Tensor
     index: Tensor | None
     place: Tensor | None
 
+    def mask(self, rows: int) -> Tensor:
+        """`member` for batch rows and heads, P = `rows` in all: [N, 1 or P, W]."""
+        if self.member.dim() == 2:
+            return self.member.unsqueeze(1)
+        return self.member.repeat_interleave(rows // self.member.shape[1], 1)
+
 
 def windows_at(tokens: int, length: int, position: Tensor, count: int | None = None) -> Windows:
-    """Chunks of `length` tokens, the first of which began `position` tokens before the call."""
+    """Chunks of `length` tokens, the first of which began `position` [B] tokens before the call."""
     count = group_count(tokens, length) if count is None else count
     groups = group(tokens, length, position, count)
-    return Windows(groups.member, groups.index, groups.place)
+    return Windows(groups.member.transpose(0, 1), groups.index, groups.place)
 
 
 def windows_in_order(tokens: int, length: int, device: torch.device) -> Windows:
@@ -52,13 +59,12 @@ def windows_in_order(tokens: int, length: int, device: torch.device) -> Windows:
 
 def to_windows(flow: Tensor, windows: Windows) -> Tensor:
     """[B, T, H, ...] → [N, P, W, ...]. Tokens that belong to no chunk are other tokens, or zeros."""
-    count, width = windows.member.shape
+    count, width = windows.member.shape[0], windows.member.shape[-1]
     if windows.index is not None:
-        flow = flow.index_select(1, windows.index.flatten())
-    elif flow.shape[1] < count * width:
+        parts = taken(flow, windows.index)
+    else:
         rest = [0, 0] * (flow.dim() - 2)
-        flow = F.pad(flow, (*rest, 0, count * width - flow.shape[1]))
-    parts = flow.unflatten(1, (count, width))
+        parts = F.pad(flow, (*rest, 0, count * width - flow.shape[1])).unflatten(1, (count, width))
     parts = parts.permute(1, 0, 3, 2, *range(4, parts.dim()))
     return parts.reshape(count, -1, width, *flow.shape[3:])
 
@@ -67,5 +73,5 @@ def from_windows(parts: Tensor, windows: Windows, batch: int, tokens: int) -> Te
     """[N, P, W, V] → [B, T, H, V], the inverse of `to_windows`."""
     flow = parts.unflatten(1, (batch, -1)).permute(1, 0, 3, 2, 4).flatten(1, 2)
     if windows.place is not None:
-        return flow.index_select(1, windows.place)
+        return taken(flow, windows.place)
     return flow.narrow(1, 0, tokens)

@@ -29,7 +29,7 @@ class Trajectory(NamedTuple):
 
     running: the state at every token, None if the memory has a period. held: the states at the starts of the
     periods [G, B, H, K, V]; or, at the start of the chunk in which the call began [1, B, H, K, V]; None if
-    nothing reads those. position, a scalar: where the call began in the first of them; aligned: it is 0.
+    nothing reads those. position [B]: where the call began in the first of them; aligned: it is 0.
     """
 
     running: Running | None
@@ -141,7 +141,8 @@ def _followed(
         following["anchor"] = anchor if tokens < chunk else following["matrix"].view_as(anchor)
         return trajectory, following
     if call.within:
-        following["anchor"] = torch.where(following["position"] == 0, following["matrix"], anchor)
+        begins = (following["position"] == 0).view(-1, 1, 1, 1)
+        following["anchor"] = torch.where(begins, following["matrix"], anchor)
         return trajectory, following
     # What the blocks carried is the same state, but without the start's share under a stopped gradient.
     if after.anchor is not None and rule.gradient == "through":
@@ -149,8 +150,8 @@ def _followed(
         return trajectory, following
     batch, heads = after.matrix.shape[:2]
     last = chunk_start(torch.full_like(position, tokens), position, chunk)
-    inside = running.states_before(ran, last.clamp_min(0).view(1), batch, heads).squeeze(0)
-    following["anchor"] = torch.where(last >= 0, inside, state["anchor"])
+    inside = running.states_before(ran, last.clamp_min(0).unsqueeze(0), batch, heads).squeeze(0)
+    following["anchor"] = torch.where((last >= 0).view(-1, 1, 1, 1), inside, state["anchor"])
     return trajectory, following
 
 
@@ -189,6 +190,6 @@ def _chunk_starts(trajectory: Trajectory, query: Tensor, rule: LinearRule) -> Te
     count = group_count(tokens, chunk, trajectory.aligned)
     if count == 1:
         return trajectory.held
-    number = torch.arange(1, count, device=query.device)
+    number = torch.arange(1, count, device=query.device).unsqueeze(1)
     begins = (number * chunk - trajectory.position).clamp(0, tokens)
     return torch.cat((trajectory.held, running.states_before(trajectory.running, begins, batch, heads)))

@@ -37,7 +37,7 @@ def remember(
     surprise = state.get("momentum", zero)
     write_sum, decay_sum = state.get("gradient", zero), state.get("decay", zero)
     retain_sum, momentum_sum = state.get("retain", zeros), state.get("momentum_sum", zeros)
-    position = int(state["position"]) if "position" in state else 0
+    position = one_position(state)
     if rule.gradient == "stop":
         key, value, step, retain = key.detach(), value.detach(), step.detach(), retain.detach()
         momentum, surprise = momentum.detach(), surprise.detach()
@@ -90,9 +90,17 @@ def remember(
         "retain": retain_sum,
         "momentum_sum": momentum_sum,
         "anchor": matrix if position % cycle == 0 else anchor,
-        "position": torch.full((), position % cycle, dtype=torch.int64, device=key.device),
+        "position": torch.full((len(key),), position % cycle, dtype=torch.int64, device=key.device),
     }
     return torch.stack(outputs, 1), torch.stack(matrices, 1), {name: following[name] for name in state}
+
+
+def one_position(state: State) -> int:
+    """Where all rows stand in their chunk or period: rows at several places are read one at a time."""
+    found = set(state["position"].tolist()) if "position" in state else {0}
+    if len(found) != 1:
+        raise ValueError("rows at several places are read one at a time")
+    return found.pop()
 
 
 def recall(matrix: Tensor, query: Tensor) -> Tensor:

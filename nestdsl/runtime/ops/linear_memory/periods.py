@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.groups import group, group_count
+from nestdsl.runtime.ops.linear_memory.groups import group, group_count, taken
 from nestdsl.runtime.ops.linear_memory.objective import direction
 from nestdsl.runtime.ops.linear_memory.rule import LinearRule
 from nestdsl.runtime.ops.memory_rule import State
@@ -30,12 +30,12 @@ def learn(
     """
     position, tokens, period = state["position"], key.shape[1], rule.period
     groups = group(tokens, period, position, group_count(tokens, period, aligned))
-    count, width = groups.index.shape
-    member = groups.member.view(count, 1, 1, width)
+    count = groups.index.shape[1]
+    member = groups.member.transpose(0, 1).unsqueeze(2)  # [G, B, 1, W]
 
     def windows(flow: Tensor) -> Tensor:
-        taken = flow.index_select(1, groups.index.flatten()).unflatten(1, (count, width))
-        return taken.permute(1, 0, 3, 2, *range(4, taken.dim()))  # [G, B, H, W, ...]
+        windows = taken(flow, groups.index)
+        return windows.permute(1, 0, 3, 2, *range(4, windows.dim()))  # [G, B, H, W, ...]
 
     def sums(factor: Tensor) -> Tensor:
         return torch.where(member, windows(factor), 0.0).sum(-1)
@@ -45,7 +45,8 @@ def learn(
     gathered = {"retain": sums(retain)}
     if momentum is not None:
         gathered["momentum_sum"] = sums(momentum)
-    full = torch.arange(1, count + 1, device=position.device) * period <= position + tokens
+    ends = torch.arange(1, count + 1, device=position.device).unsqueeze(1) * period
+    full = ends <= position + tokens  # [G, B]
 
     now = dict(state)
     if "momentum" in now and rule.gradient == "stop":
@@ -62,7 +63,10 @@ def learn(
             now[name] = now[name] + keys[g].transpose(-1, -2) @ write
         for name, factor in gathered.items():
             now[name] = now[name] + factor[g]
-        now = {name: torch.where(full[g], part, now[name]) for name, part in _moved(now, rule).items()}
+        now = {
+            name: torch.where(full[g].view(-1, *(1 for _ in part.shape[1:])), part, now[name])
+            for name, part in _moved(now, rule).items()
+        }
         states.append(now["matrix"])
     now["position"] = (position + tokens) % period
     return torch.stack(states), now

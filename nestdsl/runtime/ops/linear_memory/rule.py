@@ -113,7 +113,7 @@ def initial_state(matrix: Tensor, rule: LinearRule) -> State:
     "matrix" always; "momentum" [B, H, K, V] (U) with momentum; "start" (S_0) if α decays to it; "anchor"
     (the matrix at the start of the current chunk) if the rule keeps one. With a period the sums over the
     unfinished one: "gradient" [B, H, K, V] (writes), "decay" [B, H, K, V] (along the key) with dgd, "retain"
-    and, with momentum, "momentum_sum" [B, H]. "position", a whole-number scalar, counts tokens modulo the
+    and, with momentum, "momentum_sum" [B, H]. "position" [B], whole numbers, counts tokens modulo the
     chunk or the period.
     """
     state = {"matrix": matrix}
@@ -131,5 +131,5 @@ def initial_state(matrix: Tensor, rule: LinearRule) -> State:
     if rule.keeps_anchor:
         state["anchor"] = matrix
     if rule.period > 1 or rule.keeps_anchor:
-        state["position"] = torch.zeros((), dtype=torch.int64, device=matrix.device)
+        state["position"] = torch.zeros(matrix.shape[0], dtype=torch.int64, device=matrix.device)
     return state

@@ -79,13 +79,15 @@ def weighed(decays: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def states_before(running: Running, token: Tensor, batch: int, heads: int) -> Tensor:
-    """The states [A, B, H, K, V] just before the tokens whose numbers, from 0 to T, token [A] holds."""
+    """The states [A, B, H, K, V] just before the tokens whose numbers, from 0 to T, token [A, B] holds."""
     count, size = running.keys.shape[0] // (batch * heads), running.keys.shape[1]
     number = (token // size).clamp_max(count - 1)
-    rest = (token - number * size).view(-1, 1, 1, 1, 1)
+    rest = (token - number * size).view(*token.shape, 1, 1, 1)
 
     def taken(blocks: Tensor) -> Tensor:
-        return blocks.unflatten(0, (count, batch, heads)).index_select(0, number)
+        apart = blocks.unflatten(0, (count, batch, heads))
+        index = number.view(*number.shape, *(1 for _ in apart.shape[2:]))
+        return apart.gather(0, index.expand(*number.shape, *apart.shape[2:]))
 
     keys, parts = taken(running.keys), []
     for track in running.tracks:

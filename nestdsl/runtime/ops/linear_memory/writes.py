@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.coupled import Flows, Parts
-from nestdsl.runtime.ops.linear_memory.groups import group, group_count
+from nestdsl.runtime.ops.linear_memory.groups import group, group_count, taken
 from nestdsl.runtime.ops.linear_memory.moving import move
 from nestdsl.runtime.ops.linear_memory.objective import direction
 from nestdsl.runtime.ops.linear_memory.rule import LinearRule
@@ -44,7 +44,7 @@ def known_writes(
         answers = torch.einsum("bthk,bhkv->bthv", flows.key, parts.anchor)
         return factor * direction(flows.write, answers, rule), None
     if rule.objective == "lp":
-        begun = torch.zeros((), dtype=torch.int64, device=flows.key.device) if position is None else position
+        begun = flows.key.new_zeros(flows.key.shape[0], dtype=torch.int64) if position is None else position
         return _chunk_by_chunk(flows, parts, begun, rule, call.block, call.aligned), None
     return factor * flows.write, rule.chunk
 
@@ -57,12 +57,12 @@ def _chunk_by_chunk(
     aligned = aligned or rule.chunk is None or rule.chunk == 1
     length = rule.chunk or tokens
     groups = group(tokens, length, position, group_count(tokens, length, aligned))
-    count, width = groups.index.shape
+    count = groups.index.shape[1]
     anchor, written = parts.anchor, []
     assert anchor is not None
     parts = parts._replace(anchor=None)
     for g in range(count):
-        window = _window(flows, groups.index[g], groups.member[g].view(1, width, 1))
+        window = _window(flows, groups.index[:, g], groups.member[:, g].unsqueeze(-1))
         answers = torch.einsum("bthk,bhkv->bthv", window.key, anchor)
         write = window.step.unsqueeze(-1) * direction(window.write, answers, rule)
         written.append(write)
@@ -70,22 +70,22 @@ def _chunk_by_chunk(
             window = window._replace(write=write)
             _, parts = move(window, parts, None, None, rule, block, stop=False, aligned=False)
             anchor = parts.matrix
-    return torch.cat(written, 1).index_select(1, groups.place)
+    return taken(torch.cat(written, 1), groups.place)
 
 
 def _window(flows: Flows, index: Tensor, member: Tensor) -> Flows:
-    """The tokens `index` [W], of which those that are no `member` [1, W, 1] leave everything as it is."""
+    """The tokens `index` [B, W], of which those that are no `member` [B, W, 1] leave everything as it is."""
 
-    def taken(flow: Tensor, fill: float) -> Tensor:
+    def own(flow: Tensor, fill: float) -> Tensor:
         mask = member.unsqueeze(-1) if flow.dim() == 4 else member
-        return torch.where(mask, flow.index_select(1, index), fill)
+        return torch.where(mask, taken(flow, index), fill)
 
     return Flows(
-        taken(flows.key, 0.0),
-        taken(flows.write, 0.0),
-        None if flows.direct is None else taken(flows.direct, 0.0),
-        taken(flows.step, 0.0),
-        taken(flows.retain, 1.0),
-        None if flows.momentum is None else taken(flows.momentum, 1.0),
-        None if flows.live is None else taken(flows.live, 0.0),
+        own(flows.key, 0.0),
+        own(flows.write, 0.0),
+        None if flows.direct is None else own(flows.direct, 0.0),
+        own(flows.step, 0.0),
+        own(flows.retain, 1.0),
+        None if flows.momentum is None else own(flows.momentum, 1.0),
+        None if flows.live is None else own(flows.live, 0.0),
     )

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from nestdsl.api import Nest
 from nestdsl.cli.guarded_imports import importing_torch
-from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.files import write_whole
 from nestdsl.terminal import columns
 
 _WIDTH = 140
@@ -42,7 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.emit is None and arguments.output is None and not arguments.verify:
         print(_summary(nest))
     if arguments.emit is not None or arguments.output is not None:
-        write_text(_EMIT[arguments.emit or "plan"](nest), arguments.output)
+        text = _EMIT[arguments.emit or "plan"](nest).removesuffix("\n") + "\n"
+        if arguments.output is None:
+            sys.stdout.write(text)
+        else:
+            write_whole(arguments.output, text.encode("utf-8"), "choose another place with -o")
     if arguments.verify:
         with importing_torch():
             from nestdsl.runtime.verification import verify_model

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
-from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
 from nestdsl.diagnostics.explain import explain
 
@@ -27,5 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     nest = load_program(arguments)
     page = nest.explain()
-    write_text(page.latex if arguments.latex else page.text, None)
+    sys.stdout.write(page.latex if arguments.latex else page.text)
     return 0

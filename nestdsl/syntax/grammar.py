@@ -77,38 +77,13 @@ def from_text(grammar: str) -> Lark:
 
 # --- tables --------------------------------------------------------------------------------
 
-_SHIFT = 0
-"""The action of lark's tables that goes on to another state; the other one completes a rule."""
-
 
 def tables(grammar: str) -> str:
-    """The tables of the grammar's parser as JSON, with what they are made from; equal for equal grammars."""
+    """The tables of the grammar's parser as JSON, with what they are made from; lark numbers them by chance."""
     data, memo = from_text(grammar).memo_serialize([TerminalDef, Rule])
     del data["options"]["postlex"]  # which is code, not data
-    _number(data["parser"]["parser"])
     kept = {"lark": lark.__version__, "grammar": grammar, "data": data, "memo": memo}
-    return json.dumps(kept, sort_keys=True, separators=(",", ":")) + "\n"
-
-
-def _number(table: dict[str, Any]) -> None:
-    """Numbers tokens by name, and states as they are reached: lark numbers both by chance."""
-    names = sorted(table["tokens"].values())
-    states = [table["start_states"]["start"]]
-    actions: dict[int, dict[int, Any]] = {}
-    for number, state in enumerate(states):
-        actions[number] = {}
-        by_name = {table["tokens"][token]: action for token, action in table["states"][state].items()}
-        for name in sorted(by_name):
-            does, target = by_name[name]
-            if does == _SHIFT:
-                if target not in states:
-                    states.append(target)
-                target = states.index(target)
-            actions[number][names.index(name)] = [does, target]
-    table["tokens"] = dict(enumerate(names))
-    table["states"] = actions
-    for ends in ("start_states", "end_states"):
-        table[ends] = {name: states.index(state) for name, state in table[ends].items()}
+    return json.dumps(kept, separators=(",", ":")) + "\n"
 
 
 def tables_path() -> Path:

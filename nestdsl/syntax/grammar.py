@@ -79,7 +79,7 @@ def from_text(grammar: str) -> Lark:
 
 
 def tables(grammar: str) -> str:
-    """The tables of the grammar's parser as JSON, with what they are made from; lark numbers them by chance."""
+    """The tables of the grammar's parser as JSON, and what they are made from; lark numbers by chance."""
     data, memo = from_text(grammar).memo_serialize([TerminalDef, Rule])
     del data["options"]["postlex"]  # which is code, not data
     kept = {"lark": lark.__version__, "grammar": grammar, "data": data, "memo": memo}

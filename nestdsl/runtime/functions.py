@@ -1,13 +1,14 @@
 """What the functions and operators of a flow compute. Flows are `[batch, tokens, size]`.
 
-`nestdsl/library/signatures.py` declares the same names; a flow of size 1 broadcasts over the
-features of another. Functions of optimizers alone are not here.
+`nestdsl/library/functions.py` declares the same names; a flow of size 1 broadcasts over the
+features of another. Functions of optimizers that see whole matrices are in `optimizer/functions.py`.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -82,27 +83,89 @@ def dropout(x: Tensor, rate: float = 0.1, *, training: bool) -> Tensor:
     return F.dropout(x, rate, training=training)
 
 
+class Pointwise(NamedTuple):
+    """A function of which each element of the result depends on the elements in its place alone.
+
+    torch: in flows, and in optimizers as well unless `in_optimizer` says otherwise. cpp, triton: in the
+    kernels of optimizers, with operands as {0} and {1} and arguments by their names; the functions that they
+    call stand in `optimizer/cpp.py` and `optimizer/gpu.py`.
+    """
+
+    torch: Callable[..., Any]
+    cpp: str
+    triton: str
+    in_optimizer: Callable[..., Any] | None = None
+
+
+def _root(x: Tensor) -> Tensor:
+    """√x, whose derivative at 0 is 0: a weight that has had no gradient moves by its first as by m / eps."""
+    if not torch.is_grad_enabled():
+        return x.sqrt()
+    is_there = x > 0
+    return x.where(is_there, 1.0).sqrt().where(is_there, 0.0)
+
+
+def _sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1, and not a number where x is none."""
+    return x.sign().where(~x.isnan(), x)
+
+
+def maximum(x: Tensor | float, y: Tensor | float) -> Tensor:
+    """The larger of two, element by element."""
+    return torch.maximum(*_both(x, y))
+
+
+def minimum(x: Tensor | float, y: Tensor | float) -> Tensor:
+    """The smaller of two, element by element."""
+    return torch.minimum(*_both(x, y))
+
+
+def clip(x: Tensor, limit: Tensor | float) -> Tensor:
+    """x brought between -limit and limit, element by element."""
+    return minimum(maximum(x, -limit), limit)
+
+
+def _both(x: Tensor | float, y: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Two operands as tensors; one of them may be a number."""
+    if not isinstance(x, Tensor):
+        assert isinstance(y, Tensor)
+        return y.new_tensor(x), y
+    return x, y if isinstance(y, Tensor) else x.new_tensor(y)
+
+
+_CLIPPED = "smaller(larger({0}, -{1}), {1})"
+
+POINTWISE: dict[str, Pointwise] = {
+    "zero": Pointwise(torch.zeros_like, "T(0)", "tl.full([BLOCK], 0.0, T)"),
+    "add": Pointwise(operator.add, "{0} + {1}", "{0} + {1}"),
+    "subtract": Pointwise(operator.sub, "{0} - {1}", "{0} - {1}"),
+    "multiply": Pointwise(operator.mul, "{0} * {1}", "{0} * {1}"),
+    "divide": Pointwise(operator.truediv, "{0} / {1}", "{0} / {1}"),
+    "power": Pointwise(operator.pow, "std::pow({0}, {1})", "libdevice.pow({0}, {1})"),
+    "negate": Pointwise(operator.neg, "-{0}", "-{0}"),
+    "stop": Pointwise(stop, "{0}", "{0}"),
+    "sqrt": Pointwise(torch.sqrt, "std::sqrt({0})", "tl.sqrt({0})", _root),
+    "exp": Pointwise(torch.exp, "std::exp({0})", "tl.exp({0})"),
+    "abs": Pointwise(torch.abs, "std::abs({0})", "tl.abs({0})"),
+    "sign": Pointwise(torch.sign, "sign({0})", "sign({0})", _sign),
+    "tanh": Pointwise(torch.tanh, "std::tanh({0})", "tanh({0})"),
+    "sigmoid": Pointwise(torch.sigmoid, "sigmoid({0})", "1 / (1 + tl.exp(-{0}))"),
+    "softplus": Pointwise(F.softplus, "softplus({0})", "softplus({0})"),
+    "silu": Pointwise(F.silu, "silu({0})", "{0} / (1 + tl.exp(-{0}))"),
+    "gelu": Pointwise(F.gelu, "gelu({0})", "{0} * (1 + tl.erf({0} * 0.7071067811865476)) / 2"),
+    "relu": Pointwise(F.relu, "relu({0})", "larger({0}, 0.0)"),
+    "max": Pointwise(maximum, "larger({0}, {1})", "larger({0}, {1})"),
+    "min": Pointwise(minimum, "smaller({0}, {1})", "smaller({0}, {1})"),
+    "clip": Pointwise(clip, _CLIPPED, _CLIPPED),
+}
+
+_OF_OPTIMIZERS = ("zero", "max", "min", "clip")
+
 # Operators take tensors and plain numbers; the rest take a flow first, then compile-time arguments.
-FUNCTIONS: dict[str, Callable] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
-    "power": operator.pow,
-    "negate": operator.neg,
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: row.torch for name, row in POINTWISE.items() if name not in _OF_OPTIMIZERS},
     "l2_normalize": l2_normalize,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "sigmoid": torch.sigmoid,
-    "softplus": F.softplus,
-    "tanh": torch.tanh,
-    "sqrt": torch.sqrt,
-    "exp": torch.exp,
-    "abs": torch.abs,
-    "sign": torch.sign,
     "softmax": softmax,
-    "stop": stop,
     "concat": concat,
     "dropout": dropout,
     "constant": constant,

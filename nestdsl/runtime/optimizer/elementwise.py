@@ -57,7 +57,7 @@ class EagerKernel:
         values |= known
         for step in self._stage.steps:
             operands = [values.get(operand, operand) for operand in step.operands]
-            values[step.results[0]] = FUNCTIONS[step.function](*operands)
+            values[step.results[0]] = FUNCTIONS[step.function](*operands, **dict(step.options))
         for where, name in self._stage.stores:
             pieces[where].copy_(values[name])
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nestdsl.plan.wellformed import is_number
+from nestdsl.runtime.functions import POINTWISE
 from nestdsl.runtime.optimizer.stages import Elementwise
 
 Line = tuple[str, str]
@@ -40,7 +42,8 @@ def written(stage: Elementwise, language: Language) -> Written:
         operands = [_operand(one, names, language) for one in step.operands]
         (name,) = step.results
         value = _POWERS.get(step.operands[-1], "") if step.function == "power" else ""
-        value = (value or language.functions[step.function]).format(*operands)
+        options = {name: language.number(float(one)) for name, one in step.options if is_number(one)}
+        value = (value or language.functions[step.function]).format(*operands, **options)
         names[name] = f"v{index}"
         lines.append((names[name], value))
     return Written(lines, names, places)
@@ -50,14 +53,6 @@ def _operand(operand: Any, known: Mapping[Any, str], language: Language) -> str:
     return known[operand] if operand in known else language.number(float(operand))
 
 
-_ARITHMETIC = {
-    "add": "{0} + {1}",
-    "subtract": "{0} - {1}",
-    "multiply": "{0} * {1}",
-    "divide": "{0} / {1}",
-    "negate": "-{0}",
-    "stop": "{0}",
-}
 _POWERS: dict[Any, str] = {1: "{0}", 2: "{0} * {0}", 3: "{0} * {0} * {0}", -1: "1 / {0}"}
 """Powers that are products."""
 
@@ -70,46 +65,9 @@ def _c_number(value: float) -> str:
     return f"T({value!r})"
 
 
-C_LIKE = Language(
-    {
-        **_ARITHMETIC,
-        "zero": "T(0)",
-        "power": "std::pow({0}, {1})",
-        "sqrt": "std::sqrt({0})",
-        "abs": "std::abs({0})",
-        "exp": "std::exp({0})",
-        "tanh": "std::tanh({0})",
-        "sign": "sign({0})",
-        "sigmoid": "sigmoid({0})",
-        "softplus": "softplus({0})",
-        "silu": "silu({0})",
-        "gelu": "gelu({0})",
-        "relu": "relu({0})",
-        "max": "larger({0}, {1})",
-        "min": "smaller({0}, {1})",
-        "clip": "smaller(larger({0}, -{1}), {1})",
-    },
-    _c_number,
-)
+C_LIKE = Language({name: row.cpp for name, row in POINTWISE.items()}, _c_number)
 
 TRITON = Language(
-    {
-        **_ARITHMETIC,
-        "zero": "tl.full([BLOCK], 0.0, T)",
-        "power": "libdevice.pow({0}, {1})",
-        "sqrt": "tl.sqrt({0})",
-        "abs": "tl.abs({0})",
-        "exp": "tl.exp({0})",
-        "tanh": "tanh({0})",
-        "sign": "sign({0})",
-        "sigmoid": "1 / (1 + tl.exp(-{0}))",
-        "softplus": "softplus({0})",
-        "silu": "{0} / (1 + tl.exp(-{0}))",
-        "gelu": "{0} * (1 + tl.erf({0} * 0.7071067811865476)) / 2",
-        "relu": "larger({0}, 0.0)",
-        "max": "larger({0}, {1})",
-        "min": "smaller({0}, {1})",
-        "clip": "smaller(larger({0}, -{1}), {1})",
-    },
+    {name: row.triton for name, row in POINTWISE.items()},
     lambda value: f'tl.full([], float("{value!r}"), T)',
 )

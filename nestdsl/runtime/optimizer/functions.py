@@ -12,11 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nestdsl.library.functions import AUTO
-from nestdsl.runtime.functions import stop
+from nestdsl.runtime.functions import POINTWISE
 from nestdsl.runtime.optimizer.precision import fast_precision
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -32,29 +31,6 @@ def as_matrices(x: Tensor, batch: int = 0) -> Tensor:
             return x.unsqueeze(-2)
         case _:
             return x
-
-
-def sqrt(x: Tensor) -> Tensor:
-    """√x, whose derivative at 0 is 0: a weight that has had no gradient moves by its first as by m / eps."""
-    if not torch.is_grad_enabled():
-        return x.sqrt()
-    is_there = x > 0
-    return x.where(is_there, 1.0).sqrt().where(is_there, 0.0)
-
-
-def maximum(x: Tensor | float, y: Tensor | float) -> Tensor:
-    """The larger of two, element by element."""
-    return torch.maximum(*_both(x, y))
-
-
-def minimum(x: Tensor | float, y: Tensor | float) -> Tensor:
-    """The smaller of two, element by element."""
-    return torch.minimum(*_both(x, y))
-
-
-def clip(x: Tensor, limit: Tensor | float) -> Tensor:
-    """x brought between -limit and limit, element by element."""
-    return minimum(maximum(x, -limit), limit)
 
 
 def norm(x: Tensor) -> Tensor:
@@ -104,11 +80,6 @@ def _divided(x: Tensor, by: Tensor) -> Tensor:
     return (x / without_zero(by)).masked_fill(by == 0, 0.0)
 
 
-def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1, and not a number where x is none."""
-    return x.sign().where(~x.isnan(), x)
-
-
 def outer(a: Tensor, b: Tensor | None = None) -> Tensor:
     """a bᵀ; of one flow a aᵀ."""
     return a @ (a if b is None else b).mT
@@ -144,37 +115,9 @@ def _added(x: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float) ->
     return torch.baddbmm(x, left, right, beta=beta, alpha=alpha)
 
 
-def _both(x: Tensor | float, y: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Two operands as tensors; one of them may be a number."""
-    if not isinstance(x, Tensor):
-        assert isinstance(y, Tensor)
-        return y.new_tensor(x), y
-    return x, y if isinstance(y, Tensor) else x.new_tensor(y)
-
-
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "zero": torch.zeros_like,
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
+    **{name: row.in_optimizer or row.torch for name, row in POINTWISE.items()},
     "debias": operator.truediv,
-    "power": operator.pow,
-    "negate": operator.neg,
-    "sqrt": sqrt,
-    "sign": sign,
-    "abs": torch.abs,
-    "exp": torch.exp,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "softplus": F.softplus,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "stop": stop,
-    "max": maximum,
-    "min": minimum,
-    "clip": clip,
     "norm": norm,
     "rms": rms,
     "mean": mean,

@@ -10,16 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, OptimizerProgram
+from nestdsl.runtime.functions import POINTWISE
 from nestdsl.runtime.optimizer.lines import Given, Step, Steps
-
-ELEMENTWISE = frozenset(
-    {
-        *("add", "subtract", "multiply", "divide", "power", "negate", "zero", "stop"),
-        *("sqrt", "sign", "abs", "exp", "tanh", "sigmoid", "softplus", "silu", "gelu", "relu"),
-        *("max", "min", "clip"),
-    }
-)
-"""Functions of which each element of the result depends on the elements in its place alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +154,7 @@ def is_elementwise(program: OptimizerProgram) -> bool:
     functions = {line.function for line in lines if line.shape != CONSTANT} - {"debias"}
     kinds = {memory.kind for memory in program.memories}
     shapes = {line.shape for line in lines} | {memory.shape for memory in program.memories}
-    return functions <= ELEMENTWISE and kinds <= {"ema", "sum_of"} and shapes <= {CONSTANT, WEIGHT}
+    return functions <= POINTWISE.keys() and kinds <= {"ema", "sum_of"} and shapes <= {CONSTANT, WEIGHT}
 
 
 def _names(step: Step) -> list[str]:
@@ -172,7 +164,7 @@ def _names(step: Step) -> list[str]:
 def _is_elementwise(step: Step, shapes: dict[str, str]) -> bool:
     alike = (step.shape, NUMBER)
     return (
-        step.function in ELEMENTWISE
+        step.function in POINTWISE
         and step.shape != NUMBER
         and all(shapes[name] in alike for name in _names(step))
     )

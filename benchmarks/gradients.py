@@ -7,6 +7,7 @@ its own. Time is CPU time; memory is what the process held at its peak beyond wh
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -49,20 +50,33 @@ def _peak() -> float:
     return getrusage(RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main() -> None:
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gradients", description=__doc__)
+    parser.add_argument(
+        "--one",
+        nargs=3,
+        metavar=("LEVELS", "MEMORIES", "TOKENS"),
+        help="measure one setting in this process, such as `--one stop through 512`: prints seconds and MiB "
+        "(default: all settings, as a table)",
+    )
+    arguments = parser.parse_args()
+    if arguments.one:
+        levels, memories, tokens = arguments.one
+        if (levels, memories) not in SETTINGS or not tokens.isdecimal() or int(tokens) < 1:
+            parser.error(f"LEVELS and MEMORIES are one of {SETTINGS}, TOKENS is a whole number from 1 on")
+        print(*measure(levels, memories, int(tokens)))
+        return 0
     print("| levels | memories | " + " | ".join(f"{tokens} tokens" for tokens in LENGTHS) + " |")
     print("|---|---|" + "---|" * len(LENGTHS))
     for levels, memories in SETTINGS:
         cells = []
         for tokens in LENGTHS:
-            command = [sys.executable, "-m", "benchmarks.gradients", levels, memories, str(tokens)]
+            command = [sys.executable, "-m", "benchmarks.gradients", "--one", levels, memories, str(tokens)]
             found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
             cells.append(f"{float(found[0]):.1f} s, {float(found[1]):.0f} MiB")
         print(f"| `{levels}` | `{memories}` | " + " | ".join(cells) + " |", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        print(*measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))
-    else:
-        main()
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -18,8 +19,12 @@ def say(text: str) -> None:
     print(f"{SAID}  {text}", file=sys.stderr, flush=True)
 
 
-def main(text: str) -> None:
-    order = json.loads(text)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
+    parser.add_argument(
+        "order", metavar="ORDER", type=json.loads, help="what to measure; `benchmarks/run.py` writes it"
+    )
+    order = parser.parse_args().order
     import torch
 
     from benchmarks.measure import measure, whole_peak
@@ -41,4 +46,4 @@ def main(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from io import BufferedReader
 
@@ -89,7 +88,7 @@ def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
 def _replace(path: str, data: bytes, before: os.stat_result | None) -> None:
     if before is not None and not os.access(path, os.W_OK):
         raise PermissionError(None, "it is read-only")
-    new = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.new")
+    new = os.path.join(os.path.dirname(path), f".{os.urandom(8).hex()}.new")
     try:
         with open(new, "xb") as file:
             file.write(data)

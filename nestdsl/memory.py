@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nestdsl.diagnostics import fail
+from nestdsl.diagnostics.quantities import in_bytes
 
 CLOSE_OTHERS = "close other programs, or raise the limit on memory (`ulimit -v`) where there is one"
 
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _ASKED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 """What the allocators of torch say, on a CPU and on an accelerator."""
 
@@ -56,14 +56,6 @@ def addresses_left() -> int | None:
         return max(0, limit - used)
     except (ImportError, OSError, ValueError):  # Windows has no limits, macOS no /proc
         return None
-
-
-def in_bytes(count: int) -> str:
-    """A number of bytes with the unit that suits it."""
-    value, unit = float(count), 0
-    while value >= 1024 and unit + 1 < len(_UNITS):
-        value, unit = value / 1024, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}"
 
 
 def _counted(size: str) -> str:

@@ -76,11 +76,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FACTOR",
         help="ours at these factors of its rates as well, with one seed",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--steps", type=int, help=f"of every task; default: {STEPS}")
+    parser.add_argument("--seeds", type=int, default=3, help="runs at the best rate (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help=f"of every task (default: {STEPS})")
     parser.add_argument("--quick", action="store_true", help="3 steps: does everything run? no figures")
-    parser.add_argument("--processes", type=int, default=2, help="runs at once; default: %(default)s")
-    parser.add_argument("--out", default="build/learning", metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--processes", type=int, default=2, help="runs at once (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        default="build/learning",
+        metavar="DIR",
+        help="keeps the runs (default: %(default)s)",
+    )
     parser.add_argument("--show", action="store_true", help="run nothing: the table of what is in --out")
     parser.add_argument("--markdown", metavar="FILE", help="write the table into FILE, between its marks")
     return parser

@@ -33,15 +33,19 @@ def main() -> int:
     parser.add_argument(
         "--set", metavar="NAME=VALUE", action="append", default=[], dest="settings", help="another setting"
     )
-    parser.add_argument("--task", choices=tuple(STEPS), default="bytes")
-    parser.add_argument("--layers", type=_whole(1), default=2, help="default: %(default)s")
+    parser.add_argument(
+        "--task", choices=tuple(STEPS), default="bytes", help="what is learned (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--layers", type=_whole(1), default=2, help="the `depth` of the program (default: %(default)s)"
+    )
     parser.add_argument(
         "--filler", type=_whole(0), default=0, help="of `recall`: tokens before the questions"
     )
-    parser.add_argument("--steps", type=_whole(1), help=f"default: {STEPS}; recall may end earlier")
+    parser.add_argument("--steps", type=_whole(1), help=f"at most (default: {STEPS}); recall may end earlier")
     parser.add_argument("--rate-scale", type=float, default=1.0, help="times the rates of the program")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--seed", type=int, default=0, help="fixes weights and data (default: %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="compile the model")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     one_thread(arguments.seed)

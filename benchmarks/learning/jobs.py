@@ -17,7 +17,7 @@ from benchmarks.learning.contenders import FAMILIES, REFERENCES, ours, shipped
 from benchmarks.learning.tasks import FAR, Bytes, Recall, Task
 from benchmarks.learning.training import Outcome, one_thread, trained
 from nestdsl.plan.yaml import to_yaml
-from nestdsl.training.data import read_data
+from nestdsl.training.data.sources import read_data
 from nestdsl.training.settings import Settings
 
 OURS = "ours"

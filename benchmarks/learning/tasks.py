@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from nestdsl.training.data import NO_TARGET, Batch, Data, mixed_seed, read_data
+from nestdsl.training.data.interface import NO_TARGET, Batch, Data, mixed_seed
+from nestdsl.training.data.sources import read_data
 
 PAIRS, SYMBOLS, FILLERS = 8, 32, 16
 """Pairs of a sequence; keys there are, and as many values; symbols that stand between."""

@@ -11,7 +11,7 @@ import torch
 from benchmarks.learning.learner import Learner
 from benchmarks.learning.tasks import Task
 from nestdsl.runtime.step_levels import NonFiniteGradient
-from nestdsl.training.data import NO_TARGET
+from nestdsl.training.data.interface import NO_TARGET
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import Settings
 

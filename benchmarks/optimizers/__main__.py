@@ -19,7 +19,8 @@ from benchmarks.optimizers.curves import drawn
 from benchmarks.optimizers.runs import CONTENDERS, SETTINGS, Run, Summary, run
 from benchmarks.optimizers.timing import Times, timed
 from nestdsl.runtime.optimizer.precision import fast_precision
-from nestdsl.training.data import Data, read_data
+from nestdsl.training.data.interface import Data
+from nestdsl.training.data.sources import read_data
 from nestdsl.training.settings import Settings
 
 COLUMNS = ("optimizer", "rates", "held out, at each", "best rate, over seeds", "a step", "its optimizer")

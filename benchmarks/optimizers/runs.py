@@ -12,7 +12,7 @@ import torch
 
 import nestdsl
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
-from nestdsl.training.data import Data
+from nestdsl.training.data.interface import Data
 from nestdsl.training.evaluate import held_out_figures
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import Settings

@@ -10,7 +10,7 @@ from statistics import median
 import nestdsl
 from benchmarks.optimizers.runs import DEPTH, DIM, Contender
 from nestdsl.runtime.step_levels import StepLevels
-from nestdsl.training.data import Data
+from nestdsl.training.data.interface import Data
 from nestdsl.training.settings import Settings
 
 TURN = 16

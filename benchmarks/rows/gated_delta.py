@@ -82,9 +82,9 @@ def _theirs() -> Core:
 
 
 def _ours(query: Tensor, key: Tensor, value: Tensor, beta: Tensor, log_decay: Tensor) -> Tensor:
-    from nestdsl.runtime.ops.linear_memory import Rule, initial_state, learn, read
+    from nestdsl.runtime.ops.linear_memory import LinearRule, initial_state, learn, read
 
-    rule = Rule(forget_first=True)
+    rule = LinearRule(forget_first=True)
     batch, _, heads, size = key.shape
     start = initial_state(key.new_zeros(batch, heads, size, value.shape[-1]), rule)
     trajectory, _ = learn(key, value, beta, log_decay.exp(), start, rule)

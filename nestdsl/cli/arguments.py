@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
+
+from nestdsl.cli.guarded_imports import importing
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,8 +17,9 @@ class Parser(argparse.ArgumentParser):
     Python before 3.13 takes it away even there, and gives the command an empty list for its value.
     """
 
-    color: bool = False
-    """From Python 3.14 on, argparse colors its help by itself; `commands.parser` sets this again."""
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.color = False  # from Python 3.14 on, argparse colors its help by itself
 
     def _get_values(self, action: argparse.Action, arg_strings: Sequence[str]) -> Any:
         if action.option_strings and action.nargs is None and list(arg_strings) == ["--"]:
@@ -44,6 +47,8 @@ class Parser(argparse.ArgumentParser):
         if not word.startswith("--"):
             is_setting = "--set" in self._option_string_actions and word.partition("=")[0].isidentifier()
             return f"write an option for each: `--set {word}`" if is_setting and "=" in word else ""
+        import difflib
+
         name, sign, value = word.removeprefix("--").partition("=")
         known = {one.removeprefix("--"): one for one in self._option_string_actions if one.startswith("--")}
         if near := difflib.get_close_matches(name, known, n=1):
@@ -54,3 +59,31 @@ class Parser(argparse.ArgumentParser):
             value = "VALUE" if not value or value.startswith("-") else value
             return f"a parameter of the program is set with `--set {name}={value}`"
         return ""
+
+
+class CommandParser(Parser):
+    """The parser of one command, whose module is imported when the command is asked for.
+
+    The module has `add_arguments(parser)` and `run(arguments)`, which gives the exit status.
+    """
+
+    def __init__(self, *, module: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._module = module
+        self._is_loaded = False
+
+    def load(self) -> None:
+        """Imports the module and adds its arguments. Raises NestError N0503 where memory does not hold it."""
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        with importing("nestdsl"):
+            command = import_module(self._module)
+        command.add_arguments(self)
+        self.set_defaults(run=command.run)
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        self.load()
+        return super().parse_known_args(args, namespace)

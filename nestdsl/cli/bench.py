@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
-from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.guarded_imports import importing_torch
+from nestdsl.cli.program import add_program_arguments, compile_program, load_program
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
-from nestdsl.interrupts import interrupts_held
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,14 +23,12 @@ _DRIVEN_SIZE = 512
 """Of the layers that an optimizer by itself drives: its arithmetic then shows beside the calls."""
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "bench",
-        help="how fast a program is here",
-        description="Compiles a program and measures it on random inputs: a training step, a forward pass, "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compiles a program and measures it on random inputs: a training step, a forward pass, "
         "one more token, the first of each, which compile, and the peak of memory. Leaves nothing behind. An "
         "optimizer by itself, such as mine.nest:three_speed, is measured as it drives two layers of "
-        f"{_DRIVEN_SIZE} × {_DRIVEN_SIZE}.",
+        f"{_DRIVEN_SIZE} × {_DRIVEN_SIZE}."
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -57,7 +55,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--eager", action="store_true", help="do not compile the model")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,10 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         from nestdsl.training.device import usable_device
     device = usable_device(arguments.device)
     program = load_program(arguments, size=_DRIVEN_SIZE)
-    report(program.diagnostics, "text", sys.stderr)
     report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
-    with interrupts_held():  # what compiles is imported here, too
-        model = program.compile(device, compile=not arguments.eager)
+    model = compile_program(program, device, eager=arguments.eager)
     speeds = measure_speed(model, settings, lambda text: print(text, file=sys.stderr))
     print(_json(speeds) if arguments.json else _table(speeds))
     return 0
@@ -87,8 +82,7 @@ def _table(speeds: Speeds) -> str:
     read = speeds.batch * speeds.tokens / speeds.forward.seconds
     lines = [
         f"{speeds.model}: {speeds.parameters:,} parameters, {how}, {speeds.device}, "
-        f"{speeds.threads} thread{'s' * (speeds.threads != 1)}; medians of {speeds.steps} "
-        f"run{'s' * (speeds.steps != 1)} on random inputs",
+        f"{counted(speeds.threads, 'thread')}; medians of {counted(speeds.steps, 'run')} on random inputs",
         "",
         _line("training step", speeds.step, sequences, speeds.tokens_per_second),
         _line("forward pass", speeds.forward, sequences, read),

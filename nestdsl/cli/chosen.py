@@ -18,6 +18,11 @@ from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
 from nestdsl.syntax.parser import parse
 
+FILE_HELP = (
+    "the program, a `.nest` file, or one model or optimizer of a file, as FILE:NAME: `mine.nest:small`, "
+    "`std.optim:m3`"
+)
+
 SHOWN_SIZE = 4
 """Of the layers that an optimizer drives where it is looked at by itself."""
 

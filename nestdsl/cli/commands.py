@@ -1,35 +1,44 @@
-"""All commands, each in a file of its own, and what every one of them does with mistakes."""
+"""All commands, and what every one of them does with mistakes."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import traceback
 from collections.abc import Sequence
 
 from nestdsl import __version__
-from nestdsl.cli import bench, check, compile, eval, explain, fmt, generate, render, train
-from nestdsl.cli.arguments import Parser
-from nestdsl.cli.imports import import_modules
+from nestdsl.cli.arguments import CommandParser, Parser
 from nestdsl.cli.report import report
 from nestdsl.diagnostics import NestError
 from nestdsl.memory import fits_memory
 from nestdsl.terminal import ReaderGone
 
-COMMANDS = (check, fmt, compile, render, explain, train, eval, generate, bench)
+COMMANDS = {
+    "check": "find everything that is wrong with programs",
+    "fmt": "lay programs out in the one way, in place",
+    "compile": "compile a program, and show it in any form on the way",
+    "render": "draw a program",
+    "explain": "every level of a program with its update equation; or a diagnostic with an example",
+    "train": "train a program on text or on a task",
+    "eval": "how well a trained model does on held-out data",
+    "generate": "text from a trained model",
+    "bench": "how fast a program is here",
+}
+"""What each command does. The file of its name in this folder has its arguments and runs it."""
 
 CLEAN, DIAGNOSTICS, FAULT = 0, 1, 3
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser() -> Parser:
+    """The whole command line; the arguments of a command are there once it is parsed or loaded."""
     whole = Parser(prog="nestdsl", description="A language for Nested Learning, compiled to PyTorch.")
     whole.add_argument("--version", action="version", version=f"nestdsl {__version__}")
-    subparsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.register(subparsers)
-    for one in (whole, *subparsers.choices.values()):
-        one.color = False  # from Python 3.14 on, argparse colors its help by itself
+    subparsers = whole.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
+    for name, summary in COMMANDS.items():
+        description = f"{summary[0].upper()}{summary[1:]}."
+        subparsers.add_parser(name, help=summary, description=description, module=f"nestdsl.cli.{name}")
     return whole
 
 
@@ -41,7 +50,10 @@ def run(arguments: Sequence[str] | None) -> int:
             parsed = parser().parse_args(arguments)
             format = getattr(parsed, "format", format)
             with fits_memory("this command"):
-                import_modules(getattr(parsed, "modules", ()))
+                if modules := getattr(parsed, "modules", ()):
+                    from nestdsl.cli.imports import import_modules
+
+                    import_modules(modules)
                 status = parsed.run(parsed)
         except SystemExit:
             sys.stdout.flush()

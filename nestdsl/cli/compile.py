@@ -7,22 +7,19 @@ import sys
 from collections.abc import Callable
 
 from nestdsl.api import Nest
-from nestdsl.cli.output import write_text
+from nestdsl.cli.guarded_imports import importing_torch
 from nestdsl.cli.program import add_program_arguments, load_program
-from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
+from nestdsl.files import write_whole
 from nestdsl.terminal import columns
 
 _WIDTH = 140
 """Columns of a table that no terminal shows."""
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "compile",
-        help="compile a program, and show it in any form on the way",
-        description="Compiles a program, and shows its levels or any form on the way. An optimizer by "
-        "itself, such as mine.nest:three_speed, is shown as it drives two small layers.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compiles a program, and shows its levels or any form on the way. An optimizer by "
+        "itself, such as mine.nest:three_speed, is shown as it drives two small layers."
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -38,16 +35,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="build the model and compare it with its plan, compiled with eager; exit status 1 if nothing "
         "can be compiled here",
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     nest = load_program(arguments)
-    report(nest.diagnostics, "text", sys.stderr)
     if arguments.emit is None and arguments.output is None and not arguments.verify:
         print(_summary(nest))
     if arguments.emit is not None or arguments.output is not None:
-        write_text(_EMIT[arguments.emit or "plan"](nest), arguments.output)
+        text = _EMIT[arguments.emit or "plan"](nest).removesuffix("\n") + "\n"
+        if arguments.output is None:
+            sys.stdout.write(text)
+        else:
+            write_whole(arguments.output, text.encode("utf-8"), "choose another place with -o")
     if arguments.verify:
         with importing_torch():
             from nestdsl.runtime.verification import verify_model

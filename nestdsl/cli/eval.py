@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nestdsl.cli.guarded_imports import importing_torch
 from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
+from nestdsl.diagnostics.quantities import counted
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "eval",
-        help="how well a trained model does on held-out data",
-        description="Prints the bits per byte of the held-out part of a text, or the figures of a task: all "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Prints the bits per byte of the held-out part of a text, or the figures of a task: all "
         "of its held-out sequences are measured. With the data of the run itself, this is data that the "
-        "model was never trained on.",
+        "model was never trained on."
     )
     parser.add_argument("run_folder", metavar="DIR", help="the folder of a run, as `train --out` wrote it")
     parser.add_argument(
@@ -36,14 +35,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
     add_import_argument(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     with importing_torch():
-        from nestdsl.training.data import TASK, read_data
+        from nestdsl.training.data.interface import TASK
+        from nestdsl.training.data.sources import read_data
         from nestdsl.training.evaluate import finite, held_out_figures
         from nestdsl.training.figures import shown, words
         from nestdsl.training.progress import measuring
@@ -72,9 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         if spare := data.spare(model.plan):
             watch.note(spare)
         figures = finite(held_out_figures(model, data, sequences, settings.batch, tokens, watch))
-    step = checkpoint.progress.step
     of_run = ", the data of the run," if arguments.data is None else ","
-    trained = f"{step} step{'s' * (step != 1)} of training"
+    trained = f"{counted(checkpoint.progress.step, 'step')} of training"
     measured = ", ".join(f"{words(name)}: {shown(name, value)}" for name, value in figures.items())
     print(f"{measured} on {data.source}{of_run} after {trained}")
     return 0

@@ -6,23 +6,18 @@ import argparse
 import os
 import sys
 
-from nestdsl.cli.output import write_text
 from nestdsl.cli.program import add_program_arguments, load_program
-from nestdsl.cli.report import report
 from nestdsl.diagnostics.explain import explain
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "explain",
-        help="every level of a program with its update equation; or a diagnostic with an example",
-        description="Every level of a program, the fastest first, with its update equation. FILE may also be "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Every level of a program, the fastest first, with its update equation. FILE may also be "
         "an optimizer by itself, such as std.optim:m3 or mine.nest:three_speed, or the code of a diagnostic, "
-        "such as N0302: this prints its page.",
+        "such as N0302: this prints its page."
     )
     add_program_arguments(parser)
     parser.add_argument("--latex", action="store_true", help="write LaTeX (amsmath), for papers")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(explain(arguments.file))
         return 0
     nest = load_program(arguments)
-    report(nest.diagnostics, "text", sys.stderr)
     page = nest.explain()
-    write_text(page.latex if arguments.latex else page.text, None)
+    sys.stdout.write(page.latex if arguments.latex else page.text)
     return 0

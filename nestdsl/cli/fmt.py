@@ -15,15 +15,13 @@ from nestdsl.syntax.formatter import format_source
 _HINT = "it is as it was; check its permissions, those of its folder, and the room on its disk"
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser("fmt", help="lay programs out in the one way, in place")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="programs, `.nest` files")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--check", action="store_true", help="change nothing; exit status 1 if a file would change"
     )
     how.add_argument("--diff", action="store_true", help="change nothing; print what would change")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+from nestdsl.cli.guarded_imports import importing_torch
 from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "generate",
-        help="text from a trained model",
-        description="Prints the prompt and what the model makes of it, byte by byte, read as UTF-8; what is "
-        "no character is shown as �. Equal arguments print equal text.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Prints the prompt and what the model makes of it, byte by byte, read as UTF-8; what is "
+        "no character is shown as �. Equal arguments print equal text."
     )
     parser.add_argument("run_folder", metavar="DIR", help="the folder of a run, as `train --out` wrote it")
     parser.add_argument("--prompt", metavar="TEXT", required=True, help="what to continue")
@@ -38,7 +36,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     add_import_argument(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with importing_torch():
         from nestdsl.diagnostics import fail
-        from nestdsl.training.data import TASK
+        from nestdsl.training.data.interface import TASK
         from nestdsl.training.generate import generate, prompt_bytes
         from nestdsl.training.restore import restored
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
 from nestdsl.api import Nest
-from nestdsl.cli.chosen import SHOWN_SIZE, Chosen, choose
+from nestdsl.cli.chosen import FILE_HELP, SHOWN_SIZE, Chosen, choose
 from nestdsl.cli.imports import add_import_argument
+from nestdsl.cli.report import report
+from nestdsl.interrupts import interrupts_held
 from nestdsl.semantics.settings import read_settings
 
-FILE_HELP = (
-    "the program, a `.nest` file, or one model or optimizer of a file, as FILE:NAME: `mine.nest:small`, "
-    "`std.optim:m3`"
-)
+if TYPE_CHECKING:
+    import torch
+
+    from nestdsl.runtime.module import NestModule
 
 
 def add_program_arguments(parser: argparse.ArgumentParser, file_help: str = FILE_HELP) -> None:
@@ -43,7 +47,7 @@ def load_program(
     weights: bool = True,
     size: int = SHOWN_SIZE,
 ) -> Nest:
-    """The program that the arguments name; raises NestError.
+    """The program that the arguments name, whose warnings are reported; raises NestError.
 
     chosen: what FILE means, where that is known already. Without `weights`, it starts from no file. An
     optimizer by itself drives layers of this `size`.
@@ -51,4 +55,12 @@ def load_program(
     chosen = chosen or choose(arguments.file)
     given = read_settings(arguments.settings)
     analysis = chosen.analyse(given, arguments.model, weights=weights, size=size)
-    return Nest(analysis, sharing=arguments.sharing)
+    nest = Nest(analysis, sharing=arguments.sharing)
+    report(nest.diagnostics, "text", sys.stderr)
+    return nest
+
+
+def compile_program(program: Nest, device: torch.device, *, eager: bool, seed: int = 0) -> NestModule:
+    """The model; imports what builds and compiles it, which an interrupt would leave half done."""
+    with interrupts_held():
+        return program.compile(device, compile=not eager, seed=seed)

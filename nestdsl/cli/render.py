@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from nestdsl.cli.chosen import choose
 from nestdsl.cli.program import add_program_arguments, load_program
-from nestdsl.cli.report import report
 from nestdsl.render.notebook import SUFFIXES, format_of
 from nestdsl.render.views import VIEWS
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "render",
-        help="draw a program",
-        description="Draws what nests in what, or the data flow. The levels of an optimizer by itself, "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draws what nests in what, or the data flow. The levels of an optimizer by itself, "
         "such as mine.nest:three_speed, are drawn inside of a small layer that it drives. Uses the system's "
-        "`dot` where there is one.",
+        "`dot` where there is one."
     )
     add_program_arguments(parser)
     parser.add_argument(
@@ -41,7 +37,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f"the file to write, a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} as its suffix says "
         "(default: the name of FILE, or NAME, with .svg, in this folder)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     output = Path(f"{chosen.stem}.svg" if arguments.output is None else arguments.output)
     format_of(output)
     nest = load_program(arguments, chosen)
-    report(nest.diagnostics, "text", sys.stderr)
     nest.render(arguments.view, optimizers=arguments.optimizers or chosen.is_optimizer).save(output)
     print(output)
     return 0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from nestdsl.diagnostics import Diagnostic
-from nestdsl.diagnostics.render import render_github, render_json, render_text
 from nestdsl.limits import MAX_SHOWN
 from nestdsl.terminal import columns, is_colored, styled
 
@@ -17,6 +16,8 @@ def report(diagnostics: Sequence[Diagnostic], format: str, stream: TextIO) -> No
     """Writes the diagnostics; nothing if there are none."""
     if not diagnostics:
         return
+    from nestdsl.diagnostics.render import render_github, render_json, render_text
+
     match format:
         case "json":
             print(render_json(diagnostics), file=stream)

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from nestdsl.diagnostics.quantities import in_bytes
 from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
@@ -69,20 +70,20 @@ def _cells(rows: list[OrderedLevel], plan: Plan) -> tuple[str, ...]:
         first.learns,
         optimizer,
         f"{parameters:,}" if parameters else "–",
-        f"{_bytes(growth)} a token" if growth else (_bytes(state) if state else "–"),
+        f"{in_bytes(growth)} a token" if growth else (in_bytes(state) if state else "–"),
     )
 
 
 def _costs(plan: Plan) -> str:
     costs = plan.costs
     lines = [
-        f"parameters        {costs.parameters:,} ({_bytes(costs.parameter_bytes)}), "
-        f"{costs.trained_parameters:,} trained; optimizer memories {_bytes(costs.optimizer_bytes)}",
+        f"parameters        {costs.parameters:,} ({in_bytes(costs.parameter_bytes)}), "
+        f"{costs.trained_parameters:,} trained; optimizer memories {in_bytes(costs.optimizer_bytes)}",
         *_optimizers(plan),
         *_precisions(plan),
-        f"state             {_bytes(costs.state_bytes_per_sequence)} for each sequence"
+        f"state             {in_bytes(costs.state_bytes_per_sequence)} for each sequence"
         + (
-            f", and {_bytes(costs.state_bytes_per_token)} for each token read"
+            f", and {in_bytes(costs.state_bytes_per_token)} for each token read"
             if costs.state_bytes_per_token
             else ""
         ),
@@ -109,7 +110,7 @@ def _optimizers(plan: Plan) -> Iterator[str]:
         owner = next((level.owner for level in plan.levels if level.name == id), id.partition(".")[0])
         program, _, memory = id.removeprefix(f"{owner}.").partition(".")
         place = f"{owner.removeprefix('@').replace('[*]', '')}.{program}"
-        places.setdefault(place, []).append(f"{memory} {_bytes(count)}")
+        places.setdefault(place, []).append(f"{memory} {in_bytes(count)}")
     for number, (place, memories) in enumerate(places.items()):
         yield f"{'' if number else 'optimizers':<17} {place}: {', '.join(memories)}"
 
@@ -150,11 +151,3 @@ def _clock(plan: Plan) -> str:
 
 def _periods(periods: list[int], unit: str) -> str:
     return f"{' '.join(f'{period:,}' for period in periods)} {unit}{'s' * (periods[-1] != 1)}"
-
-
-def _bytes(count: int) -> str:
-    value, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
-    unit = next(units)
-    while value >= 1024 and (larger := next(units, None)):
-        value, unit = value / 1024, larger
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING
 
 from nestdsl.checks.clocks import check_run
 from nestdsl.cli.chosen import Chosen, choose
-from nestdsl.cli.program import add_program_arguments, load_program
+from nestdsl.cli.guarded_imports import importing_torch
+from nestdsl.cli.program import add_program_arguments, compile_program, load_program
 from nestdsl.cli.report import report
-from nestdsl.cli.torch_import import importing_torch
 from nestdsl.diagnostics import fail
-from nestdsl.interrupts import Interrupted, interrupts_held
+from nestdsl.interrupts import Interrupted
 from nestdsl.training.folders import run_folder
 from nestdsl.training.settings import DATA, Settings, sequence_tokens
 
 if TYPE_CHECKING:
-    import torch
-
     from nestdsl.api import Nest
-    from nestdsl.runtime.module import NestModule
     from nestdsl.training.loop import Result
 
 _SETTINGS = (
@@ -43,13 +40,11 @@ _SETTINGS = (
 )
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
-        "train",
-        help="train a program on text or on a task",
-        description="Trains a model on the bytes of a text, or on a task made by rules, and leaves a run in "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Trains a model on the bytes of a text, or on a task made by rules, and leaves a run in "
         "a folder: checkpoint.safetensors, metrics.jsonl and plan.yaml. A part of the data is held out and "
-        "never trained on. Equal arguments give equal numbers.",
+        "never trained on. Equal arguments give equal numbers."
     )
     add_program_arguments(parser, "the program, a `.nest` file, or one of its models, as FILE:NAME")
     parser.add_argument(
@@ -85,7 +80,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--eager", action="store_true", help="do not compile the model")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show no progress, only the result")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -126,7 +120,7 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
     settings.verify()
     with importing_torch():
         from nestdsl.training.checkpoint import load
-        from nestdsl.training.data import read_data
+        from nestdsl.training.data.sources import read_data
         from nestdsl.training.device import usable_device
         from nestdsl.training.loop import proceed, start
         from nestdsl.training.progress import reporter
@@ -135,13 +129,12 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
     device = usable_device(arguments.device)
     saved = load(out) if arguments.resume else None  # first: it says what to import for the program
     program = load_program(arguments, chosen, weights=saved is None)
-    report(program.diagnostics, "text", sys.stderr)
     shown = reporter(arguments.quiet)
     if saved is None:
         data = read_data(DATA if arguments.data is None else arguments.data)
         settings = replace(settings, tokens=sequence_tokens(arguments.tokens, data.tokens, data.source))
         report(check_run(program.nest_graph, settings.tokens, settings.steps), "text", sys.stderr)
-        model = _compile(program, device, not arguments.eager, settings.seed)
+        model = compile_program(program, device, eager=arguments.eager, seed=settings.seed)
         donor = None if donor_folder is None else load(donor_folder)
         report(() if donor is None else donor.warnings, "text", sys.stderr)
         with _levels_placed(program):
@@ -149,7 +142,8 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
     report(saved.warnings, "text", sys.stderr)
     report(check_run(program.nest_graph, saved.settings.tokens, saved.settings.steps), "text", sys.stderr)
     data = data_of(saved) if arguments.data is None else read_data(arguments.data)
-    model = _compile(program, device, saved.progress.compiled and not arguments.eager, saved.settings.seed)
+    eager = arguments.eager or not saved.progress.compiled
+    model = compile_program(program, device, eager=eager, seed=saved.settings.seed)
     with _levels_placed(program):
         return proceed(model, data, saved, given, shown, arguments.until)
 
@@ -164,8 +158,3 @@ def _levels_placed(program: Nest) -> Iterator[None]:
     except UntrainedLevelError as error:
         places = (one.span for one in program.nest_graph.levels() if one.declared == error.level)
         raise UntrainedLevelError(error.level, replace(error.diagnostic, span=next(places, None))) from error
-
-
-def _compile(program: Nest, device: torch.device, compile: bool, seed: int) -> NestModule:
-    with interrupts_held():  # what compiles is imported here, too
-        return program.compile(device, compile=compile, seed=seed)

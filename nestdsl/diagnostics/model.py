@@ -6,19 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nestdsl.diagnostics.codes import CODES, Severity
+from nestdsl.diagnostics.finding import Finding, Note
 from nestdsl.source import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """A second place that explains a diagnostic, such as the first of two definitions."""
-
-    message: str
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Finding):
     """A user's mistake: a code, a place, a plain sentence and what to write instead.
 
     code: such as N0201; `nestdsl explain N0201` prints its page. message: what is wrong, in one sentence.
@@ -35,13 +28,6 @@ class Diagnostic:
     `...` in it is a form to fill in. `tests/hints` follows the hints of all wrong programs.
     """
 
-    code: str
-    message: str
-    span: Span | None = None
-    hint: str = ""
-    notes: tuple[Note, ...] = ()
-    severity: Severity | None = None
-
     def __post_init__(self) -> None:
         is_text = all(isinstance(one, str) for one in (self.code, self.message, self.hint))
         is_place = isinstance(self.span, Span | None) and isinstance(self.severity, Severity | None)
@@ -52,11 +38,6 @@ class Diagnostic:
             )
         if self.severity is None:
             object.__setattr__(self, "severity", CODES[self.code].severity)
-
-    @property
-    def is_error(self) -> bool:
-        """Whether it is an error, which stops what was asked for, and no warning."""
-        return self.severity is Severity.ERROR
 
 
 LIMIT = "N0004"
@@ -153,7 +134,7 @@ class NestError(Exception):
 
     def __str__(self) -> str:
         try:
-            from nestdsl.diagnostics.render import render_text
+            from nestdsl.diagnostics.render import render_text  # here: it costs a start of any command
 
             return "\n" + render_text(self.diagnostics)
         except MemoryError:  # of which N0503 may have to say that there is none left

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from nestdsl.characters import visible
 from nestdsl.diagnostics.codes import Severity
 from nestdsl.diagnostics.excerpt import excerpt, is_multiline
-from nestdsl.diagnostics.model import Diagnostic
+from nestdsl.diagnostics.finding import Finding
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.diagnostics.wrap import wrapped
 from nestdsl.source import Span
 
@@ -24,7 +25,7 @@ _BLUE = "\x1b[1;34m"
 _CYAN = "\x1b[1;36m"
 
 
-def render_text(diagnostics: Iterable[Diagnostic], color: bool = False, width: int | None = None) -> str:
+def render_text(diagnostics: Iterable[Finding], color: bool = False, width: int | None = None) -> str:
     """Each diagnostic with its source line, a caret, its notes and its hint; then the count.
 
     Sentences are broken between words so that no line of theirs is longer than `width` cells, if one is
@@ -36,7 +37,7 @@ def render_text(diagnostics: Iterable[Diagnostic], color: bool = False, width: i
     return "\n\n".join([*(_render_one(diagnostic, color, width) for diagnostic in found), summary(found)])
 
 
-def render_json(diagnostics: Iterable[Diagnostic]) -> str:
+def render_json(diagnostics: Iterable[Finding]) -> str:
     """One JSON object a line, with the keys of LANGUAGE.md section 8.
 
     Lines and columns count characters from 1, the end is exclusive; null where there is no place. A
@@ -45,27 +46,27 @@ def render_json(diagnostics: Iterable[Diagnostic]) -> str:
     return "\n".join(json.dumps(_as_object(diagnostic)) for diagnostic in diagnostics)
 
 
-def render_github(diagnostics: Iterable[Diagnostic]) -> str:
+def render_github(diagnostics: Iterable[Finding]) -> str:
     """One workflow command a line; GitHub shows each beside its line in a pull request."""
     return "\n".join(map(_as_workflow_command, diagnostics))
 
 
-def summary(diagnostics: Iterable[Diagnostic]) -> str:
+def summary(diagnostics: Iterable[Finding]) -> str:
     """How many of each: "2 errors, 1 warning"."""
     found = tuple(diagnostics)
     errors = sum(diagnostic.is_error for diagnostic in found)
     counts = ((errors, "error"), (len(found) - errors, "warning"))
-    return ", ".join(f"{count} {word}{'s' if count != 1 else ''}" for count, word in counts if count)
+    return ", ".join(counted(count, word) for count, word in counts if count)
 
 
-def _severity(diagnostic: Diagnostic) -> str:
+def _severity(diagnostic: Finding) -> str:
     return (diagnostic.severity or Severity.ERROR).value
 
 
 # --- text ----------------------------------------------------------------------------------
 
 
-def _render_one(diagnostic: Diagnostic, color: bool, width: int | None) -> str:
+def _render_one(diagnostic: Finding, color: bool, width: int | None) -> str:
     style = _RED if diagnostic.is_error else _YELLOW
     spans = [span for span in (diagnostic.span, *(note.span for note in diagnostic.notes)) if span]
     gutter = max((len(str(span.line)) for span in spans), default=0)
@@ -111,7 +112,7 @@ def _paint(text: str, style: str, color: bool) -> str:
 # --- JSON and GitHub -----------------------------------------------------------------------
 
 
-def _as_object(diagnostic: Diagnostic) -> dict[str, object]:
+def _as_object(diagnostic: Finding) -> dict[str, object]:
     shown: dict[str, object] = {
         "code": diagnostic.code,
         "severity": _severity(diagnostic),
@@ -136,7 +137,7 @@ def _place_as_object(span: Span | None) -> dict[str, object]:
     }
 
 
-def _as_workflow_command(diagnostic: Diagnostic) -> str:
+def _as_workflow_command(diagnostic: Finding) -> str:
     span = diagnostic.span
     properties: dict[str, str | int] = {}
     if span:

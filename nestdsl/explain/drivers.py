@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nestdsl.diagnostics.quantities import as_written
 from nestdsl.explain import descent
 from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
 from nestdsl.explain.optimizers import Equations, Writer
 from nestdsl.explain.section import Member, Row, Section, row
 from nestdsl.explain.terms import IDENTITY, ONE, Line, T, Term, Transpose, minus, times
-from nestdsl.explain.words import value
 from nestdsl.graph.driving import driving, level_of_program, levels_of, optimizer_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level
@@ -51,7 +51,7 @@ def chain(program: OptimizerProgram, clock: Clock) -> Iterator[Driver]:
     varying: frozenset[str] = frozenset()
     while True:
         schedules = {one.parameter: written(one) for one in program.schedules}
-        own = {name: value(number) for name, number in program.parameters} | schedules
+        own = {name: as_written(number) for name, number in program.parameters} | schedules
         # What is given comes first where the program alone does not know its value.
         arguments = {name: one for name, one in given.items() if name not in own} | own | given
         driver = Driver(program, tuple(arguments.items()), varying)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from nestdsl.diagnostics.quantities import as_written
 from nestdsl.explain.terms import (
     Absolute,
     Apply,
@@ -131,7 +132,7 @@ def _sum(terms: tuple[Term, ...]) -> str:
 
 
 def _number(value: int | float) -> str:
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    shown = as_written(value)
     if found := re.fullmatch(r"(.*)e([+-]?)0*(\d+)", shown):
         digits, sign, exponent = found.groups()
         power = f"10^{{{sign.replace('+', '')}{exponent}}}"

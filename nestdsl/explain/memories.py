@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nestdsl.diagnostics.quantities import as_written
 from nestdsl.explain import attention, constants, deep, linear
 from nestdsl.explain.association import Association, Factor, anchor_definition
 from nestdsl.explain.flows import Names, taken_names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
 from nestdsl.explain.terms import Equation, Line, Number, Symbol, symbols
-from nestdsl.explain.words import in_brackets, parameters, state, value
+from nestdsl.explain.words import in_brackets, parameters, state
 from nestdsl.graph.nodes import EdgeType, Level, Read
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY
@@ -194,7 +195,7 @@ class _Named:
         use = self.level.optimizer
         if use is None:
             return "gd(step = 1, retain = 1)"
-        numbers = {name: value(one) for name, one in use.arguments if one is not None}
+        numbers = {name: as_written(one) for name, one in use.arguments if one is not None}
         flows = {name: f"flow {self._parts[name].symbol.name}" for name, _ in use.flows}
         if self._is_per_channel():
             flows["retain"] += " for each channel of the key"

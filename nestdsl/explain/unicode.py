@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nestdsl.diagnostics.quantities import as_written
 from nestdsl.explain.terms import (
     Absolute,
     Apply,
@@ -43,10 +44,6 @@ def term(term: Term) -> str:
     return _write(term)[0]
 
 
-def number(value: int | float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _at_least(part: Term, strength: int) -> str:
     """The part, in parentheses if it binds more loosely than `strength`."""
     text, binds = _write(part)
@@ -57,7 +54,7 @@ def _write(part: Term) -> tuple[str, int]:
     """The text of a term and how strongly it binds."""
     match part:
         case Number(value):
-            return f"−{number(-value)}" if value < 0 else number(value), _ATOM if value >= 0 else _SUM
+            return as_written(value).replace("-", "−", value < 0), _ATOM if value >= 0 else _SUM
         case Symbol(name, index, mark):
             return _marked(name, mark) + _index(index), _ATOM
         case Sum(terms):

@@ -4,37 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from nestdsl.diagnostics.quantities import as_written, in_bytes
 from nestdsl.explain.terms import Line
 from nestdsl.graph.nodes import OptimizerUse
-from nestdsl.library.signatures import Shapes, Value
+from nestdsl.library.signatures import Shapes
 from nestdsl.plan.plan import OrderedLevel
-
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
-
-
-def grouped(number: int) -> str:
-    """`131,712`."""
-    return f"{number:,}"
-
-
-def size(bytes: int) -> str:
-    """`16 KiB`."""
-    value, unit = float(bytes), 0
-    while value >= 1024 and unit + 1 < len(_UNITS):
-        value, unit = value / 1024, unit + 1
-    return f"{value:.4g} {_UNITS[unit]}"
 
 
 def optimizer(use: OptimizerUse) -> str:
     """`adamw(lr = 0.001, beta1 = 0.9)`: every argument; flows as `step = flow rate` is for the caller."""
-    given = [f"{name} = {value(one)}" for name, one in use.arguments if one is not None]
+    given = [f"{name} = {as_written(one)}" for name, one in use.arguments if one is not None]
     return f"{use.name}({', '.join(given)})"
-
-
-def value(given: Value) -> str:
-    if isinstance(given, bool):
-        return str(given).lower()
-    return f"{given:g}" if isinstance(given, float) else str(given)
 
 
 def shapes(shapes: Shapes) -> str:
@@ -64,9 +44,9 @@ _NO_STATE = "none"
 def _state(level: OrderedLevel) -> str:
     copies = " in each copy" if level.copies > 1 else ""
     if level.state_bytes_per_token:
-        return f"{size(level.state_bytes_per_token)} for each token read{copies}, in float32"
+        return f"{in_bytes(level.state_bytes_per_token)} for each token read{copies}, in float32"
     if level.state_bytes_per_sequence:
-        return f"{size(level.state_bytes_per_sequence)} for each sequence{copies}, in float32"
+        return f"{in_bytes(level.state_bytes_per_sequence)} for each sequence{copies}, in float32"
     return _NO_STATE
 
 
@@ -74,7 +54,7 @@ def parameters(level: OrderedLevel) -> str:
     """How many numbers are learned across sequences."""
     if not level.parameters:
         return "none"
-    each = grouped(level.parameters)
+    each = f"{level.parameters:,}"
     return f"{level.copies} × {each}" if level.copies > 1 else each
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import graphviz
 
+from nestdsl.diagnostics.quantities import as_written
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Input, Level, Operation, Read, Scope, Train
 from nestdsl.graph.order import Frequency, describe_frequency, frequency
@@ -25,7 +26,7 @@ from nestdsl.render.style import (
     picture,
     text,
 )
-from nestdsl.render.words import SMALL, UNSAID, input_label, place_label, times, train_label, value
+from nestdsl.render.words import SMALL, UNSAID, input_label, place_label, times, train_label
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "×", "divide": "/", "power": "^", "negate": "-"}
 _SECOND = {"subtract": "minus", "divide": "divided by", "power": "to the power of"}
@@ -172,9 +173,9 @@ def _draw_node(drawing: graphviz.Digraph, folded: Folded, id: str, colors: dict[
 def _operation(operation: Operation) -> str:
     """`silu`, `+`, or with a number `+ 4` and `1 -`."""
     if operation.function == "constant":
-        return value(operation.operands[0])
+        return as_written(operation.operands[0])
     sign = _SIGNS.get(operation.function)
     if sign is None:
         return operation.function
-    numbers = ["" if isinstance(operand, str) else value(operand) for operand in operation.operands]
+    numbers = ["" if isinstance(operand, str) else as_written(operand) for operand in operation.operands]
     return f" {sign} ".join(numbers).strip() if len(numbers) > 1 else sign

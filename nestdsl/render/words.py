@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nestdsl.diagnostics.quantities import as_written
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse, Train
 from nestdsl.graph.order import describe_frequency
 from nestdsl.library.signatures import LIBRARY
@@ -24,7 +25,7 @@ def times(copies: int) -> str:
 
 def optimizer(use: OptimizerUse) -> str:
     """`adamw(lr=0.0003)`: the arguments that the program says, flows by name."""
-    given = [f"{name}={value(number)}" for name, number in use.arguments if name in use.given]
+    given = [f"{name}={as_written(number)}" for name, number in use.arguments if name in use.given]
     given += [name for name, _ in use.flows]
     return f"{use.name}({', '.join(given)})" if given else use.name
 
@@ -85,10 +86,3 @@ def train_label(train: Train) -> str:
     every = "every step" if train.period == 1 else f"every {train.period} steps"
     rows = (f"{train.objective}, {every}", optimizer(train.optimizer))
     return label([text("train", bold=True), *(text(row, SMALL, color=FAINT) for row in rows)])
-
-
-def value(given: object) -> str:
-    """A number or an argument as the program would write it."""
-    if isinstance(given, bool):
-        return str(given).lower()
-    return f"{given:g}" if isinstance(given, int | float) else str(given)

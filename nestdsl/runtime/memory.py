@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from nestdsl.diagnostics import fail
-from nestdsl.memory import addresses_left, in_bytes
+from nestdsl.diagnostics.quantities import in_bytes
+from nestdsl.memory import addresses_left
 from nestdsl.plan.cost import BYTES
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.reach import reach

@@ -8,7 +8,6 @@ from nestdsl import limits
 from nestdsl.diagnostics import Diagnostic
 from nestdsl.source import Source, Span
 from nestdsl.syntax.ast import Broken, Program
-from nestdsl.syntax.recovery import give_up, recover
 from nestdsl.syntax.walk import Walk
 
 _MARKUP = re.compile(r"\s*(?:[{\[<]|---\s|%YAML)")
@@ -34,6 +33,8 @@ def parse(source: Source) -> tuple[Program, tuple[Diagnostic, ...]]:
         result = walk.advance()
         if isinstance(result, Program):
             break
+        from nestdsl.syntax.recovery import give_up, recover  # a program without mistakes starts faster
+
         mistakes += 1  # one diagnostic may stand for all of its line
         is_too_much = len(diagnostics) >= limits.MAX_DIAGNOSTICS or mistakes > limits.MAX_MISTAKES
         if walk.words > limits.MAX_WORDS or is_too_much:

@@ -1,1 +1,1 @@
-"""Synthetic tasks, made by rules and always the same: what `--data task:NAME` stands for."""
+"""The formal languages of `--data task:NAME`: strings by rules, always the same."""

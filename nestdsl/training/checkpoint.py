@@ -28,7 +28,7 @@ from nestdsl.runtime.state import State
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.runtime.stream_tensors import stream_state, stream_tensors
 from nestdsl.training.checkpoint_file import Content, read_file, step_in, write_file
-from nestdsl.training.data import Data
+from nestdsl.training.data.interface import Data
 from nestdsl.training.differences import first_difference
 from nestdsl.training.figures import EXACT, Figures
 from nestdsl.training.imports import are_imports, require_imports

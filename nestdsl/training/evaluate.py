@@ -13,7 +13,8 @@ from nestdsl.diagnostics import fail
 from nestdsl.memory import fits_memory
 from nestdsl.runtime.memory import reading_bytes, require_memory
 from nestdsl.training.arguments import require_model
-from nestdsl.training.data import NO_TARGET, Batch, Data, HeldOut, read_data
+from nestdsl.training.data.interface import NO_TARGET, Batch, Data, HeldOut
+from nestdsl.training.data.sources import read_data
 from nestdsl.training.figures import EXACT, Figures, words
 from nestdsl.training.settings import DATA, Settings, sequence_tokens
 

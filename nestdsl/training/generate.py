@@ -12,8 +12,8 @@ from nestdsl.given import require_bool, wrong_type
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import raise_any, verify_number, verify_seed, verify_whole
 from nestdsl.training.arguments import require_model
+from nestdsl.training.data.text import VOCABULARY
 from nestdsl.training.evaluate import UNUSABLE
-from nestdsl.training.text import VOCABULARY
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule

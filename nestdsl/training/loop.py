@@ -2,74 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from nestdsl.diagnostics import NestError, fail
+from nestdsl.diagnostics import fail
 from nestdsl.given import require_bool
-from nestdsl.interrupts import Held, Interrupted, interrupts_held
-from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import require_whole
 from nestdsl.runtime.compilation import CompiledRun
-from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.module import NestModule
-from nestdsl.runtime.state import State
-from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
-from nestdsl.training import checkpoint, metrics
+from nestdsl.runtime.step_levels import StepLevels
+from nestdsl.training import checkpoint
 from nestdsl.training.arguments import require_model, require_weights
 from nestdsl.training.checkpoint import Checkpoint, Progress
-from nestdsl.training.data import Data, mixed_seed, read_data
+from nestdsl.training.data.interface import Data
+from nestdsl.training.data.sources import read_data
 from nestdsl.training.donor import take_weights
-from nestdsl.training.evaluate import finite, held_out_figures
-from nestdsl.training.figures import Figures, shown, words
 from nestdsl.training.folders import run_folder
 from nestdsl.training.imports import imports_of
 from nestdsl.training.memory import require_step_memory, step_fits_memory
+from nestdsl.training.metrics import FILE as METRICS_FILE
+from nestdsl.training.metrics import Metrics
 from nestdsl.training.progress import Reporter, reporter
 from nestdsl.training.restore import data_of, rebuilt, verify_same_data, warn_of_damage
-from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import DATA, Settings, continued_settings, sequence_tokens
-from nestdsl.training.staging import alone_in
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A run that has ended, with its held-out figures before the first step and now, by name.
-
-    `seconds` are of this call.
-    """
-
-    step: int
-    before: Figures
-    after: Figures
-    seconds: float
-    out: Path
-
-    @property
-    def held_out_before(self) -> float:
-        """The first of the figures: the loss on the (first) held-out part."""
-        return next(iter(self.before.values()))
-
-    @property
-    def held_out_after(self) -> float:
-        return next(iter(self.after.values()))
-
-    def __str__(self) -> str:
-        changes = "; ".join(
-            f"{words(name)}: {shown(name, self.before[name])} before, {shown(name, value)} after"
-            for name, value in self.after.items()
-        )
-        steps = f"{self.step} step{'s' * (self.step != 1)}"
-        return f"{changes} {steps} ({self.seconds:.0f} s); run in {self.out}"
+from nestdsl.training.steps import Result, Run
 
 
 def train(
@@ -180,29 +139,22 @@ def start(
         prepare_folder(out)
         levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
-    with alone_in(out), shown, compiling_shown(model.run, shown.note), step_fits_memory(settings):
+    imports = imports_of(model.plan)
+    progress = Progress(0, data.source, data.fingerprint, {}, compiled, precision, imports)
+    run = Run(model, levels, data, out, settings, progress, shown, until)
+    with run.alone():
         prepare_folder(out)  # again: another process may have trained here since
-        shown.start(0, settings.steps, settings.batch * settings.tokens, data.unit)
-        _introduce(shown, data, model, "chosen for this machine")
-        if donor is not None:
-            shown.note(f"starting from the weights of {donor.folder} after {donor.progress.step} steps")
-        _note_if_nothing_is_left(shown, 0, settings.steps, until, out)
-        before = _measure(model, data, settings, step=0)
+        further = (
+            f"starting from the weights of {donor.folder} after {donor.progress.step} steps" if donor else ""
+        )
+        run.introduce("chosen for this machine", further)
+        before = run.measure(step=0)
         shown.held_out(0, before)
-        imports = imports_of(model.plan)
-        progress = Progress(0, data.source, data.fingerprint, before, compiled, precision, imports)
-        checkpoint.save(out, model, levels, settings, progress)
-        with metrics.Metrics(out) as written:
+        run.progress = replace(progress, before=before)
+        run.save()
+        with Metrics(out) as written:
             written.write(step=0, **before)
-            return _run(model, levels, data, out, settings, progress, None, written, shown, until)
-
-
-def _introduce(shown: Reporter, data: Data, model: NestModule, why: str) -> None:
-    shown.note(str(data))
-    if model.product_precision != AUTO:
-        shown.note(f"newton_schulz multiplies in {model.product_precision}, {why}")
-    if spare := data.spare(model.plan):
-        shown.note(spare)
+            return run.go(written)
 
 
 def proceed(
@@ -234,32 +186,17 @@ def proceed(
     if saved.warnings:  # this one may be of a time when fewer were kept
         settings = replace(settings, keep=max(settings.keep, len(checkpoint.names(out))))
     progress = replace(saved.progress, data_source=data.source, compiled=compiled, precision=precision)
-    with ExitStack() as inside:
-        inside.enter_context(alone_in(out))
-        inside.enter_context(shown)
-        inside.enter_context(compiling_shown(model.run, shown.note))
-        inside.enter_context(step_fits_memory(settings))
+    run = Run(model, levels, data, out, settings, progress, shown, until)
+    with run.alone():
         saved.take_over()
-        written = inside.enter_context(metrics.Metrics(out, progress.step))
-        shown.start(progress.step, settings.steps, settings.batch * settings.tokens, data.unit)
-        _introduce(shown, data, model, "as the run has it from its start")
-        if written.missing:
-            shown.note(written.missing)
-        _note_if_nothing_is_left(shown, progress.step, settings.steps, until, out)
-        return _run(model, levels, data, out, settings, progress, stream, written, shown, until)
-
-
-def _note_if_nothing_is_left(shown: Reporter, step: int, steps: int, until: int | None, out: Path) -> None:
-    setting, last = ("--steps", steps) if until is None or until >= steps else ("--until", until)
-    if step >= last:
-        shown.note(
-            f"nothing is left to do: the run in {out} is at step {step} already, and {setting} is {last}"
-        )
+        with Metrics(out, progress.step) as written:
+            run.introduce("as the run has it from its start", written.missing)
+            return run.go(written, stream)
 
 
 def prepare_folder(out: Path) -> None:
     """Makes the folder of a new run. Raises NestError N0504 if it holds a run or cannot be written."""
-    for name in (*checkpoint.names(out), metrics.FILE, checkpoint.PLAN_FILE):
+    for name in (*checkpoint.names(out), METRICS_FILE, checkpoint.PLAN_FILE):
         if os.path.lexists(out / name):  # unlike Path.exists, False where one may not look
             raise fail(
                 "N0504",
@@ -276,128 +213,3 @@ def prepare_folder(out: Path) -> None:
         raise fail(
             "N0504", f"cannot write to `{out}`: {error.strerror}", hint="give another --out"
         ) from error
-
-
-def _run(
-    model: NestModule,
-    levels: StepLevels,
-    data: Data,
-    out: Path,
-    settings: Settings,
-    progress: Progress,
-    stream: State | None,
-    written: metrics.Metrics,
-    shown: Reporter,
-    until: int | None,
-) -> Result:
-    """`stream` is what levels that are never reset carry on, None at its start."""
-    begun = time.perf_counter()
-    first = progress.step + 1
-    last = settings.steps if until is None else min(settings.steps, until)
-    after = None
-    model.train()
-    try:
-        with ExitStack() as guards:
-            held = Held()
-            for step in range(first, last + 1):
-                values, stream = _step(model, levels, data, settings, step, stream)
-                shown.moved(step, values[f"loss_{data.unit.name}"])
-                after = None
-                if step % settings.evaluate_every == 0 or step == settings.steps:
-                    after = _measure(model, data, settings, step)
-                    values |= after
-                    shown.held_out(step, after)
-                written.write(step=step, **values)
-                if step % settings.checkpoint_every == 0 or step == last or held.interrupted:
-                    progress = replace(progress, step=step)
-                    checkpoint.save(out, model, levels, settings, progress, stream)
-                if held.interrupted:
-                    raise Interrupted(step)
-                if step == first:  # which may be interrupted at any moment: it compiles, and is soon repeated
-                    held = guards.enter_context(interrupts_held(first_only=True))
-        if after is None:
-            after = _measure(model, data, settings, progress.step)
-    except Interrupted:
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(progress.step) from None  # the step of the last checkpoint
-    return Result(progress.step, progress.before, after, time.perf_counter() - begun, out)
-
-
-def _step(
-    model: NestModule, levels: StepLevels, data: Data, settings: Settings, step: int, stream: State | None
-) -> tuple[dict[str, float], State | None]:
-    """One optimizer step: its loss, the norm of its gradient and the scale of its learning rates, where
-    any optimizer follows it; and what the stream goes on with."""
-    device = next(model.parameters()).device
-    scale = rate_scale(step, settings)
-    with _seeded(mixed_seed(settings.seed, step, "model"), device):
-        if model.carries_state():
-            inputs, targets = data.following(step, settings.batch, settings.tokens)
-            loss, stream = model.stream_loss(inputs.to(device), targets.to(device), stream)
-        else:
-            inputs, targets = data.batch(step, settings.seed, settings.batch, settings.tokens)
-            loss = model.loss(inputs.to(device), targets.to(device))
-        loss.backward()
-    value = loss.item()
-    if not math.isfinite(value):
-        raise _diverged(f"the loss is {value} at step {step}")
-    try:
-        norm = levels.step(step, scale, settings.clip or None)
-    except NonFiniteGradient as error:
-        raise _diverged(f"{error} at step {step}") from error
-    _verify_weights(levels, step)
-    values = {f"loss_{data.unit.name}": value * data.unit.scale, "gradient_norm": norm}
-    return values | ({"rate_scale": scale} if levels.follow_run else {}), stream
-
-
-def _measure(model: NestModule, data: Data, settings: Settings, step: int) -> Figures:
-    figures = held_out_figures(model, data, settings.held_out_sequences, settings.batch, settings.tokens)
-    if step == 0:
-        return finite(figures, " before the first step", _AT_THE_START)
-    return finite(figures, f" after step {step}", _TOO_FAST)
-
-
-def _verify_weights(levels: StepLevels, step: int) -> None:
-    """The gradients of this step were finite: what is not finite now was made so by an update.
-
-    A checkpoint of it would take the place of the last one that is of use.
-    """
-    weights = {name: weight for group in levels.groups for name, weight in group.weights.items()}
-    if math.isfinite(float(torch.nn.utils.get_total_norm(list(weights.values())))):
-        return
-    for name, weight in weights.items():  # one by one: a norm of finite numbers may be too large, too
-        if not bool(weight.isfinite().all()):
-            level, optimizer = levels.driven_by(name)
-            raise _diverged(
-                f"the update of `{optimizer}` at `{level}` (its weight `{name}`) is not finite at step "
-                f"{step}, though the gradients are",
-                _OF_AN_UPDATE,
-            )
-
-
-_OF_AN_UPDATE = (
-    "keep what it divides by from being zero, as in `/ (sqrt(v) + eps)`; if it divides by nothing, lower its "
-    "`lr`; the last checkpoint is from before"
-)
-
-_AT_THE_START = (
-    "a memory diverges while it reads: give it keys of length 1 (`l2_normalize(heads)`), smaller steps or a "
-    "shorter chunk, so that the steps of a chunk add up to less than 2"
-)
-
-
-_TOO_FAST = "lower the learning rate `lr`, or --clip; the last checkpoint is from before"
-
-
-def _diverged(message: str, hint: str = _TOO_FAST) -> NestError:
-    return fail("N0505", message, hint=hint)
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """What is random inside, such as dropout, follows from `seed`; outside nothing changes."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield

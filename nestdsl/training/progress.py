@@ -6,8 +6,7 @@ import statistics
 import sys
 import time
 from collections import deque
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn
@@ -15,30 +14,6 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from nestdsl.characters import visible
 from nestdsl.terminal import is_colored, is_terminal, styled
 from nestdsl.training.figures import NO_UNIT, Figures, Unit, brief, sentence
-
-
-class Reporter(Protocol):
-    """Follows one run from its first step to its last."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-
-    def start(self, step: int, steps: int, tokens_per_step: int, unit: Unit) -> None:
-        """The run goes on after `step`, up to `steps`; its losses are in `unit`."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Something that the reader should know now."""
-        ...
-
-    def held_out(self, step: int, figures: Figures) -> None: ...
-
-    def moved(self, step: int, loss: float) -> None:
-        """A step is done; `loss` is in the unit of the run."""
-        ...
 
 
 class Speed:
@@ -80,31 +55,29 @@ class Speed:
         return _duration(steps * seconds) if seconds is not None else "-"
 
 
-class Quiet:
-    """Shows nothing."""
+class Reporter:
+    """Follows one run from its first step to its last. This one shows nothing."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def start(self, step: int, steps: int, tokens_per_step: int, unit: Unit) -> None:
-        pass
+        """The run goes on after `step`, up to `steps`; its losses are in `unit`."""
 
     def note(self, text: str) -> None:
-        pass
+        """Something that the reader should know now."""
 
     def held_out(self, step: int, figures: Figures) -> None:
-        pass
+        """What was measured after a step."""
 
     def moved(self, step: int, loss: float) -> None:
-        pass
+        """A step is done; `loss` is in the unit of the run."""
 
 
-class Lines(Quiet):
+class Lines(Reporter):
     """A plain line at each held-out measurement and at each twentieth of the run."""
 
     def __init__(self, console: Console) -> None:
@@ -135,7 +108,7 @@ class Lines(Quiet):
             _print(self._console, text)
 
 
-class Bar(Quiet):
+class Bar(Reporter):
     """One line in a terminal that moves: loss, held-out bits per byte, tokens per second, time left."""
 
     def __init__(self, console: Console) -> None:
@@ -153,9 +126,7 @@ class Bar(Quiet):
         self._unit = NO_UNIT
         self._speed = Speed(0)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def start(self, step: int, steps: int, tokens_per_step: int, unit: Unit) -> None:
@@ -204,9 +175,7 @@ class Measuring:
             self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
 
@@ -234,7 +203,7 @@ def measuring(quiet: bool = False) -> Measuring:
 def reporter(quiet: bool = False) -> Reporter:
     """Shows progress on standard error: a bar in a terminal, plain lines elsewhere, or nothing."""
     if quiet:
-        return Quiet()
+        return Reporter()
     console = _console()
     return Bar(console) if console.is_terminal else Lines(console)
 

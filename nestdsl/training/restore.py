@@ -14,7 +14,8 @@ from nestdsl.plan.cost import least_weights
 from nestdsl.runtime.build import build
 from nestdsl.runtime.module import NestModule
 from nestdsl.training.checkpoint import Checkpoint, load
-from nestdsl.training.data import Data, read_data
+from nestdsl.training.data.interface import Data
+from nestdsl.training.data.sources import read_data
 from nestdsl.training.device import usable_device
 from nestdsl.training.folders import run_folder
 

@@ -22,7 +22,7 @@ from benchmarks.learning.store import FILE, Store
 from benchmarks.learning.table import comparisons, recall
 from benchmarks.learning.tasks import FAR, PAIRS, SYMBOLS, Bytes, Recall
 from benchmarks.learning.training import Outcome, trained
-from nestdsl.training.data import NO_TARGET
+from nestdsl.training.data.interface import NO_TARGET
 
 GATED = next(family for family in FAMILIES if family.name == "gated_delta")
 TRANSFORMER = FAMILIES[0]

@@ -13,7 +13,7 @@ from benchmarks.optimizers.__main__ import as_markdown, compare
 from benchmarks.optimizers.curves import drawn
 from benchmarks.optimizers.runs import CONTENDERS, SETTINGS, Contender, Run, Summary
 from benchmarks.optimizers.timing import Times
-from nestdsl.training.data import read_data
+from nestdsl.training.data.sources import read_data
 from tests.docs.test_docs import ROOT
 
 

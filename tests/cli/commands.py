@@ -2,6 +2,7 @@
 
 import argparse
 
+from nestdsl.cli.arguments import CommandParser
 from nestdsl.cli.commands import parser
 
 PROGRAM = """# a program → with signs: é, ½, 日本
@@ -46,7 +47,9 @@ WITH_TORCH = (
 )
 
 
-def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of every command by its name."""
+def parsers() -> dict[str, CommandParser]:
+    """The parser of every command by its name, with all arguments."""
     (subparsers,) = (one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
+    for command in subparsers.choices.values():
+        command.load()
     return dict(subparsers.choices)

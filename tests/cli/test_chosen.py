@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nestdsl.cli.commands import parser
 from nestdsl.cli.main import main
+from tests.cli.commands import parsers
 
 OPTIMIZERS = (
     "param slow = 8\noptimizer two(lr = 0.1) {\n  level m = ema(0.9) { learn grad  every slow steps }\n"
@@ -126,8 +126,6 @@ def test_what_a_command_measures_of_an_optimizer_is_of_a_size_to_measure(capsys)
 
 
 def test_every_help_says_so() -> None:
-    whole = parser()
-    (commands,) = (action.choices for action in whole._actions if action.choices and action.dest != "help")
-    assert commands is not None
+    commands = parsers()
     for name in (*COMMANDS, "train"):
         assert "FILE:NAME" in commands[name].format_help()

@@ -1,6 +1,5 @@
 """Every option of every command, and the arguments of the Python face, with what nobody would mean."""
 
-import argparse
 import contextlib
 import io
 import math
@@ -15,8 +14,8 @@ import pytest
 import torch
 
 import nestdsl
-from nestdsl.cli.commands import parser
 from nestdsl.cli.main import main
+from tests.cli.commands import parsers
 
 PROGRAM = """model m(dim = 4) {
   input ids(256)
@@ -68,11 +67,11 @@ def _is_long(command: str, option: str, value: str) -> bool:
 
 
 def _options() -> list[tuple[str, str]]:
-    (commands,) = (one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
-    assert set(commands.choices) == set(CALLS)
+    commands = parsers()
+    assert set(commands) == set(CALLS)
     return [
         (name, action.option_strings[0] if action.option_strings else "")
-        for name, command in commands.choices.items()
+        for name, command in commands.items()
         for action in command._actions
         if action.nargs != 0
     ]

@@ -71,7 +71,8 @@ def run_outside(code: str, *paths: Path, cwd: Path) -> str:
 
 def test_wheel_holds_what_the_program_reads(unpacked_wheel: Path) -> None:
     package = unpacked_wheel / "nestdsl"
-    assert (package / "grammars/nest.lark").read_text() == (CHECKOUT / "grammars/nest.lark").read_text()
+    for name in ("grammars/nest.lark", "grammars/nest.tables.json"):
+        assert (package / name).read_text() == (CHECKOUT / name).read_text()
     assert (package / "py.typed").exists()
     for folder, pattern in (("library", "*.nest"), ("diagnostics/pages", "*.md")):
         expected = {path.name for path in (CHECKOUT / "nestdsl" / folder).glob(pattern)}

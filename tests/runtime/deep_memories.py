@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.deep_memory import Rule, State, initial_state, learn, naive, read
+from nestdsl.runtime.ops.deep_memory import DeepRule, State, initial_state, learn, naive, read
 from tests.runtime.results import assert_same, gradients
 
 B, H, K, D = 2, 2, 3, 4
@@ -38,7 +38,7 @@ def make_inputs(tokens: int, value_size: int = K, zeros: bool = False) -> dict[s
     return {name: tensor.requires_grad_() for name, tensor in inputs.items()}
 
 
-def state_at(inputs: dict[str, Tensor], rule: Rule, position: int) -> State:
+def state_at(inputs: dict[str, Tensor], rule: DeepRule, position: int) -> State:
     """A state in the middle of a chunk or period, every part of which hangs on the initial weights."""
     state = initial_state(inputs["inner"], inputs["outer"], rule)
     if "position" not in state or position == 0:
@@ -54,18 +54,20 @@ def state_at(inputs: dict[str, Tensor], rule: Rule, position: int) -> State:
     return {**state, **made}
 
 
-def flows_of(inputs: dict[str, Tensor], rule: Rule) -> list[Tensor | None]:
+def flows_of(inputs: dict[str, Tensor], rule: DeepRule) -> list[Tensor | None]:
     return [inputs[name] if name != "momentum" or rule.has_momentum else None for name in FLOWS]
 
 
-def through_loop(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int = 0) -> dict[str, Tensor]:
+def through_loop(
+    inputs: dict[str, Tensor], rule: DeepRule, mode: str, position: int = 0
+) -> dict[str, Tensor]:
     flows = flows_of(inputs, rule)
     out, state = naive.remember(*flows, state_at(inputs, rule, position), rule, mode)
     return {"out": out, **state}
 
 
 def through_chunks(
-    inputs: dict[str, Tensor], rule: Rule, mode: str, position: int = 0, aligned: bool = False
+    inputs: dict[str, Tensor], rule: DeepRule, mode: str, position: int = 0, aligned: bool = False
 ) -> dict[str, Tensor]:
     query, *flows = flows_of(inputs, rule)
     trajectory, state = learn(*flows, state_at(inputs, rule, position), rule, aligned=aligned)
@@ -74,7 +76,7 @@ def through_chunks(
 
 def assert_equals_loop(
     tokens: int,
-    rule: Rule,
+    rule: DeepRule,
     mode: str,
     position: int = 0,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory import Rule, State, initial_state, learn, naive, read
+from nestdsl.runtime.ops.linear_memory import LinearRule, State, initial_state, learn, naive, read
 from tests.runtime.results import assert_same, gradients
 
 B, H, K, V = 2, 2, 3, 4
@@ -40,7 +40,7 @@ def make_inputs(
     return {name: tensor.requires_grad_() for name, tensor in inputs.items()}
 
 
-def state_at(matrix: Tensor, rule: Rule, position: int) -> State:
+def state_at(matrix: Tensor, rule: LinearRule, position: int) -> State:
     """A state in the middle of a chunk or period, every part of which hangs on `matrix`."""
     state = initial_state(matrix, rule)
     if "position" in state:
@@ -61,11 +61,11 @@ def state_at(matrix: Tensor, rule: Rule, position: int) -> State:
     return state
 
 
-def momentum_for(rule: Rule, momentum: Tensor) -> Tensor | None:
+def momentum_for(rule: LinearRule, momentum: Tensor) -> Tensor | None:
     return momentum if rule.has_momentum else None
 
 
-def through_loop(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int) -> dict[str, Tensor]:
+def through_loop(inputs: dict[str, Tensor], rule: LinearRule, mode: str, position: int) -> dict[str, Tensor]:
     x = inputs
     state, momentum = state_at(x["matrix"], rule, position), momentum_for(rule, x["momentum"])
     out, _, following = naive.remember(
@@ -75,14 +75,21 @@ def through_loop(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int
 
 
 def through_blocks(
-    inputs: dict[str, Tensor], rule: Rule, mode: str, position: int, block: int = 4, aligned: bool = False
+    inputs: dict[str, Tensor],
+    rule: LinearRule,
+    mode: str,
+    position: int,
+    block: int = 4,
+    aligned: bool = False,
 ) -> dict[str, Tensor]:
     state = state_at(inputs["matrix"], rule, position)
     trajectory, following = learn_all(inputs, state, rule, block, aligned)
     return {"out": read(trajectory, inputs["query"], mode, rule), **following}
 
 
-def learn_all(inputs: dict[str, Tensor], state: State, rule: Rule, block: int = 4, aligned: bool = False):
+def learn_all(
+    inputs: dict[str, Tensor], state: State, rule: LinearRule, block: int = 4, aligned: bool = False
+):
     """`learn`, with the inputs that the rule has."""
     x, momentum = inputs, momentum_for(rule, inputs["momentum"])
     flows = (x["key"], x["value"], x["step"], x["retain"])
@@ -90,7 +97,7 @@ def learn_all(inputs: dict[str, Tensor], state: State, rule: Rule, block: int = 
 
 
 def assert_equals_loop(
-    rule: Rule,
+    rule: LinearRule,
     mode: str,
     tokens: int,
     position: int,
@@ -107,7 +114,7 @@ def assert_equals_loop(
     assert_same(gradients(got, inputs), gradients(want, inputs))
 
 
-def assert_split_equals_whole(rule: Rule, mode: str, sizes: tuple[int, ...]) -> None:
+def assert_split_equals_whole(rule: LinearRule, mode: str, sizes: tuple[int, ...]) -> None:
     """In pieces of `sizes` tokens, state carried, the blocks equal the loop over all of them."""
     inputs = make_inputs(sum(sizes))
     pieces = {name: inputs[name].split(sizes, 1) for name in NAMES if name != "matrix"}

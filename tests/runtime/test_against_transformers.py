@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 import nestdsl
-from nestdsl.runtime.ops.linear_memory import Rule, initial_state, learn, read
+from nestdsl.runtime.ops.linear_memory import LinearRule, initial_state, learn, read
 
-RULE = Rule(forget_first=True)
+RULE = LinearRule(forget_first=True)
 LAYER = """
 model layer(dim = 12, heads = 2, size = 8, conv_width = 4) {
   input vectors(dim)

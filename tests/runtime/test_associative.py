@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nestdsl.runtime.kinds.associative import Associative, AssociativeLayer
 from nestdsl.runtime.kinds.weights import Start
-from nestdsl.runtime.ops.deep_memory import Rule, initial_state, naive
+from nestdsl.runtime.ops.deep_memory import DeepRule, initial_state, naive
 
 
 def flows(batch: int, tokens: int, *sizes: int) -> list[Tensor]:
@@ -47,7 +47,7 @@ def test_it_follows_the_recurrence_head_by_head(
     trajectory, state = memory.learn(key, value, memory.init_state(3), step, retain, momentum)
     out = memory.read(trajectory, query)
 
-    rule = Rule("lp", optimizer, "silu", value_size == 6, 1.5, toward, chunk, period)
+    rule = DeepRule("lp", optimizer, "silu", value_size == 6, 1.5, toward, chunk, period)
     width = value_size // 2
     for head in range(2):
         k, v = slice(3 * head, 3 * head + 3), slice(width * head, width * head + width)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.deep_memory import Rule, naive
+from nestdsl.runtime.ops.deep_memory import DeepRule, naive
 from nestdsl.runtime.ops.deep_memory.pointwise import activate, curvature, error, error_slope, slope
 from tests.runtime.deep_memories import (
     OPTIMIZERS,
@@ -31,7 +31,7 @@ from tests.runtime.results import assert_same, gradients
 def test_chunks_equal_the_loop(
     optimizer: str, toward: str, mode: str, tokens: int, chunk: int, position: int
 ) -> None:
-    assert_equals_loop(tokens, Rule("l2", optimizer, toward=toward, chunk=chunk), mode, position)
+    assert_equals_loop(tokens, DeepRule("l2", optimizer, toward=toward, chunk=chunk), mode, position)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -43,13 +43,13 @@ def test_chunks_equal_the_loop(
 def test_periods_equal_the_loop(
     optimizer: str, toward: str, mode: str, tokens: int, period: int, position: int
 ) -> None:
-    assert_equals_loop(tokens, Rule("l2", optimizer, toward=toward, period=period), mode, position)
+    assert_equals_loop(tokens, DeepRule("l2", optimizer, toward=toward, period=period), mode, position)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("rule", [Rule(chunk=4), Rule(period=4), Rule(chunk=20)])
+@pytest.mark.parametrize("rule", [DeepRule(chunk=4), DeepRule(period=4), DeepRule(chunk=20)])
 @pytest.mark.parametrize("tokens", [3, 8, 10])
-def test_a_call_that_begins_with_a_chunk_may_say_so(optimizer: str, rule: Rule, tokens: int) -> None:
+def test_a_call_that_begins_with_a_chunk_may_say_so(optimizer: str, rule: DeepRule, tokens: int) -> None:
     rule = replace(rule, optimizer=optimizer, toward="init")
     for mode in ("after", "anchor"):
         assert_equals_loop(tokens, rule, mode, aligned=True)
@@ -64,13 +64,13 @@ def test_every_objective_and_activation_equals_the_loop(
     activation: str, objective: str, p: float, value_size: int
 ) -> None:
     for optimizer in ("dgd", "momentum"):
-        rule = Rule(objective, optimizer, activation, residual=value_size == K, p=p, chunk=3)
+        rule = DeepRule(objective, optimizer, activation, residual=value_size == K, p=p, chunk=3)
         assert_equals_loop(7, rule, "after", 1, value_size=value_size)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("rule", [Rule(chunk=5), Rule(period=3), Rule(chunk=16, toward="init")])
-def test_a_factor_of_zero_erases_and_keeps_its_gradient(optimizer: str, rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [DeepRule(chunk=5), DeepRule(period=3), DeepRule(chunk=16, toward="init")])
+def test_a_factor_of_zero_erases_and_keeps_its_gradient(optimizer: str, rule: DeepRule) -> None:
     assert_equals_loop(13, replace(rule, optimizer=optimizer), "after", zeros=True)
 
 
@@ -81,7 +81,7 @@ def test_stopped_gradient_reaches_query_and_start_only(
     optimizer: str, toward: str, chunk: int, period: int, mode: str
 ) -> None:
     inputs = make_inputs(13)
-    rule = Rule("l2", optimizer, toward=toward, chunk=chunk, period=period, gradient="stop")
+    rule = DeepRule("l2", optimizer, toward=toward, chunk=chunk, period=period, gradient="stop")
     want, got = through_loop(inputs, rule, mode), through_chunks(inputs, rule, mode)
     found = gradients(got, inputs)
     assert_same(got, want)
@@ -95,7 +95,7 @@ def test_stopped_gradient_reaches_query_and_start_only(
     ("objective", "p"), [("l2", 2.0), ("dot", 2.0), ("lp", 1.0), ("lp", 1.5), ("lp", 3.0)]
 )
 def test_the_gradients_are_those_of_the_objective(activation: str, objective: str, p: float) -> None:
-    rule = Rule(objective, activation=activation, p=p)
+    rule = DeepRule(objective, activation=activation, p=p)
     inputs = make_inputs(1)
     key, value = inputs["key"][:, 0], inputs["value"][:, 0]
     out = naive.answer(key, inputs["inner"], inputs["outer"], rule)
@@ -119,7 +119,13 @@ def test_slopes_are_derivatives(activation: str) -> None:
     if activation != "relu":
         (second,) = torch.autograd.grad(slope(z, activation).sum(), z)
         torch.testing.assert_close(curvature(z, activation), second, rtol=1e-10, atol=1e-10)
-    for rule in (Rule("l2"), Rule("dot"), Rule("lp", p=1.0), Rule("lp", p=1.5), Rule("lp", p=3.0)):
+    for rule in (
+        DeepRule("l2"),
+        DeepRule("dot"),
+        DeepRule("lp", p=1.0),
+        DeepRule("lp", p=1.5),
+        DeepRule("lp", p=3.0),
+    ):
         value = torch.zeros_like(z)
         value[:3] = z[:3].detach()
         (want,) = torch.autograd.grad(error(z, value, rule).sum() + 0 * z.sum(), z)
@@ -129,7 +135,7 @@ def test_slopes_are_derivatives(activation: str) -> None:
 
 @pytest.mark.parametrize("optimizer", ["dgd_momentum", "gd"])
 def test_gradcheck(optimizer: str) -> None:
-    rule = Rule("l2", optimizer, chunk=2, toward="init")
+    rule = DeepRule("l2", optimizer, chunk=2, toward="init")
     inputs = make_inputs(3)
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:

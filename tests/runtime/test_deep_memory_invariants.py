@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.deep_memory import Rule, State, detach_state, initial_state, learn, read
+from nestdsl.runtime.ops.deep_memory import DeepRule, State, detach_state, initial_state, learn, read
 from nestdsl.runtime.ops.deep_memory import scan as deep_scan
 from nestdsl.runtime.ops.deep_memory.scan import deep_scan as operator
 from tests.runtime.deep_memories import (
@@ -25,17 +25,17 @@ from tests.runtime.deep_memories import (
 from tests.runtime.results import assert_same, gradients
 
 RULES = [
-    (Rule("l2", "dgd", chunk=5), "after"),
-    (Rule("l2", "gd", chunk=5, toward="init"), "anchor"),
-    (Rule("dot", "dgd_momentum", chunk=5), "before"),
-    (Rule("l2", "momentum", chunk=1), "after"),
-    (Rule("l2", "dgd_momentum", period=4, toward="init"), "after"),
+    (DeepRule("l2", "dgd", chunk=5), "after"),
+    (DeepRule("l2", "gd", chunk=5, toward="init"), "anchor"),
+    (DeepRule("dot", "dgd_momentum", chunk=5), "before"),
+    (DeepRule("l2", "momentum", chunk=1), "after"),
+    (DeepRule("l2", "dgd_momentum", period=4, toward="init"), "after"),
 ]
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
 @pytest.mark.parametrize("sizes", [(13,), (4, 9), (5, 8), (6, 1, 6), (1,) * 13])
-def test_whole_equals_split_anywhere(rule: Rule, mode: str, sizes: tuple[int, ...]) -> None:
+def test_whole_equals_split_anywhere(rule: DeepRule, mode: str, sizes: tuple[int, ...]) -> None:
     inputs = make_inputs(13)
     pieces = [(None,) * len(sizes) if f is None else f.split(sizes, 1) for f in flows_of(inputs, rule)]
     state, outputs = initial_state(inputs["inner"], inputs["outer"], rule), []
@@ -50,7 +50,7 @@ def test_whole_equals_split_anywhere(rule: Rule, mode: str, sizes: tuple[int, ..
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_rows_are_independent(rule: Rule, mode: str) -> None:
+def test_rows_are_independent(rule: DeepRule, mode: str) -> None:
     inputs = make_inputs(13)
     whole = through_chunks(inputs, rule, mode)["out"]
     for row in range(B):
@@ -59,7 +59,7 @@ def test_rows_are_independent(rule: Rule, mode: str) -> None:
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_no_token_sees_a_later_one(rule: Rule, mode: str) -> None:
+def test_no_token_sees_a_later_one(rule: DeepRule, mode: str) -> None:
     inputs = {name: tensor.detach() for name, tensor in make_inputs(13).items()}
     whole = through_chunks(inputs, rule, mode)["out"]
     for t, name in itertools.product(range(13), FLOWS):
@@ -71,7 +71,7 @@ def test_no_token_sees_a_later_one(rule: Rule, mode: str) -> None:
 
 
 def test_one_trajectory_answers_many_queries_in_many_ways() -> None:
-    rule, inputs = Rule("l2", "dgd", chunk=5), make_inputs(13)
+    rule, inputs = DeepRule("l2", "dgd", chunk=5), make_inputs(13)
     query, *flows = flows_of(inputs, rule)
     trajectory, _ = learn(*flows, state_at(inputs, rule, 2), rule)
     for mode, scale in itertools.product(("after", "before", "anchor"), (1.0, -2.0)):
@@ -81,7 +81,7 @@ def test_one_trajectory_answers_many_queries_in_many_ways() -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_half_precision_flows_keep_a_float32_state(rule: Rule, mode: str, autocast: bool) -> None:
+def test_half_precision_flows_keep_a_float32_state(rule: DeepRule, mode: str, autocast: bool) -> None:
     inputs = {name: tensor.detach().to(torch.bfloat16) for name, tensor in make_inputs(13).items()}
     exact = {name: tensor.double() for name, tensor in inputs.items()}
     inputs |= {name: inputs[name].float() for name in ("inner", "outer")}
@@ -99,13 +99,13 @@ def test_float32_keeps_its_digits(optimizer: str) -> None:
     exact = {name: tensor.detach() for name, tensor in make_inputs(200).items()}
     exact["step"] *= 0.1  # many stale gradients at once: larger steps diverge with momentum, in any precision
     single = {name: tensor.float() for name, tensor in exact.items()}
-    rule = Rule("l2", optimizer, chunk=32)
+    rule = DeepRule("l2", optimizer, chunk=32)
     got, want = (through_chunks(x, rule, "after")["out"].double() for x in (single, exact))
     assert ((got - want).norm() / want.norm()) < 1e-5
 
 
-@pytest.mark.parametrize("rule", [Rule(), Rule("lp", p=1.5), Rule(activation="relu")])
-def test_padding_and_exact_answers_give_finite_gradients(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [DeepRule(), DeepRule("lp", p=1.5), DeepRule(activation="relu")])
+def test_padding_and_exact_answers_give_finite_gradients(rule: DeepRule) -> None:
     rule = replace(rule, optimizer="dgd", chunk=4)
     inputs = make_inputs(5)
     for name in ("key", "value"):
@@ -119,20 +119,20 @@ def test_padding_and_exact_answers_give_finite_gradients(rule: Rule) -> None:
 @pytest.mark.parametrize(
     ("rule", "mode", "backend"),
     [
-        (Rule("l2", "dgd", chunk=5), "after", "aot_eager"),
+        (DeepRule("l2", "dgd", chunk=5), "after", "aot_eager"),
         *(
             pytest.param(rule, mode, "inductor", marks=pytest.mark.slow)
             for rule, mode in (
-                (Rule("l2", "dgd", chunk=5), "after"),
-                (Rule("l2", "dgd_momentum", chunk=5, toward="init"), "anchor"),
-                (Rule("lp", "momentum", chunk=5, p=1.5, gradient="stop"), "after"),
-                (Rule("l2", "gd", period=4), "after"),
+                (DeepRule("l2", "dgd", chunk=5), "after"),
+                (DeepRule("l2", "dgd_momentum", chunk=5, toward="init"), "anchor"),
+                (DeepRule("lp", "momentum", chunk=5, p=1.5, gradient="stop"), "after"),
+                (DeepRule("l2", "gd", period=4), "after"),
             )
         ),
     ],
 )
 def test_compiled_equals_eager_at_every_position_without_recompiling(
-    rule: Rule, mode: str, backend: str
+    rule: DeepRule, mode: str, backend: str
 ) -> None:
     torch.compiler.reset()
     inputs = make_inputs(7)
@@ -168,29 +168,29 @@ def test_compiled_equals_eager_at_every_position_without_recompiling(
 )
 def test_a_rule_out_of_range_is_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Rule(**wrong)
+        DeepRule(**wrong)
 
 
 def test_what_does_not_fit_the_rule_is_refused() -> None:
     inputs = make_inputs(4, value_size=5)
     with pytest.raises(ValueError, match="cannot answer 3 features with 5"):
-        through_chunks(inputs, Rule(), "after")
+        through_chunks(inputs, DeepRule(), "after")
     with pytest.raises(ValueError, match="read must be"):
-        through_chunks(make_inputs(4), Rule(), "later")
+        through_chunks(make_inputs(4), DeepRule(), "later")
     x = make_inputs(4)
     for optimizer, momentum, message in (
         ("momentum", None, "needs a momentum"),
         ("gd", x["momentum"], "has no momentum"),
     ):
-        rule = Rule("l2", optimizer)
+        rule = DeepRule("l2", optimizer)
         with pytest.raises(ValueError, match=message):
             learn(x["key"], x["value"], x["step"], x["retain"], momentum, state_at(x, rule, 0), rule)
     with pytest.raises(ValueError, match="per channel"):
-        learn(x["key"], x["value"], x["step"], x["key"], None, state_at(x, Rule(), 0), Rule())
+        learn(x["key"], x["value"], x["step"], x["key"], None, state_at(x, DeepRule(), 0), DeepRule())
 
 
 def test_a_cut_state_still_decays_to_the_parameters() -> None:
-    inputs, rule = make_inputs(4), Rule("l2", "dgd_momentum", toward="init", chunk=3)
+    inputs, rule = make_inputs(4), DeepRule("l2", "dgd_momentum", toward="init", chunk=3)
     _, *flows = flows_of(inputs, rule)
     _, state = learn(*flows, state_at(inputs, rule, 0), rule)
     cut = detach_state(state)
@@ -201,7 +201,7 @@ def test_a_cut_state_still_decays_to_the_parameters() -> None:
 @pytest.mark.parametrize("optimizer", ["gd", "dgd_momentum"])
 def test_the_operator_is_what_its_fake_says_whatever_the_order_of_its_inputs(optimizer: str) -> None:
     """A compiler may hand over chunks in any order of extents: results are contiguous still."""
-    rule = Rule("l2", optimizer, chunk=4)
+    rule = DeepRule("l2", optimizer, chunk=4)
     inputs = make_inputs(12)
     calls = []
     with pytest.MonkeyPatch.context() as patch:

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.deep_memory import Rule, State, initial_state, learn, naive, read
+from nestdsl.runtime.ops.deep_memory import DeepRule, State, initial_state, learn, naive, read
 
 TOKENS, K, D = 5, 2, 2
 NAMES = ("inner", "outer", "carried_inner", "carried_outer", "query", "key", "value", "step", "retain")
 
 
-def make_inputs(rule: Rule) -> dict[str, Tensor]:
+def make_inputs(rule: DeepRule) -> dict[str, Tensor]:
     """One row, one head: weights, carried weights and momenta of their own, and the flows."""
     generator = torch.Generator().manual_seed(0)
 
@@ -29,7 +29,7 @@ def make_inputs(rule: Rule) -> dict[str, Tensor]:
     return {name: part.requires_grad_() for name, part in made.items()}
 
 
-def state_of(inputs: dict[str, Tensor], rule: Rule, position: int) -> State:
+def state_of(inputs: dict[str, Tensor], rule: DeepRule, position: int) -> State:
     """A state in the middle of a chunk or period; all of it hangs on the inputs."""
     state = initial_state(inputs["inner"], inputs["outer"], rule)
     state |= {"inner": inputs["carried_inner"], "outer": inputs["carried_outer"]}
@@ -42,7 +42,7 @@ def state_of(inputs: dict[str, Tensor], rule: Rule, position: int) -> State:
     return state
 
 
-def results(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int, loop: bool) -> list[Tensor]:
+def results(inputs: dict[str, Tensor], rule: DeepRule, mode: str, position: int, loop: bool) -> list[Tensor]:
     state, momentum = state_of(inputs, rule, position), inputs.get("momentum")
     flows = [inputs[name] for name in ("key", "value", "step", "retain")]
     if loop:
@@ -53,7 +53,7 @@ def results(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int, loo
     return [out, *(part for name, part in sorted(following.items()) if part.is_floating_point())]
 
 
-def second(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int, loop: bool) -> list[Tensor]:
+def second(inputs: dict[str, Tensor], rule: DeepRule, mode: str, position: int, loop: bool) -> list[Tensor]:
     """The gradients of a random weighing of the gradients of a random weighing of all results."""
     found, generator = results(inputs, rule, mode, position, loop), torch.Generator().manual_seed(7)
     for _ in range(2):
@@ -70,22 +70,22 @@ def second(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int, loop
 
 
 RULES = [
-    (Rule(optimizer="gd", chunk=2), "after", 1),
-    (Rule(optimizer="gd", chunk=1, activation="silu"), "before", 0),
-    (Rule(optimizer="dgd", chunk=2), "after", 1),
-    (Rule("dot", "dgd", chunk=2, toward="init", activation="tanh"), "anchor", 0),
-    (Rule(optimizer="momentum", chunk=2), "before", 1),
-    (Rule("lp", "momentum", p=3.0, chunk=1), "after", 0),
-    (Rule("lp", "dgd_momentum", p=1.5, chunk=2, toward="init"), "after", 1),
-    (Rule(optimizer="dgd_momentum", chunk=3), "after", 2),
-    (Rule(optimizer="dgd_momentum", period=2, toward="init"), "after", 1),
-    (Rule(optimizer="dgd_momentum", chunk=8), "after", 0),
-    (Rule(optimizer="dgd", chunk=2, gradient="stop", toward="init"), "after", 1),
+    (DeepRule(optimizer="gd", chunk=2), "after", 1),
+    (DeepRule(optimizer="gd", chunk=1, activation="silu"), "before", 0),
+    (DeepRule(optimizer="dgd", chunk=2), "after", 1),
+    (DeepRule("dot", "dgd", chunk=2, toward="init", activation="tanh"), "anchor", 0),
+    (DeepRule(optimizer="momentum", chunk=2), "before", 1),
+    (DeepRule("lp", "momentum", p=3.0, chunk=1), "after", 0),
+    (DeepRule("lp", "dgd_momentum", p=1.5, chunk=2, toward="init"), "after", 1),
+    (DeepRule(optimizer="dgd_momentum", chunk=3), "after", 2),
+    (DeepRule(optimizer="dgd_momentum", period=2, toward="init"), "after", 1),
+    (DeepRule(optimizer="dgd_momentum", chunk=8), "after", 0),
+    (DeepRule(optimizer="dgd", chunk=2, gradient="stop", toward="init"), "after", 1),
 ]
 
 
 @pytest.mark.parametrize(("rule", "mode", "position"), RULES)
-def test_second_derivatives_equal_those_of_the_loop(rule: Rule, mode: str, position: int) -> None:
+def test_second_derivatives_equal_those_of_the_loop(rule: DeepRule, mode: str, position: int) -> None:
     inputs = make_inputs(rule)
     got, want = (second(inputs, rule, mode, position, loop) for loop in (False, True))
     for name, one, other in zip(inputs, got, want, strict=True):
@@ -97,12 +97,12 @@ def test_second_derivatives_equal_those_of_the_loop(rule: Rule, mode: str, posit
 @pytest.mark.parametrize(
     ("rule", "mode", "position"),
     [
-        (Rule(optimizer="dgd_momentum", chunk=2, toward="init"), "after", 1),
-        (Rule("dot", "gd", chunk=2, activation="silu"), "before", 1),
-        (Rule("lp", "momentum", p=3.0, chunk=2), "anchor", 0),
+        (DeepRule(optimizer="dgd_momentum", chunk=2, toward="init"), "after", 1),
+        (DeepRule("dot", "gd", chunk=2, activation="silu"), "before", 1),
+        (DeepRule("lp", "momentum", p=3.0, chunk=2), "anchor", 0),
     ],
 )
-def test_second_derivatives_equal_differences_of_the_first(rule: Rule, mode: str, position: int) -> None:
+def test_second_derivatives_equal_differences_of_the_first(rule: DeepRule, mode: str, position: int) -> None:
     inputs = make_inputs(rule)
 
     def run(*parts: Tensor) -> tuple[Tensor, ...]:

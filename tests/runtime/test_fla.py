@@ -15,7 +15,7 @@ from torch import Tensor
 import nestdsl
 from nestdsl.runtime.build import use_kernels
 from nestdsl.runtime.kinds.matrix import Matrix
-from nestdsl.runtime.ops.linear_memory import Rule, fla
+from nestdsl.runtime.ops.linear_memory import LinearRule, fla
 
 
 def chunk_gated_delta_rule(
@@ -134,20 +134,20 @@ def test_a_model_takes_them_where_they_apply(stand_in: None) -> None:
 @pytest.mark.parametrize(
     ("rule", "read"),
     [
-        (Rule(objective="dot"), "after"),
-        (Rule(optimizer="dgd"), "after"),
-        (Rule(optimizer="momentum"), "after"),
-        (Rule(toward="init"), "after"),
-        (Rule(gradient="stop"), "after"),
-        (Rule(period=4), "after"),
-        (Rule(chunk=8), "after"),
-        (Rule(), "before"),
+        (LinearRule(objective="dot"), "after"),
+        (LinearRule(optimizer="dgd"), "after"),
+        (LinearRule(optimizer="momentum"), "after"),
+        (LinearRule(toward="init"), "after"),
+        (LinearRule(gradient="stop"), "after"),
+        (LinearRule(period=4), "after"),
+        (LinearRule(chunk=8), "after"),
+        (LinearRule(), "before"),
     ],
 )
-def test_what_the_kernels_do_not_compute_stays_with_the_blocks(rule: Rule, read: str) -> None:
-    assert fla.applies(Rule(), "after", 64) and fla.applies(Rule(forget_first=True), "after", 64)
+def test_what_the_kernels_do_not_compute_stays_with_the_blocks(rule: LinearRule, read: str) -> None:
+    assert fla.applies(LinearRule(), "after", 64) and fla.applies(LinearRule(forget_first=True), "after", 64)
     assert not fla.applies(rule, read, 64)  # type: ignore[arg-type]
-    assert not fla.applies(Rule(), "after", fla.LARGEST_KEY + 1)
+    assert not fla.applies(LinearRule(), "after", fla.LARGEST_KEY + 1)
 
 
 @pytest.mark.gpu

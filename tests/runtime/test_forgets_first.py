@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory import Rule, initial_state, learn, naive, read
+from nestdsl.runtime.ops.linear_memory import LinearRule, initial_state, learn, naive, read
 from tests.runtime.linear_memories import (
     NAMES,
     B,
@@ -23,8 +23,8 @@ from tests.runtime.results import assert_same, gradients
 
 def rule(
     chunk: int | None = None, gradient: str = "through", toward: str = "zero", first: bool = True
-) -> Rule:
-    return Rule("l2", 1, chunk, gradient, "gd", toward, forget_first=first)  # type: ignore[arg-type]
+) -> LinearRule:
+    return LinearRule("l2", 1, chunk, gradient, "gd", toward, forget_first=first)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
@@ -97,12 +97,12 @@ RULES = [(rule(), "after"), (rule(toward="init"), "before"), (rule(5), "anchor")
 
 @pytest.mark.parametrize(("own", "mode"), RULES)
 @pytest.mark.parametrize("sizes", [(13,), (4, 9), (6, 1, 6), (1,) * 13])
-def test_whole_equals_split_anywhere(own: Rule, mode: str, sizes: tuple[int, ...]) -> None:
+def test_whole_equals_split_anywhere(own: LinearRule, mode: str, sizes: tuple[int, ...]) -> None:
     assert_split_equals_whole(own, mode, sizes)
 
 
 @pytest.mark.parametrize(("own", "mode"), RULES)
-def test_rows_are_independent_and_no_token_sees_a_later_one(own: Rule, mode: str) -> None:
+def test_rows_are_independent_and_no_token_sees_a_later_one(own: LinearRule, mode: str) -> None:
     inputs = {name: tensor.detach() for name, tensor in make_inputs(13).items()}
     whole = through_blocks(inputs, own, mode, 0)["out"]
     for row in range(B):
@@ -191,7 +191,7 @@ def test_gradcheck(first: bool, per_channel: bool) -> None:
 )
 def test_what_has_no_such_form_is_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="forget_first needs"):
-        Rule(**wrong, forget_first=True)
+        LinearRule(**wrong, forget_first=True)
 
 
 def test_the_loop_and_the_blocks_take_flows_in_half_precision() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory import Rule, State, read
+from nestdsl.runtime.ops.linear_memory import LinearRule, State, read
 from tests.runtime.linear_memories import (
     NAMES,
     B,
@@ -29,7 +29,7 @@ from tests.runtime.results import assert_same, gradients
     ("tokens", "block"), [(1, 32), (2, 32), (11, 4), (12, 4), (19, 32), (37, 32), (50, 48)]
 )
 def test_every_token_equals_the_loop(objective: str, mode: str, tokens: int, block: int) -> None:
-    assert_equals_loop(Rule(objective), mode, tokens, 0, block)
+    assert_equals_loop(LinearRule(objective), mode, tokens, 0, block)
 
 
 @pytest.mark.parametrize("objective", ["l2", "dot"])
@@ -50,7 +50,7 @@ def test_every_token_equals_the_loop(objective: str, mode: str, tokens: int, blo
 def test_anchors_equal_the_loop(
     objective: str, mode: str, tokens: int, chunk: int, position: int, block: int
 ) -> None:
-    assert_equals_loop(Rule(objective, chunk=chunk), mode, tokens, position, block)
+    assert_equals_loop(LinearRule(objective, chunk=chunk), mode, tokens, position, block)
 
 
 @pytest.mark.parametrize("objective", ["l2", "dot"])
@@ -60,23 +60,25 @@ def test_anchors_equal_the_loop(
     [(13, 2, 1), (1, 5, 4), (1, 5, 0), (13, 5, 3), (20, 4, 0), (9, 40, 35), (9, 40, 2)],
 )
 def test_periods_equal_the_loop(objective: str, mode: str, tokens: int, period: int, position: int) -> None:
-    assert_equals_loop(Rule(objective, period=period), mode, tokens, position, 4)
+    assert_equals_loop(LinearRule(objective, period=period), mode, tokens, position, 4)
 
 
-@pytest.mark.parametrize("rule", [Rule("l2"), Rule("dot"), Rule("l2", chunk=5), Rule("l2", period=3)])
-def test_a_factor_of_zero_erases_and_keeps_its_gradient(rule: Rule) -> None:
+@pytest.mark.parametrize(
+    "rule", [LinearRule("l2"), LinearRule("dot"), LinearRule("l2", chunk=5), LinearRule("l2", period=3)]
+)
+def test_a_factor_of_zero_erases_and_keeps_its_gradient(rule: LinearRule) -> None:
     assert_equals_loop(rule, "anchor" if rule.keeps_anchor else "after", 19, 0, 16, zeros=True)
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule(objective, *rest, "stop")
+        LinearRule(objective, *rest, "stop")
         for objective in ("l2", "dot")
         for rest in ((1, None), (1, 5), (3, None))
     ],
 )
-def test_stopped_gradient_reaches_query_and_start_only(rule: Rule) -> None:
+def test_stopped_gradient_reaches_query_and_start_only(rule: LinearRule) -> None:
     inputs = make_inputs(13)
     mode = "anchor" if rule.keeps_anchor else "after"
     want, got = through_loop(inputs, rule, mode, 0), through_blocks(inputs, rule, mode, 0)
@@ -84,27 +86,27 @@ def test_stopped_gradient_reaches_query_and_start_only(rule: Rule) -> None:
     assert_same(got, want)
     assert_same(found, gradients(want, inputs))
     assert [name for name in NAMES if found[name].abs().max() > 0] == ["query", "matrix"]
-    through = Rule(rule.objective, rule.period, rule.chunk, "through")
+    through = LinearRule(rule.objective, rule.period, rule.chunk, "through")
     assert_same(got, through_blocks(inputs, through, mode, 0))
 
 
 RULES = [
-    (Rule("l2"), "after"),
-    (Rule("dot"), "before"),
-    (Rule("l2", chunk=5), "anchor"),
-    (Rule("l2", period=4), "after"),
-    (Rule("dot", period=4), "before"),
+    (LinearRule("l2"), "after"),
+    (LinearRule("dot"), "before"),
+    (LinearRule("l2", chunk=5), "anchor"),
+    (LinearRule("l2", period=4), "after"),
+    (LinearRule("dot", period=4), "before"),
 ]
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
 @pytest.mark.parametrize("sizes", [(13,), (4, 9), (5, 8), (6, 1, 6), (1,) * 13])
-def test_whole_equals_split_anywhere(rule: Rule, mode: str, sizes: tuple[int, ...]) -> None:
+def test_whole_equals_split_anywhere(rule: LinearRule, mode: str, sizes: tuple[int, ...]) -> None:
     assert_split_equals_whole(rule, mode, sizes)
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_rows_are_independent(rule: Rule, mode: str) -> None:
+def test_rows_are_independent(rule: LinearRule, mode: str) -> None:
     inputs = make_inputs(13)
     whole = through_blocks(inputs, rule, mode, 0)["out"]
     for row in range(B):
@@ -113,7 +115,7 @@ def test_rows_are_independent(rule: Rule, mode: str) -> None:
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_no_token_sees_a_later_one(rule: Rule, mode: str) -> None:
+def test_no_token_sees_a_later_one(rule: LinearRule, mode: str) -> None:
     inputs = {name: tensor.detach() for name, tensor in make_inputs(13).items()}
     whole = through_blocks(inputs, rule, mode, 0)["out"]
     for t, name in itertools.product(range(13), ("query", "key", "value", "step", "retain")):
@@ -126,7 +128,7 @@ def test_no_token_sees_a_later_one(rule: Rule, mode: str) -> None:
 
 
 def test_one_trajectory_answers_many_queries_in_many_ways() -> None:
-    rule, inputs = Rule("l2", chunk=5), make_inputs(13)
+    rule, inputs = LinearRule("l2", chunk=5), make_inputs(13)
     x = inputs
     state = state_at(x["matrix"], rule, 2)
     trajectory, _ = learn_all(x, state, rule)
@@ -137,7 +139,7 @@ def test_one_trajectory_answers_many_queries_in_many_ways() -> None:
 
 
 def test_gradcheck() -> None:
-    rule = Rule("l2", chunk=2)
+    rule = LinearRule("l2", chunk=2)
     inputs = make_inputs(4)
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -150,7 +152,7 @@ def test_gradcheck() -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_half_precision_flows_keep_a_float32_state(rule: Rule, mode: str, autocast: bool) -> None:
+def test_half_precision_flows_keep_a_float32_state(rule: LinearRule, mode: str, autocast: bool) -> None:
     inputs = {name: tensor.detach().to(torch.bfloat16) for name, tensor in make_inputs(13).items()}
     exact = {name: tensor.double() for name, tensor in inputs.items()}
     inputs["matrix"] = inputs["matrix"].float()
@@ -166,7 +168,9 @@ def test_half_precision_flows_keep_a_float32_state(rule: Rule, mode: str, autoca
 def test_float32_keeps_its_digits(block: int) -> None:
     exact = {name: tensor.detach() for name, tensor in make_inputs(200).items()}
     single = {name: tensor.float() for name, tensor in exact.items()}
-    got, want = (through_blocks(x, Rule("l2"), "after", 0, block)["out"].double() for x in (single, exact))
+    got, want = (
+        through_blocks(x, LinearRule("l2"), "after", 0, block)["out"].double() for x in (single, exact)
+    )
     assert ((got - want).norm() / want.norm()) < 1e-6
 
 
@@ -175,20 +179,22 @@ def test_float32_keeps_its_digits(block: int) -> None:
 @pytest.mark.parametrize(
     ("rule", "mode"),
     [
-        (Rule("l2"), "after"),
-        pytest.param(Rule("l2", chunk=5, forget_first=True), "after", marks=pytest.mark.slow),
-        pytest.param(Rule("l2", chunk=5), "anchor", marks=pytest.mark.slow),
-        pytest.param(Rule("l2", period=4), "after", marks=pytest.mark.slow),
-        pytest.param(Rule("l2", chunk=5, optimizer="dgd"), "after", marks=pytest.mark.slow),
-        pytest.param(Rule("l2", chunk=5, optimizer="momentum"), "anchor", marks=pytest.mark.slow),
+        (LinearRule("l2"), "after"),
+        pytest.param(LinearRule("l2", chunk=5, forget_first=True), "after", marks=pytest.mark.slow),
+        pytest.param(LinearRule("l2", chunk=5), "anchor", marks=pytest.mark.slow),
+        pytest.param(LinearRule("l2", period=4), "after", marks=pytest.mark.slow),
+        pytest.param(LinearRule("l2", chunk=5, optimizer="dgd"), "after", marks=pytest.mark.slow),
+        pytest.param(LinearRule("l2", chunk=5, optimizer="momentum"), "anchor", marks=pytest.mark.slow),
         pytest.param(
-            Rule("l2", chunk=5, optimizer="dgd_momentum", toward="init"), "after", marks=pytest.mark.slow
+            LinearRule("l2", chunk=5, optimizer="dgd_momentum", toward="init"),
+            "after",
+            marks=pytest.mark.slow,
         ),
-        pytest.param(Rule("lp", chunk=5, optimizer="dgd", p=3.0), "after", marks=pytest.mark.slow),
-        pytest.param(Rule("l2", period=4, optimizer="momentum"), "after", marks=pytest.mark.slow),
+        pytest.param(LinearRule("lp", chunk=5, optimizer="dgd", p=3.0), "after", marks=pytest.mark.slow),
+        pytest.param(LinearRule("l2", period=4, optimizer="momentum"), "after", marks=pytest.mark.slow),
     ],
 )
-def test_compiled_equals_eager_at_every_position_without_recompiling(rule: Rule, mode: str) -> None:
+def test_compiled_equals_eager_at_every_position_without_recompiling(rule: LinearRule, mode: str) -> None:
     torch.compiler.reset()
     inputs = make_inputs(9)
 
@@ -224,11 +230,11 @@ def test_compiled_equals_eager_at_every_position_without_recompiling(rule: Rule,
 )
 def test_a_rule_out_of_range_is_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Rule(**wrong)
+        LinearRule(**wrong)
 
 
 def test_a_read_that_the_rule_keeps_nothing_for_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a chunk"):
-        through_blocks(make_inputs(4), Rule(), "anchor", 0)
+        through_blocks(make_inputs(4), LinearRule(), "anchor", 0)
     with pytest.raises(ValueError, match="multiple of 16"):
-        through_blocks(make_inputs(4), Rule(), "after", 0, block=20)
+        through_blocks(make_inputs(4), LinearRule(), "after", 0, block=20)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory import Rule, initial_state, learn, read
+from nestdsl.runtime.ops.linear_memory import LinearRule, initial_state, learn, read
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -26,7 +26,7 @@ def test_a_dgd_step_solves_the_proximal_problem(objective: str, length: float) -
     size, step = 5, 0.8
     start, key, value = normal(size, size), normal(size, seed=1), normal(size, seed=2)
     key = length * key / key.norm()
-    rule = Rule(objective, chunk=1, optimizer="dgd")
+    rule = LinearRule(objective, chunk=1, optimizer="dgd")
     flows = one_head(key[None], value[None], torch.full((1,), step, dtype=torch.float64), torch.ones(1))
     _, state = learn(*flows, initial_state(start.T[None, None], rule), rule)
 
@@ -43,7 +43,7 @@ def test_a_repeated_pair_is_answered_with_half_the_value(chunk: int) -> None:
     tokens, size = 800, 4
     key = torch.nn.functional.normalize(normal(size), dim=-1)
     value = normal(size, seed=1)
-    rule = Rule(chunk=chunk, optimizer="dgd")
+    rule = LinearRule(chunk=chunk, optimizer="dgd")
     flows = one_head(
         key.expand(tokens, -1), value.expand(tokens, -1), torch.full((tokens,), 0.1), torch.ones(tokens)
     )
@@ -56,7 +56,7 @@ def test_a_repeated_pair_is_answered_with_half_the_value(chunk: int) -> None:
 def test_the_map_from_chunk_to_chunk_does_not_grow(chunk: int) -> None:
     """C18.5: with α = 1 and no values one chunk maps its start by (1 + 1) Π - I, of radius 1 at most."""
     size = 8
-    rule = Rule(chunk=chunk, optimizer="dgd")
+    rule = LinearRule(chunk=chunk, optimizer="dgd")
     key = torch.nn.functional.normalize(normal(chunk, size) + 0.5, dim=-1)
     step = torch.rand(chunk, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     eye = torch.eye(size, dtype=torch.float64)[None, None]
@@ -77,7 +77,7 @@ def test_a_chunk_of_titans_is_its_closed_form() -> None:
     key, value = normal(tokens, size), normal(tokens, size, seed=1)
     step, retain, momentum = torch.sigmoid(normal(3, tokens, seed=2) + 1.0)
     start, surprise = normal(size, size, seed=3), normal(size, size, seed=4)
-    rule = Rule(chunk=tokens, optimizer="momentum")
+    rule = LinearRule(chunk=tokens, optimizer="momentum")
     state = initial_state(start.T[None, None], rule)
     state["momentum"] = surprise.T[None, None]
     *flows, factor = one_head(key, value, step, retain, momentum)
@@ -99,7 +99,7 @@ def test_dgd_is_a_gated_delta_rule() -> None:
     value, query = normal(tokens, size, seed=1), normal(tokens, size, seed=5)
     step, retain = torch.sigmoid(normal(2, tokens, seed=2))
     start = normal(size, size, seed=3)
-    rule = Rule(chunk=16, optimizer="dgd")
+    rule = LinearRule(chunk=16, optimizer="dgd")
     flows = one_head(key, value, step, retain)
     trajectory, _ = learn(*flows, initial_state(start.T[None, None], rule), rule, block=4)
     out = read(trajectory, query[None, :, None], "after", rule)[0, :, 0]
@@ -113,7 +113,7 @@ def test_dgd_is_a_gated_delta_rule() -> None:
 
 
 def test_a_memory_that_decays_to_its_start_forgets_only_what_it_learned() -> None:
-    start, rule = normal(1, 1, 4, 4), Rule(optimizer="dgd", toward="init", chunk=1)
+    start, rule = normal(1, 1, 4, 4), LinearRule(optimizer="dgd", toward="init", chunk=1)
     tokens = 60
     nothing = torch.zeros(tokens)
     flows = one_head(normal(tokens, 4), normal(tokens, 4, seed=1), nothing, torch.full((tokens,), 0.5))

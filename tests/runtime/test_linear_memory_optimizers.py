@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from nestdsl.runtime.ops.linear_memory import Rule, detach_state, initial_state, learn
+from nestdsl.runtime.ops.linear_memory import LinearRule, detach_state, initial_state, learn
 from tests.runtime.linear_memories import (
     NAMES,
     B,
@@ -51,13 +51,13 @@ def test_every_token_equals_the_loop(
     position: int,
     block: int,
 ) -> None:
-    rule = Rule(objective, chunk=chunk, optimizer=optimizer, toward=toward, p=3.0)
+    rule = LinearRule(objective, chunk=chunk, optimizer=optimizer, toward=toward, p=3.0)
     assert_equals_loop(rule, mode, tokens, position, block)
 
 
 @pytest.mark.parametrize(("optimizer", "objective", "toward"), ALL)
 def test_periods_equal_the_loop(optimizer: str, objective: str, toward: str) -> None:
-    rule = Rule(objective, period=4, optimizer=optimizer, toward=toward, p=1.5)
+    rule = LinearRule(objective, period=4, optimizer=optimizer, toward=toward, p=1.5)
     assert_equals_loop(rule, "after", 10, 3, 4)
     assert_equals_loop(rule, "before", 8, 0, 4, aligned=True)
 
@@ -67,13 +67,13 @@ def test_periods_equal_the_loop(optimizer: str, objective: str, toward: str) -> 
 def test_the_word_that_a_call_begins_with_a_chunk_changes_nothing(
     optimizer: str, objective: str, toward: str, chunk: int, tokens: int
 ) -> None:
-    rule = Rule(objective, chunk=chunk, optimizer=optimizer, toward=toward, p=3.0)
+    rule = LinearRule(objective, chunk=chunk, optimizer=optimizer, toward=toward, p=3.0)
     assert_equals_loop(rule, "anchor", tokens, 0, 4, aligned=True)
 
 
 @pytest.mark.parametrize(("optimizer", "objective", "toward"), ALL)
 def test_a_factor_of_zero_erases_and_keeps_its_gradient(optimizer: str, objective: str, toward: str) -> None:
-    rule = Rule(objective, chunk=3, optimizer=optimizer, toward=toward, p=3.0)
+    rule = LinearRule(objective, chunk=3, optimizer=optimizer, toward=toward, p=3.0)
     assert_equals_loop(rule, "after", 11, 1, 4, zeros=True)
 
 
@@ -82,38 +82,38 @@ def test_a_factor_of_zero_erases_and_keeps_its_gradient(optimizer: str, objectiv
 def test_stopped_gradient_reaches_query_and_start_only(
     optimizer: str, objective: str, toward: str, chunk: int | None, period: int
 ) -> None:
-    stop = Rule(objective, period, chunk, "stop", optimizer, toward, 3.0)
+    stop = LinearRule(objective, period, chunk, "stop", optimizer, toward, 3.0)
     inputs = make_inputs(11)
     want, got = through_loop(inputs, stop, "after", 0), through_blocks(inputs, stop, "after", 0)
     found = gradients(got, inputs)
     assert_same(got, want)
     assert_same(found, gradients(want, inputs))
     assert [name for name in NAMES if found[name].abs().max() > 0] == ["query", "matrix"]
-    through = Rule(objective, period, chunk, "through", optimizer, toward, 3.0)
+    through = LinearRule(objective, period, chunk, "through", optimizer, toward, 3.0)
     assert_same(got, through_blocks(inputs, through, "after", 0))
     if period == 1:
         assert_equals_loop(stop, "after", 7, 2 if stop.keeps_anchor else 0, 4)
 
 
 RULES = [
-    (Rule("l2", chunk=5, optimizer="dgd"), "after"),
-    (Rule("l2", chunk=1, optimizer="dgd", toward="init"), "before"),
-    (Rule("l2", chunk=5, optimizer="momentum"), "anchor"),
-    (Rule("l2", chunk=3, optimizer="dgd_momentum", toward="init"), "after"),
-    (Rule("dot", optimizer="dgd_momentum"), "after"),
-    (Rule("lp", chunk=5, optimizer="momentum", p=3.0), "after"),
-    (Rule("l2", period=4, optimizer="dgd_momentum"), "after"),
+    (LinearRule("l2", chunk=5, optimizer="dgd"), "after"),
+    (LinearRule("l2", chunk=1, optimizer="dgd", toward="init"), "before"),
+    (LinearRule("l2", chunk=5, optimizer="momentum"), "anchor"),
+    (LinearRule("l2", chunk=3, optimizer="dgd_momentum", toward="init"), "after"),
+    (LinearRule("dot", optimizer="dgd_momentum"), "after"),
+    (LinearRule("lp", chunk=5, optimizer="momentum", p=3.0), "after"),
+    (LinearRule("l2", period=4, optimizer="dgd_momentum"), "after"),
 ]
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
 @pytest.mark.parametrize("sizes", [(4, 9), (6, 1, 6), (1,) * 13])
-def test_whole_equals_split_anywhere(rule: Rule, mode: str, sizes: tuple[int, ...]) -> None:
+def test_whole_equals_split_anywhere(rule: LinearRule, mode: str, sizes: tuple[int, ...]) -> None:
     assert_split_equals_whole(rule, mode, sizes)
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_rows_are_independent(rule: Rule, mode: str) -> None:
+def test_rows_are_independent(rule: LinearRule, mode: str) -> None:
     inputs = make_inputs(13)
     whole = through_blocks(inputs, rule, mode, 0)["out"]
     for row in range(B):
@@ -122,7 +122,7 @@ def test_rows_are_independent(rule: Rule, mode: str) -> None:
 
 
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_no_token_sees_a_later_one(rule: Rule, mode: str) -> None:
+def test_no_token_sees_a_later_one(rule: LinearRule, mode: str) -> None:
     inputs = {name: tensor.detach() for name, tensor in make_inputs(9).items()}
     whole = through_blocks(inputs, rule, mode, 0)["out"]
     for t, name in itertools.product(range(9), ("query", "key", "value", "step", "retain", "momentum")):
@@ -136,7 +136,7 @@ def test_no_token_sees_a_later_one(rule: Rule, mode: str) -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize(("rule", "mode"), RULES)
-def test_half_precision_flows_keep_a_float32_state(rule: Rule, mode: str, autocast: bool) -> None:
+def test_half_precision_flows_keep_a_float32_state(rule: LinearRule, mode: str, autocast: bool) -> None:
     inputs = {name: tensor.detach().to(torch.bfloat16) for name, tensor in make_inputs(13).items()}
     exact = {name: tensor.double() for name, tensor in inputs.items()}
     inputs["matrix"] = inputs["matrix"].float()
@@ -151,7 +151,7 @@ def test_half_precision_flows_keep_a_float32_state(rule: Rule, mode: str, autoca
 @pytest.mark.parametrize("chunk", [1, 16, 48])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[1:])
 def test_float32_keeps_its_digits(optimizer: str, chunk: int) -> None:
-    rule = Rule("l2", chunk=chunk, optimizer=optimizer)
+    rule = LinearRule("l2", chunk=chunk, optimizer=optimizer)
     exact = {name: tensor.detach() for name, tensor in make_inputs(100).items()}
     exact["step"] = 0.3 * exact["step"]
     single = {name: tensor.float() for name, tensor in exact.items()}
@@ -168,10 +168,10 @@ def test_float32_keeps_its_digits(optimizer: str, chunk: int) -> None:
 def test_a_retain_per_key_channel_equals_the_loop(
     chunk: int | None, mode: str, tokens: int, position: int, block: int, toward: str, zeros: bool
 ) -> None:
-    rule = Rule("dot", chunk=chunk, toward=toward)
+    rule = LinearRule("dot", chunk=chunk, toward=toward)
     assert_equals_loop(rule, mode, tokens, position, block, zeros=zeros, per_channel=True)
     assert_equals_loop(
-        Rule("dot", 1, chunk, "stop"), mode, tokens, position, block, zeros=zeros, per_channel=True
+        LinearRule("dot", 1, chunk, "stop"), mode, tokens, position, block, zeros=zeros, per_channel=True
     )
 
 
@@ -183,7 +183,7 @@ def test_a_retain_per_key_channel_equals_the_loop(
 def test_a_decay_along_the_key_beside_one_per_channel_equals_the_loop(
     mode: str, tokens: int, objective: str, optimizer: str, toward: str, gradient: str, zeros: bool
 ) -> None:
-    rule = Rule(objective, 1, 1, gradient, optimizer, toward)
+    rule = LinearRule(objective, 1, 1, gradient, optimizer, toward)
     for block in (4, 32):
         assert_equals_loop(rule, mode, tokens, 0, block, zeros=zeros and tokens > 2, per_channel=True)
 
@@ -191,13 +191,13 @@ def test_a_decay_along_the_key_beside_one_per_channel_equals_the_loop(
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule("l2", chunk=2, optimizer="dgd"),
-        Rule("lp", chunk=1),
-        Rule("dot", optimizer="momentum"),
-        Rule("dot", period=2),
+        LinearRule("l2", chunk=2, optimizer="dgd"),
+        LinearRule("lp", chunk=1),
+        LinearRule("dot", optimizer="momentum"),
+        LinearRule("dot", period=2),
     ],
 )
-def test_a_retain_per_key_channel_is_refused_where_there_is_no_form(rule: Rule) -> None:
+def test_a_retain_per_key_channel_is_refused_where_there_is_no_form(rule: LinearRule) -> None:
     with pytest.raises(ValueError, match="retain per key channel"):
         through_blocks(make_inputs(4, per_channel=True), rule, "after", 0)
 
@@ -205,11 +205,11 @@ def test_a_retain_per_key_channel_is_refused_where_there_is_no_form(rule: Rule) 
 def test_momentum_is_asked_for_where_the_rule_has_it_and_refused_elsewhere() -> None:
     x = make_inputs(3)
     flows = (x["key"], x["value"], x["step"], x["retain"])
-    state = initial_state(x["matrix"], Rule(optimizer="momentum"))
+    state = initial_state(x["matrix"], LinearRule(optimizer="momentum"))
     with pytest.raises(ValueError, match="needs a momentum"):
-        learn(*flows, state, Rule(optimizer="momentum"))
+        learn(*flows, state, LinearRule(optimizer="momentum"))
     with pytest.raises(ValueError, match="has no momentum"):
-        learn(*flows, state, Rule(), momentum=x["momentum"])
+        learn(*flows, state, LinearRule(), momentum=x["momentum"])
 
 
 def test_without_decay_or_past_the_forms_are_one_another() -> None:
@@ -217,20 +217,22 @@ def test_without_decay_or_past_the_forms_are_one_another() -> None:
     inputs = make_inputs(13)
     still = {**inputs, "momentum": torch.zeros_like(inputs["momentum"])}
     kept = {**inputs, "retain": torch.ones_like(inputs["retain"])}
-    want = through_blocks(inputs, Rule("l2", chunk=5, optimizer="dgd"), "after", 0)["out"]
+    want = through_blocks(inputs, LinearRule("l2", chunk=5, optimizer="dgd"), "after", 0)["out"]
     for objective, optimizer in (("l2", "dgd_momentum"), ("lp", "dgd_momentum"), ("lp", "dgd")):
-        got = through_blocks(still, Rule(objective, chunk=5, optimizer=optimizer), "after", 0)["out"]
+        got = through_blocks(still, LinearRule(objective, chunk=5, optimizer=optimizer), "after", 0)["out"]
         torch.testing.assert_close(got, want)
     for optimizer in OPTIMIZERS:
         zero, init = (
-            through_blocks(kept, Rule("l2", chunk=5, optimizer=optimizer, toward=toward), "after", 0)["out"]
+            through_blocks(kept, LinearRule("l2", chunk=5, optimizer=optimizer, toward=toward), "after", 0)[
+                "out"
+            ]
             for toward in ("zero", "init")
         )
         torch.testing.assert_close(init, zero)
 
 
 def test_a_truncated_graph_ends_where_the_caller_cuts_it() -> None:
-    rule, inputs = Rule("l2", chunk=3, optimizer="momentum", toward="init"), make_inputs(6)
+    rule, inputs = LinearRule("l2", chunk=3, optimizer="momentum", toward="init"), make_inputs(6)
     state = initial_state(inputs["matrix"] * 1.0, rule)
     _, state = learn_all({name: tensor[:, :3] for name, tensor in inputs.items()}, state, rule)
     cut = detach_state(state)
@@ -250,7 +252,7 @@ def test_a_truncated_graph_ends_where_the_caller_cuts_it() -> None:
 @pytest.mark.parametrize("optimizer", ["dgd", "dgd_momentum"])
 def test_compiled_chunks_that_begin_with_the_call_equal_eager_ones(optimizer: str) -> None:
     torch.compiler.reset()
-    rule, inputs = Rule("l2", chunk=4, optimizer=optimizer), make_inputs(8)
+    rule, inputs = LinearRule("l2", chunk=4, optimizer=optimizer), make_inputs(8)
 
     def run(*flows: torch.Tensor) -> dict[str, torch.Tensor]:
         given = dict(zip(NAMES, flows, strict=True))

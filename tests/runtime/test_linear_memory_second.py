@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory import Rule
+from nestdsl.runtime.ops.linear_memory import LinearRule
 from tests.runtime.linear_memories import make_inputs, through_blocks, through_loop
 
 
@@ -29,21 +29,21 @@ def second(results: dict[str, Tensor], inputs: dict[str, Tensor]) -> list[Tensor
 @pytest.mark.parametrize(
     ("rule", "mode", "position"),
     [
-        (Rule("l2"), "after", 0),
-        (Rule("l2", chunk=4, toward="init", forget_first=True), "anchor", 2),
-        (Rule("dot", chunk=4), "anchor", 1),
-        (Rule("l2", chunk=1, optimizer="dgd"), "before", 0),
-        (Rule("l2", chunk=4, optimizer="dgd", toward="init"), "after", 3),
-        (Rule("dot", chunk=4, optimizer="dgd"), "anchor", 0),
-        (Rule("l2", chunk=4, optimizer="momentum"), "after", 2),
-        (Rule("lp", chunk=4, optimizer="dgd_momentum", toward="init", p=3.0), "before", 1),
-        (Rule("l2", chunk=20, optimizer="dgd_momentum"), "anchor", 5),
-        (Rule("l2", period=3, optimizer="dgd_momentum", toward="init"), "after", 1),
-        (Rule("l2", chunk=4, optimizer="dgd", gradient="stop"), "after", 0),
+        (LinearRule("l2"), "after", 0),
+        (LinearRule("l2", chunk=4, toward="init", forget_first=True), "anchor", 2),
+        (LinearRule("dot", chunk=4), "anchor", 1),
+        (LinearRule("l2", chunk=1, optimizer="dgd"), "before", 0),
+        (LinearRule("l2", chunk=4, optimizer="dgd", toward="init"), "after", 3),
+        (LinearRule("dot", chunk=4, optimizer="dgd"), "anchor", 0),
+        (LinearRule("l2", chunk=4, optimizer="momentum"), "after", 2),
+        (LinearRule("lp", chunk=4, optimizer="dgd_momentum", toward="init", p=3.0), "before", 1),
+        (LinearRule("l2", chunk=20, optimizer="dgd_momentum"), "anchor", 5),
+        (LinearRule("l2", period=3, optimizer="dgd_momentum", toward="init"), "after", 1),
+        (LinearRule("l2", chunk=4, optimizer="dgd", gradient="stop"), "after", 0),
     ],
 )
 def test_second_derivatives_equal_those_of_the_loop(
-    rule: Rule, mode: str, position: int, zeros: bool
+    rule: LinearRule, mode: str, position: int, zeros: bool
 ) -> None:
     assert_equal(make_inputs(11, zeros=zeros), rule, mode, position)
 
@@ -51,17 +51,17 @@ def test_second_derivatives_equal_those_of_the_loop(
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule("dot"),
-        Rule("l2"),
-        Rule("l2", forget_first=True),
-        Rule("l2", chunk=1, optimizer="dgd", toward="init"),
+        LinearRule("dot"),
+        LinearRule("l2"),
+        LinearRule("l2", forget_first=True),
+        LinearRule("l2", chunk=1, optimizer="dgd", toward="init"),
     ],
 )
-def test_with_a_retain_per_key_channel(rule: Rule) -> None:
+def test_with_a_retain_per_key_channel(rule: LinearRule) -> None:
     assert_equal(make_inputs(7, per_channel=True), rule, "after", 0)
 
 
-def assert_equal(inputs: dict[str, Tensor], rule: Rule, mode: str, position: int) -> None:
+def assert_equal(inputs: dict[str, Tensor], rule: LinearRule, mode: str, position: int) -> None:
     got = second(through_blocks(inputs, rule, mode, position), inputs)
     want = second(through_loop(inputs, rule, mode, position), inputs)
     for name, one, other in zip(inputs, got, want, strict=True):

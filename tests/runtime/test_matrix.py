@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nestdsl.runtime.kinds.matrix import BlockLinear, Matrix
 from nestdsl.runtime.kinds.weights import Start
-from nestdsl.runtime.ops.linear_memory import Rule, initial_state, naive
+from nestdsl.runtime.ops.linear_memory import LinearRule, initial_state, naive
 
 
 def flows(batch: int, tokens: int, *sizes: int) -> list[Tensor]:
@@ -34,7 +34,7 @@ def test_it_follows_the_recurrence_head_by_head(objective: str, read: str, perio
 
     assert isinstance(matrix.weight, nn.Parameter)
     for head in range(2):
-        rule = Rule(objective, period, chunk if read == "anchor" else None)
+        rule = LinearRule(objective, period, chunk if read == "anchor" else None)
         k, v = slice(3 * head, 3 * head + 3), slice(2 * head, 2 * head + 2)
         want, _, following = naive.remember(
             query[..., None, k],
@@ -65,7 +65,7 @@ def test_other_optimizers_follow_theirs(optimizer: str, objective: str, read: st
     query, key, value, step, retain, momentum = flows(3, 10, 6, 6, 4, 2, 1, 2)
     step, retain, momentum = step.sigmoid(), retain.sigmoid(), momentum.sigmoid()
     trajectory, state = matrix.learn(key, value, matrix.init_state(3), step, retain, momentum, aligned=True)
-    rule = Rule(objective, period, 4, optimizer=optimizer, toward="init", p=3.0)
+    rule = LinearRule(objective, period, 4, optimizer=optimizer, toward="init", p=3.0)
     want, _, following = naive.remember(
         query.unflatten(-1, (2, 3)),
         key.unflatten(-1, (2, 3)),

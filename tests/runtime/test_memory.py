@@ -17,7 +17,7 @@ def test_a_model_beyond_memory_is_refused_with_its_size() -> None:
         nest.compile()
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "N0503"
-    assert "1.9 TiB" in diagnostic.message
+    assert "1.863 TiB" in diagnostic.message
 
 
 def test_the_estimate_counts_weights_gradients_memories_data_outputs_and_what_the_loss_keeps() -> None:

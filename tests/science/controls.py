@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.step_levels import StepLevels
-from nestdsl.training.text import ByteData
+from nestdsl.training.data.text import ByteData
 
 
 def trained(model: NestModule, data: ByteData, steps: int, batch: int, tokens: int) -> NestModule:

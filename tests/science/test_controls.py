@@ -11,8 +11,8 @@ import pytest
 
 import nestdsl
 from nestdsl.runtime.module import NestModule
-from nestdsl.training.data import read_data
-from nestdsl.training.text import ByteData
+from nestdsl.training.data.sources import read_data
+from nestdsl.training.data.text import ByteData
 from tests.science.controls import by_context, held_out, trained
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

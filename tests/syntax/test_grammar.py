@@ -1,14 +1,16 @@
 """Every rule of the grammar, and what its nodes hold."""
 
+import json
 import re
 
+import lark
 import pytest
 from hypothesis import given, settings
 from lark import Lark, UnexpectedInput
 
 from nestdsl.source import Source
-from nestdsl.syntax import ast
-from nestdsl.syntax.grammar import grammar_path, language
+from nestdsl.syntax import ast, grammar
+from nestdsl.syntax.grammar import from_text, grammar_path, language, tables, tables_path
 from nestdsl.syntax.parser import parse
 from tests.syntax.programs import DESIGN, clauses, expression, programs, shape, statement, tree
 
@@ -204,7 +206,41 @@ def test_lines_that_end(text):
 @settings(max_examples=30)
 @given(programs())
 def test_the_grammar_file_alone_reads_them_too(text):
-    language().parse(text)
+    assert from_text(grammar_path().read_text("utf-8")).parse(text) == language().parse(text)
+
+
+def test_the_tables_are_those_of_the_grammar():
+    """And as many as lark makes now; the test above reads programs by both."""
+    kept = json.loads(tables_path().read_text("utf-8"))
+    assert kept["grammar"] == grammar_path().read_text("utf-8"), "run `python -m nestdsl.syntax.grammar`"
+    if kept["lark"] != lark.__version__:
+        pytest.skip("the tables are of another release of lark")
+    made = json.loads(tables(kept["grammar"]))
+    assert language().source_path == "<deserialized>"
+    for one in (kept, made):
+        one["states"] = one["data"]["parser"]["parser"].pop("states")
+        one["data"]["parser"]["parser"] = {
+            name: len(part) for name, part in one["data"]["parser"]["parser"].items()
+        }
+    assert sorted(map(len, kept.pop("states").values())) == sorted(map(len, made.pop("states").values()))
+    assert kept == made
+
+
+@pytest.mark.parametrize("changed", ["release of lark", "grammar"])
+def test_tables_of_anything_else_are_not_used(monkeypatch, tmp_path, changed):
+    text = grammar_path().read_text("utf-8")
+    if changed == "grammar":
+        text = text.replace("/model(", "/modell(")
+        assert text != grammar_path().read_text("utf-8")
+    else:
+        monkeypatch.setattr(lark, "__version__", "0")
+    (tmp_path / "nest.lark").write_text(text, "utf-8")
+    kept = tables_path()
+    monkeypatch.setattr(grammar, "tables_path", lambda: kept)
+    monkeypatch.setattr(grammar, "grammar_path", lambda: tmp_path / "nest.lark")
+    made = language.__wrapped__()
+    made.parse("modell m {}" if changed == "grammar" else "model m {}")
+    assert made.source_path != "<deserialized>"
 
 
 def test_the_grammar_is_the_file_and_has_no_conflict():

@@ -10,10 +10,10 @@ import torch
 from nestdsl.diagnostics import NestError
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint_file import Content, read_file, write_file
+from nestdsl.training.data.text import ByteData
 from nestdsl.training.loop import proceed
-from nestdsl.training.progress import Quiet
+from nestdsl.training.progress import Reporter
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import ByteData
 from tests.training.models import tiny_model
 
 SETTINGS = Settings(
@@ -37,7 +37,7 @@ def goes_on(run: Path, data: ByteData) -> str:
     """The code of what keeps a run from going on; empty if it does, to finite weights and whole metrics."""
     try:
         model = tiny_model()
-        proceed(model, data, checkpoint.load(run), {"steps": 8}, Quiet())
+        proceed(model, data, checkpoint.load(run), {"steps": 8}, Reporter())
     except NestError as error:
         (found,) = error.diagnostics
         assert found.message and found.code != "N0505"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nestdsl.training.data.text import ByteData, read_text
 from nestdsl.training.loop import start
-from nestdsl.training.progress import Quiet
-from nestdsl.training.text import ByteData, read_text
+from nestdsl.training.progress import Reporter
 from tests.training.altered import SETTINGS
 from tests.training.models import tiny_model
 
@@ -18,7 +18,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 40)
     data = read_text(str(folder / "text.txt"))
-    start(tiny_model(), data, folder / "run", SETTINGS, Quiet(), until=6)
+    start(tiny_model(), data, folder / "run", SETTINGS, Reporter(), until=6)
     return folder / "run"
 
 

@@ -16,8 +16,8 @@ from nestdsl.diagnostics import NestError
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint_file import read_file
+from nestdsl.training.data.text import ByteData
 from nestdsl.training.donor import take_weights
-from nestdsl.training.text import ByteData
 from tests.plan.hostile import MARK, PAYLOADS
 from tests.training.altered import Description, Tensors, alter, goes_on
 from tests.training.models import tiny_model

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from nestdsl.diagnostics import NestError
 from nestdsl.plan.plan import InputPlan
-from nestdsl.training import sources
-from nestdsl.training.data import read_data
-from nestdsl.training.sources import Text, Texts, read_texts
-from nestdsl.training.text import ByteData, read_text, split
+from nestdsl.training.data import text_files
+from nestdsl.training.data.sources import read_data
+from nestdsl.training.data.text import ByteData, read_text, split
+from nestdsl.training.data.text_files import Text, Texts, read_texts
 from tests.training.models import tiny_model
 
 
@@ -94,12 +94,12 @@ def test_sources_that_cannot_be_read(tmp_path, monkeypatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "is a pipe, not a file" in errors("N0003", lambda: read_data(str(tmp_path / "pipe")))
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "open_file", _forbidden)
+        patch.setattr(text_files, "open_file", _forbidden)
         assert "Permission denied" in errors("N0003", lambda: read_data(str(binary)))
         assert "Permission denied" in errors("N0003", lambda: read_data(str(tmp_path)))
         patch.setattr(os, "scandir", _forbidden)
         assert "Permission denied" in errors("N0003", lambda: read_data(str(tmp_path)))
-    monkeypatch.setattr(sources, "MOST_BYTES", 4)
+    monkeypatch.setattr(text_files, "MOST_BYTES", 4)
     long = write(tmp_path, {"long": b"five."}) / "long"
     assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(long)))
     assert "more than 4 bytes" in errors("N0004", lambda: read_data(str(tmp_path)))

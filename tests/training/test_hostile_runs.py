@@ -16,11 +16,11 @@ import pytest
 from nestdsl.diagnostics import NestError
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint_file import read_file
+from nestdsl.training.data.text import ByteData
 from nestdsl.training.loop import start
 from nestdsl.training.metrics import Metrics
-from nestdsl.training.progress import Quiet
+from nestdsl.training.progress import Reporter
 from nestdsl.training.staging import alone_in
-from nestdsl.training.text import ByteData
 from tests.training.altered import SETTINGS, goes_on
 from tests.training.models import tiny_model
 
@@ -193,7 +193,7 @@ def test_what_is_a_users_is_left_where_it_is(data: ByteData, tmp_path: Path) -> 
     for name in (".new", "new", "notes"):
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name / "thesis.txt").write_text("thesis")
-    start(tiny_model(), data, tmp_path / "run", SETTINGS, Quiet())
+    start(tiny_model(), data, tmp_path / "run", SETTINGS, Reporter())
     assert len(list((tmp_path / "run").rglob("thesis.txt"))) == 3
 
 
@@ -216,5 +216,5 @@ def test_a_new_run_is_not_begun_where_anything_stands(
         out.mkdir()
         thing(out / name, target)
         with no_waiting(), pytest.raises(NestError, match="N0504"):
-            start(tiny_model(), data, out, SETTINGS, Quiet())
+            start(tiny_model(), data, out, SETTINGS, Reporter())
         assert target.read_text() == "precious"

@@ -10,10 +10,10 @@ import nestdsl
 from nestdsl.runtime.step_levels import StepLevels
 from nestdsl.training import checkpoint
 from nestdsl.training.checkpoint import Progress
+from nestdsl.training.data.text import read_text
 from nestdsl.training.loop import proceed, start
-from nestdsl.training.progress import Quiet
+from nestdsl.training.progress import Reporter
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import read_text
 from tests.training.models import tiny_model
 from tests.training.test_data import errors
 
@@ -34,7 +34,7 @@ def files(folder: Path) -> set[str]:
 
 
 def trained(text: str, out: Path, settings: Settings = SETTINGS, until: int = 10) -> None:
-    start(tiny_model(), read_text(text), out, settings, Quiet(), until)
+    start(tiny_model(), read_text(text), out, settings, Reporter(), until)
 
 
 def damage(path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_last_one_that_is_gone(text: str, tmp_path: Path) -> None:
     (tmp_path / "run" / checkpoint.FILE).unlink()
     loaded = checkpoint.load(tmp_path / "run")
     assert loaded.progress.step == 8 and len(loaded.warnings) == 1
-    proceed(tiny_model(), read_text(text), loaded, {}, Quiet())
+    proceed(tiny_model(), read_text(text), loaded, {}, Reporter())
     assert checkpoint.load(tmp_path / "run").progress.step == 12
 
 
@@ -135,7 +135,7 @@ def test_something_else_in_place_of_the_last_one(text: str, tmp_path: Path, inst
         last.symlink_to("nowhere")
     loaded = checkpoint.load(tmp_path / "run")
     assert loaded.progress.step == 8 and len(loaded.warnings) == 1
-    proceed(tiny_model(), read_text(text), loaded, {}, Quiet())
+    proceed(tiny_model(), read_text(text), loaded, {}, Reporter())
     assert checkpoint.load(tmp_path / "run").progress.step == 12
 
 
@@ -162,7 +162,7 @@ def test_going_back_takes_none_of_those_before_away(text: str, tmp_path: Path) -
         path.unlink()
     loaded = checkpoint.load(run)
     assert loaded.settings.keep == 2
-    proceed(tiny_model(), read_text(text), loaded, {}, Quiet(), until=loaded.progress.step + 2)
+    proceed(tiny_model(), read_text(text), loaded, {}, Reporter(), until=loaded.progress.step + 2)
     assert {name for name in before if not int("".join(filter(str.isdigit, name))) > 4} <= files(run)
 
 

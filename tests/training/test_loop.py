@@ -20,10 +20,10 @@ from nestdsl.runtime.build import build
 from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.source import Source
 from nestdsl.training import checkpoint, loop
+from nestdsl.training.data.text import ByteData, read_text
 from nestdsl.training.loop import proceed, resume, start, train
-from nestdsl.training.progress import Quiet
+from nestdsl.training.progress import Reporter
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import ByteData, read_text
 from tests.training.models import ADAMW, changed, tiny_model
 from tests.training.test_data import errors
 
@@ -77,13 +77,13 @@ def test_two_runs_give_the_same_numbers(data, tmp_path) -> None:
     runs = []
     for name in ("one", "two"):
         model = tiny_model()
-        start(model, data, tmp_path / name, SETTINGS, Quiet())
+        start(model, data, tmp_path / name, SETTINGS, Reporter())
         runs.append((weights(model), (tmp_path / name / "metrics.jsonl").read_bytes()))
         torch.rand(3)  # what the caller draws changes nothing
     assert runs[0][1] == runs[1][1]
     assert all(torch.equal(weight, runs[1][0][name]) for name, weight in runs[0][0].items())
     other = tiny_model()
-    start(other, data, tmp_path / "three", dataclasses.replace(SETTINGS, seed=1), Quiet())
+    start(other, data, tmp_path / "three", dataclasses.replace(SETTINGS, seed=1), Reporter())
     assert not torch.equal(other.head.weight, runs[0][0]["head.weight"])
 
 
@@ -91,7 +91,7 @@ def test_the_random_numbers_of_the_caller_are_left_alone(data, tmp_path) -> None
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    start(tiny_model(), data, tmp_path / "run", SETTINGS, Quiet())
+    start(tiny_model(), data, tmp_path / "run", SETTINGS, Reporter())
     assert torch.rand(1) == expected
 
 
@@ -99,10 +99,10 @@ def test_the_random_numbers_of_the_caller_are_left_alone(data, tmp_path) -> None
 def test_a_resumed_run_is_the_run_that_was_never_interrupted(data, tmp_path, until) -> None:
     """Steps 5 and 6 are in the middle of the slow level's period of 4."""
     straight, first, second = tiny_model(), tiny_model(), tiny_model(seed=3)
-    expected = start(straight, data, tmp_path / "straight", SETTINGS, Quiet())
-    start(first, data, tmp_path / "run", SETTINGS, Quiet(), until=until)
+    expected = start(straight, data, tmp_path / "straight", SETTINGS, Reporter())
+    start(first, data, tmp_path / "run", SETTINGS, Reporter(), until=until)
     assert checkpoint.load(tmp_path / "run").progress.step == until
-    result = proceed(second, data, checkpoint.load(tmp_path / "run"), {}, Quiet())
+    result = proceed(second, data, checkpoint.load(tmp_path / "run"), {}, Reporter())
     for name, weight in weights(straight).items():
         assert torch.equal(weight, weights(second)[name]), name
     assert metrics(tmp_path / "run") == metrics(tmp_path / "straight")
@@ -116,7 +116,7 @@ def test_a_resumed_run_is_the_run_that_was_never_interrupted(data, tmp_path, unt
         assert torch.equal(tensor, ended.optimizer_state[name]), name
 
 
-class _Interrupt(Quiet):
+class _Interrupt(Reporter):
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -127,19 +127,19 @@ class _Interrupt(Quiet):
 
 def test_an_interrupted_run_continues_from_its_last_checkpoint(data, tmp_path) -> None:
     straight, model = tiny_model(), tiny_model()
-    start(straight, data, tmp_path / "straight", SETTINGS, Quiet())
+    start(straight, data, tmp_path / "straight", SETTINGS, Reporter())
     with pytest.raises(KeyboardInterrupt):
         start(model, data, tmp_path / "run", SETTINGS, _Interrupt(5))
     assert checkpoint.load(tmp_path / "run").progress.step == 3
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "lo')  # as a kill in the middle of a line would leave it
     again = tiny_model()
-    proceed(again, data, checkpoint.load(tmp_path / "run"), {}, Quiet())
+    proceed(again, data, checkpoint.load(tmp_path / "run"), {}, Reporter())
     assert metrics(tmp_path / "run") == metrics(tmp_path / "straight")
     assert torch.equal(again.slow.weight, straight.slow.weight)
 
 
-class _Signal(Quiet):
+class _Signal(Reporter):
     """Presses Ctrl-C while a step is under way."""
 
     def __init__(self, step: int, times: int = 1) -> None:
@@ -155,7 +155,7 @@ class _Signal(Quiet):
 @pytest.mark.parametrize("step", [2, 5, 8, 10])
 def test_an_interrupted_run_ends_its_step_and_leaves_it_as_a_checkpoint(data, tmp_path, step) -> None:
     straight = tiny_model()
-    start(straight, data, tmp_path / "straight", SETTINGS, Quiet())
+    start(straight, data, tmp_path / "straight", SETTINGS, Reporter())
     with pytest.raises(Interrupted) as raised:
         start(tiny_model(), data, tmp_path / "run", SETTINGS, _Signal(step))
     assert (str(raised.value), raised.value.step) == (f"interrupted at step {step}", step)
@@ -209,7 +209,7 @@ def test_a_compiled_run_says_what_it_compiles(data, tmp_path) -> None:
     model.run = CompiledRun({})  # no units, so that this is fast
     notes = []
 
-    class Noting(Quiet):
+    class Noting(Reporter):
         def note(self, text: str) -> None:
             notes.append(text)
 
@@ -223,7 +223,7 @@ def test_a_compiled_run_says_what_it_compiles(data, tmp_path) -> None:
     assert {file.name for file in (tmp_path / "run").rglob("*")} == files
     assert not Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(tmp_path)
     assert checkpoint.load(tmp_path / "run").progress.compiled
-    proceed(tiny_model(), data, checkpoint.load(tmp_path / "run"), {}, Quiet())
+    proceed(tiny_model(), data, checkpoint.load(tmp_path / "run"), {}, Reporter())
     assert not checkpoint.load(tmp_path / "run").progress.compiled
 
 
@@ -248,7 +248,7 @@ def test_the_python_face_evaluates_and_generates(text, tmp_path) -> None:
 
 def test_a_run_that_has_ended_may_be_given_more_steps(data, text, tmp_path) -> None:
     model = tiny_model()
-    ended = start(model, data, tmp_path / "run", SETTINGS, Quiet())
+    ended = start(model, data, tmp_path / "run", SETTINGS, Reporter())
     same = resume(tiny_model(), text, tmp_path / "run", quiet=True)
     assert (same.step, same.held_out_after) == (10, ended.held_out_after)
     assert len(metrics(tmp_path / "run")) == 11
@@ -259,11 +259,11 @@ def test_a_run_that_has_ended_may_be_given_more_steps(data, text, tmp_path) -> N
 
 def test_what_does_not_fit_the_run_is_refused(data, tmp_path) -> None:
     out = tmp_path / "run"
-    start(tiny_model(), data, out, SETTINGS, Quiet(), until=3)
+    start(tiny_model(), data, out, SETTINGS, Reporter(), until=3)
     before = (out / "checkpoint.safetensors").read_bytes()
 
     def proceeding(model=None, data=data, **given):
-        return lambda: proceed(model or tiny_model(), data, checkpoint.load(out), given, Quiet())
+        return lambda: proceed(model or tiny_model(), data, checkpoint.load(out), given, Reporter())
 
     assert "with batch 2, not 4" in errors("N0502", proceeding(batch=4))
     other_data = dataclasses.replace(data, fingerprint="other")
@@ -283,7 +283,7 @@ def test_what_does_not_fit_the_run_is_refused(data, tmp_path) -> None:
 
 def test_a_folder_that_cannot_take_a_run_is_refused(data, tmp_path) -> None:
     def starting(out):
-        return lambda: start(tiny_model(), data, out, SETTINGS, Quiet())
+        return lambda: start(tiny_model(), data, out, SETTINGS, Reporter())
 
     (tmp_path / "file").write_text("")
     assert "is not a folder" in errors("N0504", starting(tmp_path / "file"))
@@ -317,7 +317,7 @@ def test_settings_out_of_range_are_all_reported(data, tmp_path) -> None:
 def test_a_run_that_diverges_stops_and_keeps_a_finite_checkpoint(data, tmp_path, rate) -> None:
     model = tiny_model(train=changed(ADAMW, lr=rate))
     settings = dataclasses.replace(SETTINGS, steps=60, clip=0.0)
-    text = errors("N0505", lambda: start(model, data, tmp_path / "run", settings, Quiet()))
+    text = errors("N0505", lambda: start(model, data, tmp_path / "run", settings, Reporter()))
     assert "step" in text
     assert all(weight.isfinite().all() for weight in checkpoint.load(tmp_path / "run").weights.values())
 
@@ -339,7 +339,7 @@ def test_an_update_that_is_not_finite_is_told_of_its_optimizer(data, tmp_path) -
     """Bytes that no batch had yet have gradients of zero: 0 / 0."""
     model = build(lower(analyse(Source(DIVIDED)).graph(), "tiny.nest"), 0, compile=False)
     settings = dataclasses.replace(SETTINGS, checkpoint_every=1)
-    text = errors("N0505", lambda: start(model, data, tmp_path / "run", settings, Quiet()))
+    text = errors("N0505", lambda: start(model, data, tmp_path / "run", settings, Reporter()))
     assert "the update of `divided` at" in text
     assert "is not finite at step 2, though the gradients are" in text
     assert "sqrt(v) + eps" in text
@@ -353,7 +353,7 @@ def test_the_scale_of_a_run_is_in_its_metrics_only_where_an_optimizer_follows_it
     for name, rate, follows in (("own", "constant(0.01)", False), ("run", "0.01", True)):
         source = Source(program.replace("constant(0.01)", rate))
         model = build(lower(analyse(source).graph(), "tiny.nest"), 0, compile=False)
-        start(model, data, tmp_path / name, SETTINGS, Quiet())
+        start(model, data, tmp_path / name, SETTINGS, Reporter())
         assert all(("rate_scale" in line) is follows for line in metrics(tmp_path / name)[1:])
 
 
@@ -368,7 +368,7 @@ def test_a_loss_that_is_not_finite_names_its_step(data, tmp_path, monkeypatch) -
         return value * (math.nan if len(calls) == 6 else 1)  # two calls measure, then one for each step
 
     monkeypatch.setattr(model, "loss", loss)
-    text = errors("N0505", lambda: start(model, data, tmp_path / "run", SETTINGS, Quiet()))
+    text = errors("N0505", lambda: start(model, data, tmp_path / "run", SETTINGS, Reporter()))
     assert "the loss is nan at step 4" in text
     assert checkpoint.load(tmp_path / "run").progress.step == 3
 
@@ -377,7 +377,7 @@ def test_a_model_that_is_not_finite_before_the_first_step_is_told_of_its_memorie
     model = tiny_model()
     with torch.no_grad():
         next(model.parameters()).fill_(math.inf)
-    text = errors("N0505", lambda: start(model, data, tmp_path / "run", SETTINGS, Quiet()))
+    text = errors("N0505", lambda: start(model, data, tmp_path / "run", SETTINGS, Reporter()))
     assert "before the first step" in text and "l2_normalize" in text
     assert "learning rate" not in text
 
@@ -385,7 +385,7 @@ def test_a_model_that_is_not_finite_before_the_first_step_is_told_of_its_memorie
 def test_nothing_is_trained_by_a_run_without_steps_left(data, tmp_path) -> None:
     model = tiny_model()
     before = weights(model)
-    loop.start(model, data, tmp_path / "run", SETTINGS, Quiet(), until=0)
+    loop.start(model, data, tmp_path / "run", SETTINGS, Reporter(), until=0)
     assert all(torch.equal(weight, before[name]) for name, weight in weights(model).items())
 
 
@@ -394,5 +394,5 @@ def test_a_full_disk_is_a_diagnostic(data, tmp_path, monkeypatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(nestdsl.training.checkpoint, "write_file", full)
-    text = errors("N0504", lambda: start(tiny_model(), data, tmp_path / "run", SETTINGS, Quiet()))
+    text = errors("N0504", lambda: start(tiny_model(), data, tmp_path / "run", SETTINGS, Reporter()))
     assert "No space left on device" in text

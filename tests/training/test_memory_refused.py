@@ -91,7 +91,7 @@ def test_other_errors_pass(error) -> None:
 
 
 def test_what_was_asked_for_is_said() -> None:
-    for error, asked in ((RuntimeError(TORCH), "3.9 MiB"), (torch.OutOfMemoryError(CUDA), "2.00 GiB")):
+    for error, asked in ((RuntimeError(TORCH), "3.906 MiB"), (torch.OutOfMemoryError(CUDA), "2.00 GiB")):
         with pytest.raises(nestdsl.NestError, match=f"it asks for {asked} more"), fits_memory("this"):
             raise error
 

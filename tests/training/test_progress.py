@@ -5,8 +5,8 @@ import re
 
 from rich.console import Console
 
+from nestdsl.training.data.text import BITS_PER_BYTE
 from nestdsl.training.progress import Bar, Lines, Speed, reporter
-from nestdsl.training.text import BITS_PER_BYTE
 
 
 def follow(shown) -> None:

@@ -14,12 +14,12 @@ import nestdsl
 from nestdsl.diagnostics import NestError
 from nestdsl.runtime.module import NestModule
 from nestdsl.training import checkpoint
-from nestdsl.training.data import read_data
+from nestdsl.training.data.sources import read_data
+from nestdsl.training.data.text import ByteData, read_text
 from nestdsl.training.evaluate import held_out_figures
 from nestdsl.training.loop import proceed, start
-from nestdsl.training.progress import Quiet
+from nestdsl.training.progress import Reporter
 from nestdsl.training.settings import Settings
-from nestdsl.training.text import ByteData, read_text
 from tests.training.altered import alter
 
 PROGRAM = """
@@ -67,10 +67,10 @@ def test_each_row_walks_through_its_own_part(data: ByteData) -> None:
 
 def test_a_run_is_the_same_interrupted_or_not(data: ByteData, tmp_path: Path) -> None:
     whole, broken = model_of(), model_of()
-    start(whole, data, tmp_path / "whole", SETTINGS, Quiet())
-    start(broken, data, tmp_path / "broken", SETTINGS, Quiet(), until=4)
+    start(whole, data, tmp_path / "whole", SETTINGS, Reporter())
+    start(broken, data, tmp_path / "broken", SETTINGS, Reporter(), until=4)
     again = model_of(seed=3)
-    proceed(again, data, checkpoint.load(tmp_path / "broken"), {}, Quiet())
+    proceed(again, data, checkpoint.load(tmp_path / "broken"), {}, Reporter())
     for name in ("metrics.jsonl", "checkpoint.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "broken" / name).read_bytes()
     pairs = zip(whole.parameters(), again.parameters(), strict=True)
@@ -78,7 +78,7 @@ def test_a_run_is_the_same_interrupted_or_not(data: ByteData, tmp_path: Path) ->
 
 
 def test_what_is_carried_is_in_the_checkpoint_by_name(data: ByteData, tmp_path: Path) -> None:
-    start(model_of(), data, tmp_path / "run", SETTINGS, Quiet())
+    start(model_of(), data, tmp_path / "run", SETTINGS, Reporter())
     saved = checkpoint.load(tmp_path / "run")
     assert saved.stream["memory/matrix"].shape == (2, 1, 8, 8)
     assert saved.stream["slow/read"].tolist() == [7 * 16 % 24] * 2
@@ -89,7 +89,7 @@ def test_what_is_carried_is_in_the_checkpoint_by_name(data: ByteData, tmp_path: 
 
 @pytest.mark.parametrize("change", ["missing", "other shape", "other type", "unknown", "no number"])
 def test_a_stream_that_is_not_whole_is_refused(data: ByteData, tmp_path: Path, change: str) -> None:
-    start(model_of(), data, tmp_path / "run", SETTINGS, Quiet(), until=3)
+    start(model_of(), data, tmp_path / "run", SETTINGS, Reporter(), until=3)
     path = tmp_path / "run" / checkpoint.FILE
 
     def altered(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def test_a_stream_that_is_not_whole_is_refused(data: ByteData, tmp_path: Path, c
 
     alter(path, altered)
     saved = checkpoint.load(tmp_path / "run")
-    assert code_of(lambda: proceed(model_of(), data, saved, {}, Quiet())) == "N0502"
+    assert code_of(lambda: proceed(model_of(), data, saved, {}, Reporter())) == "N0502"
 
 
 def test_held_out_text_is_read_as_a_stream(data: ByteData) -> None:
@@ -129,7 +129,7 @@ def test_a_task_has_no_stream(tmp_path: Path) -> None:
     model = nestdsl.parse(text).compile(compile=False)
     data = read_data("task:parity")
     settings = dataclasses.replace(SETTINGS, tokens=data.tokens or 16)
-    assert code_of(lambda: start(model, data, tmp_path / "run", settings, Quiet())) == "N0501"
+    assert code_of(lambda: start(model, data, tmp_path / "run", settings, Reporter())) == "N0501"
 
 
 def test_text_is_made_and_long_periods_are_no_warning(data: ByteData) -> None:

@@ -10,7 +10,7 @@ import torch
 import nestdsl
 from nestdsl.cli.main import main
 from nestdsl.training import checkpoint
-from nestdsl.training.data import read_data
+from nestdsl.training.data.sources import read_data
 from nestdsl.training.evaluate import held_out_figures
 from tests.training.models import tiny_model
 from tests.training.test_data import errors

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from benchmarks.learning.learner import ModuleLearner
 from benchmarks.learning.references.frame import count
 from benchmarks.nested_learning_steps import hope_model, segment
-from nestdsl.training.data import NO_TARGET
+from nestdsl.training.data.interface import NO_TARGET
 
 PERIODS = (16, 64)
 """Tokens between two steps of its two levels, which have 4× MLPs: a sequence comes in segments of 16."""

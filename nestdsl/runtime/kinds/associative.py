@@ -11,9 +11,9 @@ from nestdsl.library.starts import MEMORY_DEVIATION
 from nestdsl.runtime.kinds.weights import Start, initialize, normal, per_head, require_division
 from nestdsl.runtime.ops.deep_memory import (
     Activation,
+    DeepRule,
     Objective,
     Optimizer,
-    Rule,
     State,
     Toward,
     Trajectory,
@@ -70,8 +70,9 @@ class Associative(_TwoLayers):
     """A two-layer memory per head [E91] that learns keys and values while a sequence is read.
 
     M(z) = z + W_1 σ(W_2 z), without the residual z if the sizes of key and value differ. objective,
-    optimizer, p (of "lp"), period, chunk, toward, activation and gradient as in `Rule`; `read` is where its
-    reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's chunk.
+    optimizer, p (of "lp"), period, chunk, toward, activation and gradient as in `DeepRule`; `read` is where
+    its reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's
+    chunk.
     hidden: the hidden size of one head; default key_size / heads.
 
     The start, inner = W_2ᵀ [heads, key_size / heads, hidden] and outer = W_1ᵀ [heads, hidden,
@@ -103,7 +104,7 @@ class Associative(_TwoLayers):
         p: float = 2.0,
     ) -> None:
         residual = key_size == value_size
-        rule = Rule(objective, optimizer, activation, residual, p, toward, chunk, period, gradient)
+        rule = DeepRule(objective, optimizer, activation, residual, p, toward, chunk, period, gradient)
         rule.resolve(read)
         start = Start.of(init)
         super().__init__(
@@ -213,7 +214,7 @@ class AssociativeLayer(_TwoLayers):
         activation: Activation = "gelu",
         init: Start | str = "learned",
     ) -> None:
-        Rule(activation=activation)
+        DeepRule(activation=activation)
         width = max(1, input_size // max(1, heads) if hidden is None else hidden)
         outer = normal(MEMORY_DEVIATION if input_size == output_size else width**-0.5)
         super().__init__(

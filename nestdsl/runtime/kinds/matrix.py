@@ -13,10 +13,10 @@ from nestdsl.runtime.kinds.weights import Start, initialize, normal, per_head, r
 from nestdsl.runtime.ops.linear_memory import (
     BLOCK,
     Gradient,
+    LinearRule,
     Objective,
     Optimizer,
     Read,
-    Rule,
     State,
     Toward,
     Trajectory,
@@ -30,9 +30,9 @@ from nestdsl.runtime.ops.linear_memory import (
 class Matrix(nn.Module):
     """A memory of one matrix per head that learns keys and values while a sequence is read.
 
-    objective, optimizer, period, chunk, gradient, toward, forget_first and p (of "lp") as in `Rule`; `read`
-    is where its reads look: "after" a token has written, "before" it, or at the "anchor", the start of the
-    token's chunk. With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads
+    objective, optimizer, period, chunk, gradient, toward, forget_first and p (of "lp") as in `LinearRule`;
+    `read` is where its reads look: "after" a token has written, "before" it, or at the "anchor", the start of
+    the token's chunk. With the optimizer "gd" and the objectives "l2" and "dot", `chunk` says for other reads
     only how many tokens to work on at once. anchored: the state at each chunk's start is kept, for `peek`.
 
     init: a start that is trained makes the parameter `weight` [heads, key_size / heads, value_size / heads],
@@ -67,7 +67,7 @@ class Matrix(nn.Module):
         self.heads = heads
         self.shape = (heads, key_size // heads, value_size // heads)
         self.read_mode: Read = read
-        rule = Rule(objective, period, chunk, gradient, optimizer, toward, p, forget_first)
+        rule = LinearRule(objective, period, chunk, gradient, optimizer, toward, p, forget_first)
         rule.resolve(read)
         # What looks at no chunk's start need not carry it.
         self.rule = rule if read == "anchor" or rule.is_stale or anchored else replace(rule, chunk=None)
@@ -179,7 +179,7 @@ class Matrix(nn.Module):
         key: Tensor,
         values: Tensor,
         state: State,
-        rule: Rule,
+        rule: LinearRule,
         step: float | Tensor,
         retain: float | Tensor,
         momentum: Tensor | None,
@@ -213,7 +213,7 @@ class Matrix(nn.Module):
             return fla.read(trajectory, query.unflatten(-1, (self.heads, -1))).flatten(-2)
         return self.read_heads(trajectory, query, self.rule)
 
-    def read_heads(self, trajectory: Trajectory, query: Tensor, rule: Rule) -> Tensor:
+    def read_heads(self, trajectory: Trajectory, query: Tensor, rule: LinearRule) -> Tensor:
         """The same for a trajectory under another memory's rule, that differs in what it keeps."""
         return read(trajectory, query.unflatten(-1, (self.heads, -1)), self.read_mode, rule).flatten(-2)
 

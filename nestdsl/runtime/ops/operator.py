@@ -1,4 +1,4 @@
-"""Derivatives of operators of our own, for torch's autograd and for the transforms of `torch.func` alike."""
+"""Operators of our own: what they give, for torch.compile, and derivatives, for autograd and `torch.func`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,21 @@ def is_transformed() -> bool:
         return False
     stack = torch._C._functorch.peek_interpreter_stack()  # type: ignore[reportAttributeAccessIssue]
     return stack is not None
+
+
+def gives_like(operator: Any, *names: str) -> None:
+    """Says what an operator (`torch.library.custom_op`) gives, for torch.compile, which does not run it.
+
+    It is a tensor for each of these inputs, contiguous, of the input's shape, type and device.
+    """
+    known = [argument.name for argument in operator._opoverload._schema.arguments]
+    places = [known.index(name) for name in names]
+
+    def outputs(*inputs: Any) -> Tensor | tuple[Tensor, ...]:
+        found = [inputs[place].new_empty(inputs[place].shape) for place in places]
+        return tuple(found) if len(found) > 1 else found[0]
+
+    operator.register_fake(outputs)
 
 
 def differentiable(

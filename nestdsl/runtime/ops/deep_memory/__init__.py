@@ -4,22 +4,14 @@
 """
 
 from nestdsl.runtime.ops.deep_memory.chunked import Trajectory, learn, read
-from nestdsl.runtime.ops.deep_memory.rule import (
-    Activation,
-    Objective,
-    Optimizer,
-    Rule,
-    State,
-    Toward,
-    detach_state,
-    initial_state,
-)
+from nestdsl.runtime.ops.deep_memory.rule import Activation, DeepRule, initial_state
+from nestdsl.runtime.ops.memory_rule import Objective, Optimizer, State, Toward, detach_state
 
 __all__ = [
     "Activation",
+    "DeepRule",
     "Objective",
     "Optimizer",
-    "Rule",
     "State",
     "Toward",
     "Trajectory",

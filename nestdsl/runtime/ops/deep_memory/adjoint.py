@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.deep_memory.pointwise import curvature, error, error_slope, slope
-from nestdsl.runtime.ops.deep_memory.rule import Rule
+from nestdsl.runtime.ops.deep_memory.rule import DeepRule
 from nestdsl.runtime.ops.deep_memory.step import Chunk, Weights, Writes
 
 
@@ -32,7 +32,7 @@ class Totals(NamedTuple):
 
 
 def retreat(
-    chunk: Chunk, writes: Writes, anchor: Weights, later: Weights, given: Writes, rule: Rule
+    chunk: Chunk, writes: Writes, anchor: Weights, later: Weights, given: Writes, rule: DeepRule
 ) -> tuple[Totals, Weights, Weights]:
     """One chunk, backwards. later: the gradients of the weights after it; given: those of what it wrote, from
     reads (before, output and blame are never read). Returns the totals, and the gradients of the weights
@@ -82,7 +82,7 @@ def contributions(
     home: Weights | None,
     later: Weights,
     totals: Totals,
-    rule: Rule,
+    rule: DeepRule,
 ) -> tuple[Chunk, Weights | None]:
     """The gradients of what the chunks brought, and of `home`. All stacked over chunks; later: those of the
     weights after each chunk; anchor_inner: the inner weights at which each took its gradients."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from nestdsl.runtime.ops.deep_memory import periods
 from nestdsl.runtime.ops.deep_memory.coefficients import Coefficients, coefficients
 from nestdsl.runtime.ops.deep_memory.pointwise import activate
-from nestdsl.runtime.ops.deep_memory.rule import Read, Rule, State
+from nestdsl.runtime.ops.deep_memory.rule import DeepRule
 from nestdsl.runtime.ops.deep_memory.scan import Path, scan
 from nestdsl.runtime.ops.deep_memory.step import Weights, Writes
 from nestdsl.runtime.ops.deep_memory.windows import (
@@ -27,6 +27,7 @@ from nestdsl.runtime.ops.deep_memory.windows import (
     windows_at,
     windows_in_order,
 )
+from nestdsl.runtime.ops.memory_rule import Read, State
 
 
 class Running(NamedTuple):
@@ -61,7 +62,7 @@ def learn(
     retain: Tensor,
     momentum: Tensor | None,
     state: State,
-    rule: Rule,
+    rule: DeepRule,
     *,
     aligned: bool = False,
     within: bool = False,
@@ -91,7 +92,7 @@ def learn(
 
 
 def _learn_running(
-    flows: Flows, state: State, rule: Rule, aligned: bool, within: bool
+    flows: Flows, state: State, rule: DeepRule, aligned: bool, within: bool
 ) -> tuple[Trajectory, State]:
     key = flows.key
     tokens, (batch, heads) = key.shape[1], state["inner"].shape[:2]
@@ -127,7 +128,7 @@ def _next_state(
     path: Path,
     held: Weights,
     state: State,
-    rule: Rule,
+    rule: DeepRule,
     tokens: int,
     rows: tuple[int, int],
     aligned: bool,
@@ -156,7 +157,7 @@ def _next_state(
     return {name: following.get(name, part) for name, part in state.items()}
 
 
-def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: Rule) -> Tensor:
+def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: DeepRule) -> Tensor:
     """What the memory answers to query [B, T, H, K], one query for each token that was written: [B, T, H, V].
 
     The answer has the query's type. Raises ValueError if the trajectory was learned under another rule.
@@ -182,13 +183,13 @@ def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: Rule) -> Tenso
         return from_windows(answers, windows, batch, tokens).to(query.dtype)
 
 
-def _answer(queries: Tensor, weights: Weights, rule: Rule) -> Tensor:
+def _answer(queries: Tensor, weights: Weights, rule: DeepRule) -> Tensor:
     """M(q) for weights that do not move: queries [N, P, W, K] → [N, P, W, V]."""
     answers = activate(queries @ weights.inner, rule.activation) @ weights.outer
     return queries + answers if rule.residual else answers
 
 
-def _answer_running(queries: Tensor, running: Running, after: bool, rule: Rule) -> Tensor:
+def _answer_running(queries: Tensor, running: Running, after: bool, rule: DeepRule) -> Tensor:
     """M_t(q_t) for weights that move at every token, layer by layer."""
     factors = running.factors if after else running.factors.before()
     starts, home, writes = running.starts, running.home, running.writes

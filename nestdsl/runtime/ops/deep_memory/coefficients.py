@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nestdsl.runtime.ops.deep_memory.rule import Rule
+from nestdsl.runtime.ops.deep_memory.rule import DeepRule
 from nestdsl.runtime.ops.deep_memory.step import Chunk
 from nestdsl.runtime.ops.deep_memory.windows import Flows
 from nestdsl.runtime.ops.linear_memory.decay import decay_matrix
@@ -44,7 +44,9 @@ def _delay(rows: Tensor, fill: float = 0.0) -> Tensor:
     return F.pad(rows.narrow(-2, 0, rows.shape[-2] - 1), (0, 0, 1, 0), value=fill)
 
 
-def coefficients(flows: Flows, member: Tensor, home: Tensor | None, rule: Rule) -> tuple[Coefficients, Chunk]:
+def coefficients(
+    flows: Flows, member: Tensor, home: Tensor | None, rule: DeepRule
+) -> tuple[Coefficients, Chunk]:
     """The factors at each token, and what `advance` needs, stacked over chunks in front.
 
     flows: laid out in windows; member [N, 1 or P, W]: tokens that are none write and decay nothing;

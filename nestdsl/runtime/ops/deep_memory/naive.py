@@ -6,18 +6,21 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.deep_memory.pointwise import activate, error, slope
-from nestdsl.runtime.ops.deep_memory.rule import Read, Rule, State
+from nestdsl.runtime.ops.deep_memory.rule import DeepRule
 from nestdsl.runtime.ops.linear_memory.naive import one_position
+from nestdsl.runtime.ops.memory_rule import Read, State
 
 
-def answer(query: Tensor, inner: Tensor, outer: Tensor, rule: Rule) -> Tensor:
+def answer(query: Tensor, inner: Tensor, outer: Tensor, rule: DeepRule) -> Tensor:
     """M(q): query [B, H, K], inner [B, H, K, D], outer [B, H, D, V] → [B, H, V]."""
     hidden = activate(torch.einsum("bhk,bhkd->bhd", query, inner), rule.activation)
     out = torch.einsum("bhd,bhdv->bhv", hidden, outer)
     return query + out if rule.residual else out
 
 
-def gradients(key: Tensor, value: Tensor, inner: Tensor, outer: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
+def gradients(
+    key: Tensor, value: Tensor, inner: Tensor, outer: Tensor, rule: DeepRule
+) -> tuple[Tensor, Tensor]:
     """The objective's gradients with respect to inner and outer, for one token; the value is a constant."""
     z = torch.einsum("bhk,bhkd->bhd", key, inner)
     e = error(answer(key, inner, outer, rule), value, rule)
@@ -33,7 +36,7 @@ def remember(
     retain: Tensor,
     momentum: Tensor | None,
     state: State,
-    rule: Rule,
+    rule: DeepRule,
     read: Read,
 ) -> tuple[Tensor, State]:
     """Learn and read token by token.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.deep_memory.rule import Rule, State
+from nestdsl.runtime.ops.deep_memory.rule import DeepRule
 from nestdsl.runtime.ops.deep_memory.step import Chunk, Weights, write
 from nestdsl.runtime.ops.deep_memory.windows import Flows, to_windows, windows_at, windows_in_order
+from nestdsl.runtime.ops.memory_rule import State
 
 SUMS = ("gradient_inner", "gradient_outer", "decay", "retain", "momentum")
 
 
-def learn(flows: Flows, state: State, rule: Rule, *, aligned: bool = False) -> tuple[Weights, State]:
+def learn(flows: Flows, state: State, rule: DeepRule, *, aligned: bool = False) -> tuple[Weights, State]:
     """The weights [N + 1, P, ...] at the starts of the periods and after the last, and the next state.
 
     Arguments as in `chunked.learn`, all in one floating-point type. A period that began in an earlier call
@@ -56,7 +57,13 @@ def _like(mask: Tensor, part: Tensor) -> Tensor:
 
 
 def _gathered(
-    keys: Tensor, values: Tensor, steps: Tensor, retain: Tensor, momentum: Tensor, state: State, rule: Rule
+    keys: Tensor,
+    values: Tensor,
+    steps: Tensor,
+    retain: Tensor,
+    momentum: Tensor,
+    state: State,
+    rule: DeepRule,
 ) -> State:
     """The state with what the tokens of one period bring added to its sums; the weights do not move."""
     weights = Weights(state["inner"], state["outer"])
@@ -75,7 +82,7 @@ def _gathered(
     return {name: part + brought[name] if name in SUMS else part for name, part in state.items()}
 
 
-def _moved(state: State, rule: Rule) -> State:
+def _moved(state: State, rule: DeepRule) -> State:
     """What one step by the means of a full period changes in the state."""
     means = {name: state[name] / rule.period for name in SUMS if name in state}
     moved = {name: torch.zeros_like(state[name]) for name in means}

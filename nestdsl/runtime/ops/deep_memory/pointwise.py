@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nestdsl.runtime.ops.deep_memory.rule import Activation, Rule
+from nestdsl.runtime.ops.deep_memory.rule import Activation, DeepRule
 
 # |e| below this counts as this in |e|^{p-1}, whose derivative would be infinite at 0 for p < 2.
 TINY = 1e-20
@@ -60,7 +60,7 @@ def _density(z: Tensor) -> Tensor:
     return torch.exp(-0.5 * z.square()) * (1 / math.sqrt(2 * math.pi))
 
 
-def error(output: Tensor, value: Tensor, rule: Rule) -> Tensor:
+def error(output: Tensor, value: Tensor, rule: DeepRule) -> Tensor:
     """e, the objective's gradient with respect to the memory's output, differentiable."""
     match rule.objective:
         case "l2":
@@ -72,7 +72,7 @@ def error(output: Tensor, value: Tensor, rule: Rule) -> Tensor:
             return missed.sign() * missed.abs().clamp_min(TINY) ** (rule.p - 1)
 
 
-def error_slope(output: Tensor, value: Tensor, rule: Rule) -> Tensor | float:
+def error_slope(output: Tensor, value: Tensor, rule: DeepRule) -> Tensor | float:
     """∂e/∂output, differentiable."""
     match rule.objective:
         case "l2":

@@ -9,22 +9,27 @@ read is q + σ(qᵀ inner) outer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.rule import Gradient, Read
+from nestdsl.runtime.ops.memory_rule import (
+    Gradient,
+    MemoryRule,
+    Objective,
+    Optimizer,
+    Read,
+    State,
+    Toward,
+    zeros,
+)
 
 Activation = Literal["gelu", "silu", "relu", "tanh"]
-Objective = Literal["l2", "dot", "lp"]
-Optimizer = Literal["gd", "dgd", "momentum", "dgd_momentum"]
-Toward = Literal["zero", "init"]
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DeepRule(MemoryRule):
     """The recurrence of a two-layer memory, with step η, retain α and momentum μ, one per head and token.
 
     For a key k and a value v, with z = W_2 k, h = σ(z) and the memory's output o = k + W_1 h:
@@ -60,35 +65,7 @@ class Rule:
     period: int = 1
     gradient: Gradient = "through"
 
-    def __post_init__(self) -> None:
-        for name, choices in (
-            ("objective", ("l2", "dot", "lp")),
-            ("optimizer", ("gd", "dgd", "momentum", "dgd_momentum")),
-            ("activation", ("gelu", "silu", "relu", "tanh")),
-            ("toward", ("zero", "init")),
-            ("gradient", ("through", "stop")),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        if not 1 <= self.p < float("inf"):
-            raise ValueError(f"p must be at least 1 and finite, not {self.p}")
-        if self.chunk < 1:
-            raise ValueError(f"chunk must be at least 1, not {self.chunk}")
-        if self.period < 1:
-            raise ValueError(f"period must be at least 1, not {self.period}")
-
-    @property
-    def decays_along_key(self) -> bool:
-        return self.optimizer in ("dgd", "dgd_momentum")
-
-    @property
-    def has_momentum(self) -> bool:
-        return self.optimizer in ("momentum", "dgd_momentum")
-
-    @property
-    def keeps_anchor(self) -> bool:
-        """Whether the state must remember the weights at the start of the current chunk."""
-        return self.period == 1 and self.chunk > 1
+    CHOICES: ClassVar[dict[str, object]] = {**MemoryRule.CHOICES, "activation": Activation}
 
     def resolve(self, read: Read) -> Read:
         """The plainest read that sees the same weights. Raises ValueError if there is no such read."""
@@ -103,17 +80,10 @@ class Rule:
             raise ValueError(f"a residual memory cannot answer {sizes}")
         if retain.dim() == key.dim():
             raise ValueError("a two-layer memory has one retain per head, not per channel")
-        if self.has_momentum and momentum is None:
-            raise ValueError(f"the optimizer {self.optimizer} needs a momentum")
-        if not self.has_momentum and momentum is not None:
-            raise ValueError(f"the optimizer {self.optimizer} has no momentum")
-
-    def effective_step(self, step: Tensor, key: Tensor) -> Tensor:
-        """η of the equations above: step [...], key [..., K]."""
-        return step / (1 + step * key.square().sum(-1)) if self.decays_along_key else step
+        self.require_momentum(momentum)
 
 
-def initial_state(inner: Tensor, outer: Tensor, rule: Rule) -> State:
+def initial_state(inner: Tensor, outer: Tensor, rule: DeepRule) -> State:
     """The state at the start of a context: inner [B, H, K, D], outer [B, H, D, V].
 
     "inner" and "outer", the weights, always. For each of the two: "anchor_" (at the start of the current
@@ -122,10 +92,6 @@ def initial_state(inner: Tensor, outer: Tensor, rule: Rule) -> State:
     "momentum" [B, H] with momentum, "decay" [B, H, K, D] (along the key) with dgd. "position"
     [B], whole numbers, counts tokens modulo the chunk or the period, where there is one.
     """
-
-    def zeros(like: Tensor) -> Tensor:
-        return torch.zeros(like.shape, dtype=like.dtype, device=like.device)
-
     state = {"inner": inner, "outer": outer}
     if rule.has_momentum:
         state |= {"momentum_inner": zeros(inner), "momentum_outer": zeros(outer)}
@@ -143,12 +109,3 @@ def initial_state(inner: Tensor, outer: Tensor, rule: Rule) -> State:
     if rule.keeps_anchor or rule.period > 1:
         state["position"] = torch.zeros(inner.shape[0], dtype=torch.int64, device=inner.device)
     return state
-
-
-def detach_state(state: State) -> State:
-    """The same state with its graph cut, as `gradient truncated` wants it where a segment ends.
-
-    All but the "start_" weights: these are no state that moved but the parameters themselves, and every
-    segment's decay leads back to them.
-    """
-    return {name: part if name.startswith("start_") else part.detach() for name, part in state.items()}

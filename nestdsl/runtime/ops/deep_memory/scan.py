@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.deep_memory.adjoint import Totals, contributions, retreat
-from nestdsl.runtime.ops.deep_memory.rule import Activation, Objective, Optimizer, Rule
+from nestdsl.runtime.ops.deep_memory.rule import Activation, DeepRule
 from nestdsl.runtime.ops.deep_memory.step import Chunk, Weights, Writes, advance, write
+from nestdsl.runtime.ops.memory_rule import Objective, Optimizer
 from nestdsl.runtime.ops.operator import differentiable
 
 _Parts = TypeVar("_Parts", Chunk, Weights, Writes)
@@ -37,7 +38,7 @@ class _Inputs(NamedTuple):
     home: Weights | None
 
 
-def scan(chunks: Chunk, start: Weights, anchor: Weights | None, home: Weights | None, rule: Rule) -> Path:
+def scan(chunks: Chunk, start: Weights, anchor: Weights | None, home: Weights | None, rule: DeepRule) -> Path:
     """`advance` from chunk to chunk. chunks: stacked [N, P, ...]; anchor: the weights at which the first
     chunk takes its gradients, None for `start`; home: those that α decays to, None for zero.
 
@@ -59,7 +60,7 @@ def scan(chunks: Chunk, start: Weights, anchor: Weights | None, home: Weights | 
 
 
 def _constant(
-    chunks: Chunk, start: Weights, anchor: Weights | None, home: Weights | None, rule: Rule
+    chunks: Chunk, start: Weights, anchor: Weights | None, home: Weights | None, rule: DeepRule
 ) -> Path:
     """The same values; what is left of `start` and `home` in each state is its share after decay."""
 
@@ -108,15 +109,7 @@ def _deep_scan(
 
 
 @_deep_scan.register_fake
-def _(
-    parts: Sequence[Tensor],
-    present: Sequence[bool],
-    objective: str,
-    optimizer: str,
-    activation: str,
-    residual: bool,
-    p: float,
-) -> list[Tensor]:
+def _(parts: Sequence[Tensor], present: Sequence[bool], *_: object) -> list[Tensor]:
     inputs = _unpack(parts, present)
     values, start = inputs.chunks.values, inputs.start
     hidden = values.new_empty(*values.shape[:-1], start.inner.shape[-1])
@@ -147,7 +140,7 @@ def _deep_scan_backward(
 
 
 def _retreats(
-    inputs: _Inputs, writes: Writes, states: Weights, given: tuple[Writes, Weights], rule: Rule
+    inputs: _Inputs, writes: Writes, states: Weights, given: tuple[Writes, Weights], rule: DeepRule
 ) -> list[Tensor]:
     """What `_deep_scan_backward` gives, from the writes, the states and their gradients."""
     given_writes, given_states = given
@@ -169,19 +162,8 @@ def _retreats(
 
 
 @_deep_scan_backward.register_fake
-def _(
-    parts: Sequence[Tensor],
-    present: Sequence[bool],
-    found: Sequence[Tensor],
-    given: Sequence[Tensor],
-    objective: str,
-    optimizer: str,
-    activation: str,
-    residual: bool,
-    p: float,
-) -> list[Tensor]:
-    rule = _rule(objective, optimizer, activation, residual, p)
-    writes, states = _outputs(found, rule)
+def _(parts: object, present: object, found: Sequence[Tensor], given: object, *options: Any) -> list[Tensor]:
+    writes, states = _outputs(found, _rule(*options))
     wide, narrow = writes.hidden, writes.output
     totals = Totals(wide, narrow, writes.erased, narrow, narrow, wide, wide, narrow)
     shapes = [part for part in (*totals, *states) if part is not None]
@@ -251,7 +233,7 @@ def _unpack(parts: Sequence[Tensor], present: Sequence[bool]) -> _Inputs:
     )
 
 
-def _outputs(found: Sequence[Tensor], rule: Rule) -> tuple[Writes, Weights]:
+def _outputs(found: Sequence[Tensor], rule: DeepRule) -> tuple[Writes, Weights]:
     """The list that `deep_scan` gives, taken apart."""
     taken = iter(found)
     hidden, inner, outer = _take(taken, 3)
@@ -260,12 +242,12 @@ def _outputs(found: Sequence[Tensor], rule: Rule) -> tuple[Writes, Weights]:
     return writes, Weights(*_take(taken, 4 if rule.has_momentum else 2))
 
 
-def _options(rule: Rule) -> tuple[str, str, str, bool, float]:
+def _options(rule: DeepRule) -> tuple[str, str, str, bool, float]:
     return rule.objective, rule.optimizer, rule.activation, rule.residual, float(rule.p)
 
 
-def _rule(objective: str, optimizer: str, activation: str, residual: bool, p: float) -> Rule:
-    return Rule(
+def _rule(objective: str, optimizer: str, activation: str, residual: bool, p: float) -> DeepRule:
+    return DeepRule(
         cast(Objective, objective), cast(Optimizer, optimizer), cast(Activation, activation), residual, p
     )
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from nestdsl.runtime.ops.deep_memory.pointwise import activate, error, slope
-from nestdsl.runtime.ops.deep_memory.rule import Rule
+from nestdsl.runtime.ops.deep_memory.rule import DeepRule
 
 
 class Chunk(NamedTuple):
@@ -71,7 +71,7 @@ class Writes(NamedTuple):
 
 
 def advance(
-    chunk: Chunk, weights: Weights, anchor: Weights, home: Weights | None, rule: Rule
+    chunk: Chunk, weights: Weights, anchor: Weights, home: Weights | None, rule: DeepRule
 ) -> tuple[Writes, Weights]:
     """What the chunk writes, and the weights after it. home: the weights that α decays to, None for 0."""
     writes = write(chunk, weights, anchor, rule)
@@ -101,7 +101,7 @@ def advance(
     )
 
 
-def write(chunk: Chunk, weights: Weights, anchor: Weights, rule: Rule) -> Writes:
+def write(chunk: Chunk, weights: Weights, anchor: Weights, rule: DeepRule) -> Writes:
     """The gradients of a chunk's tokens at `anchor`, times -η, and what decay along the key adds."""
     before = chunk.keys @ anchor.inner
     hidden = activate(before, rule.activation)

@@ -4,26 +4,17 @@
 """
 
 from nestdsl.runtime.ops.linear_memory.chunked import BLOCK, Trajectory, learn, read
-from nestdsl.runtime.ops.linear_memory.rule import (
-    Gradient,
-    Objective,
-    Optimizer,
-    Read,
-    Rule,
-    State,
-    Toward,
-    detach_state,
-    initial_state,
-)
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule, initial_state
 from nestdsl.runtime.ops.linear_memory.running import Running
+from nestdsl.runtime.ops.memory_rule import Gradient, Objective, Optimizer, Read, State, Toward, detach_state
 
 __all__ = [
     "BLOCK",
     "Gradient",
+    "LinearRule",
     "Objective",
     "Optimizer",
     "Read",
-    "Rule",
     "Running",
     "State",
     "Toward",

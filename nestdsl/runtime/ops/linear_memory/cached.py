@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.inverse import inverse as inverse_of
 from nestdsl.runtime.ops.linear_memory.solved import gram, solved_scan
-from nestdsl.runtime.ops.operator import differentiable, is_transformed
+from nestdsl.runtime.ops.operator import differentiable, gives_like, is_transformed
 
 
 @torch.library.custom_op("nestdsl::delta_blocks", mutates_args=())
@@ -112,22 +112,7 @@ def _delta_blocks_backward(
     return of_keys, of_writes, of_mask.neg_(), of_asked.neg_(), of_kept, of_ends, after
 
 
-@_delta_blocks_backward.register_fake
-def _(
-    of_errors: Tensor,
-    of_states: Tensor,
-    of_end: Tensor,
-    keys: Tensor,
-    mask: Tensor,
-    asked: Tensor,
-    kept: Tensor,
-    ends: Tensor,
-    errors: Tensor,
-    states: Tensor,
-    inverse: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    like = (keys, errors, mask, asked, kept, ends, of_end)
-    return tuple(part.new_empty(part.shape) for part in like)  # type: ignore[return-value]
+gives_like(_delta_blocks_backward, "keys", "errors", "mask", "asked", "kept", "ends", "of_end")
 
 
 def _save_blocks(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:

@@ -16,9 +16,10 @@ from nestdsl.runtime.ops.linear_memory.anchors import chunk_start
 from nestdsl.runtime.ops.linear_memory.coupled import Flows, Parts
 from nestdsl.runtime.ops.linear_memory.groups import group_count, read_held
 from nestdsl.runtime.ops.linear_memory.moving import move
-from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
 from nestdsl.runtime.ops.linear_memory.running import Running
 from nestdsl.runtime.ops.linear_memory.writes import Call, known_writes
+from nestdsl.runtime.ops.memory_rule import Read, State
 
 BLOCK = 32
 
@@ -43,7 +44,7 @@ def learn(
     step: Tensor,
     retain: Tensor,
     state: State,
-    rule: Rule,
+    rule: LinearRule,
     *,
     momentum: Tensor | None = None,
     aligned: bool = False,
@@ -89,7 +90,7 @@ def _learn_running(
     retain: Tensor,
     momentum: Tensor | None,
     state: State,
-    rule: Rule,
+    rule: LinearRule,
     call: Call,
 ) -> tuple[Trajectory, State]:
     """With `start`, on the states' distance from it: then α decays to zero, and what the start would have
@@ -120,7 +121,7 @@ def _anchor(state: State, aligned: bool) -> Tensor:
 
 
 def _followed(
-    ran: Running, after: Parts, tokens: int, state: State, rule: Rule, call: Call
+    ran: Running, after: Parts, tokens: int, state: State, rule: LinearRule, call: Call
 ) -> tuple[Trajectory, State]:
     """The trajectory, and the next state from what the blocks ended with."""
     start = state.get("start")
@@ -154,7 +155,7 @@ def _followed(
     return trajectory, following
 
 
-def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: Rule) -> Tensor:
+def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: LinearRule) -> Tensor:
     """What the memory answers to query [B, T, H, K], one query for each token that was written: [B, T, H, V].
 
     The answer has the query's type. Raises ValueError if the rule keeps nothing for such a read.
@@ -178,7 +179,7 @@ def read(trajectory: Trajectory, query: Tensor, mode: Read, rule: Rule) -> Tenso
         return running.read(trajectory.running, queries, after=mode == "after").to(query.dtype)
 
 
-def _chunk_starts(trajectory: Trajectory, query: Tensor, rule: Rule) -> Tensor:
+def _chunk_starts(trajectory: Trajectory, query: Tensor, rule: LinearRule) -> Tensor:
     """The states at the starts of the chunks [G, B, H, K, V]: the carried one, then those inside the call.
 
     Chunk g starts at the call's token g · chunk - position.

@@ -17,8 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
-from nestdsl.runtime.ops.operator import differentiable
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
+from nestdsl.runtime.ops.memory_rule import Read, State
+from nestdsl.runtime.ops.operator import differentiable, gives_like
 
 MODULE = "fla.ops.gated_delta_rule"
 
@@ -48,7 +49,7 @@ def is_installed() -> bool:
     return find_spec("triton") is not None and find_spec("fla") is not None
 
 
-def applies(rule: Rule, read: Read, key_size: int) -> bool:
+def applies(rule: LinearRule, read: Read, key_size: int) -> bool:
     """Whether a memory under this rule, read so, is what the kernels compute."""
     return (
         (rule.objective, rule.optimizer, rule.period, rule.toward) == ("l2", "gd", 1, "zero")
@@ -60,7 +61,7 @@ def applies(rule: Rule, read: Read, key_size: int) -> bool:
 
 
 def learn(
-    key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State, rule: Rule
+    key: Tensor, value: Tensor, step: Tensor, retain: Tensor, state: State, rule: LinearRule
 ) -> tuple[Written, State]:
     """Write T tokens under a rule that `applies`: key [B, T, H, K], value [B, T, H, V], step and retain
     [B, T, H].
@@ -122,21 +123,7 @@ def _gated_delta_backward(
     return first, second, third, fourth, fifth, sixth
 
 
-@_gated_delta_backward.register_fake
-def _(
-    grad_y: Tensor,
-    grad_end: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    log_decay: Tensor,
-    beta: Tensor,
-    start: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    first, second, third, fourth, fifth, sixth = (
-        part.new_empty(part.shape) for part in (query, key, value, log_decay, beta, start)
-    )
-    return first, second, third, fourth, fifth, sixth
+gives_like(_gated_delta_backward, "query", "key", "value", "log_decay", "beta", "start")
 
 
 def _kernel(

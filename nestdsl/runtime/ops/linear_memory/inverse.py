@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.operator import differentiable
+from nestdsl.runtime.ops.operator import differentiable, gives_like
 
 BLOCK = 16
 
@@ -20,9 +20,7 @@ def _unit_lower_inverse(strict: Tensor) -> Tensor:
     return inverse(strict)
 
 
-@_unit_lower_inverse.register_fake
-def _(strict: Tensor) -> Tensor:
-    return torch.empty_like(strict, memory_format=torch.contiguous_format)
+gives_like(_unit_lower_inverse, "strict")
 
 
 def _save(ctx, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory import coupled, direct
 from nestdsl.runtime.ops.linear_memory.coupled import Flows, Parts
-from nestdsl.runtime.ops.linear_memory.rule import Rule
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
 from nestdsl.runtime.ops.linear_memory.running import Running
 
 
@@ -15,7 +15,7 @@ def move(
     parts: Parts,
     position: Tensor | None,
     chunk: int | None,
-    rule: Rule,
+    rule: LinearRule,
     block: int,
     *,
     stop: bool,

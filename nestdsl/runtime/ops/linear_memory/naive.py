@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.objective import direction
-from nestdsl.runtime.ops.linear_memory.rule import Read, Rule, State
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
+from nestdsl.runtime.ops.memory_rule import Read, State
 
 
 def remember(
@@ -16,7 +17,7 @@ def remember(
     step: Tensor,
     retain: Tensor,
     state: State,
-    rule: Rule,
+    rule: LinearRule,
     read: Read,
     momentum: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, State]:

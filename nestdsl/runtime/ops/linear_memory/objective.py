@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nestdsl.runtime.ops.linear_memory.rule import Rule
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
 
 # |e| below it counts as it, so that |e|^{p-1} with p < 2 has a finite slope.
 FLOOR = 1e-20
 
 
-def direction(value: Tensor, answer: Tensor, rule: Rule) -> Tensor:
+def direction(value: Tensor, answer: Tensor, rule: LinearRule) -> Tensor:
     """-∂L/∂answer for value and answer Sᵀ k, both [..., V]. Where the error is 0, "lp" has the slope 0."""
     match rule.objective:
         case "dot":

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.groups import group, group_count, taken
 from nestdsl.runtime.ops.linear_memory.objective import direction
-from nestdsl.runtime.ops.linear_memory.rule import Rule, State
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
+from nestdsl.runtime.ops.memory_rule import State
 
 
 def learn(
@@ -17,7 +18,7 @@ def learn(
     retain: Tensor,
     momentum: Tensor | None,
     state: State,
-    rule: Rule,
+    rule: LinearRule,
     *,
     aligned: bool,
 ) -> tuple[Tensor, State]:
@@ -71,7 +72,7 @@ def learn(
     return torch.stack(states), now
 
 
-def _moved(state: State, rule: Rule) -> State:
+def _moved(state: State, rule: LinearRule) -> State:
     """The state after the step that ends a period."""
     following = {name: torch.zeros_like(part) for name, part in state.items()}
     start, push = state.get("start"), state["gradient"] / rule.period

@@ -7,21 +7,24 @@ The state S [B, H, K, V] is the memory matrix transposed, S = Mᵀ, so that a re
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Objective = Literal["l2", "dot", "lp"]
-Optimizer = Literal["gd", "dgd", "momentum", "dgd_momentum"]
-Toward = Literal["zero", "init"]
-Read = Literal["after", "before", "anchor"]
-Gradient = Literal["through", "stop"]
-State = dict[str, Tensor]
+from nestdsl.runtime.ops.memory_rule import (
+    Gradient,
+    MemoryRule,
+    Objective,
+    Optimizer,
+    Read,
+    State,
+    Toward,
+    zeros,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class LinearRule(MemoryRule):
     """The recurrence of a linear memory, with step η, retain α and momentum μ (one each per head and token).
 
     objective: what -∇L writes, w = η e with e = v - Sᵀ k for "l2" (½‖M k - v‖², [E93]); e = v for "dot"
@@ -61,20 +64,7 @@ class Rule:
     forget_first: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("objective", ("l2", "dot", "lp")),
-            ("gradient", ("through", "stop")),
-            ("optimizer", ("gd", "dgd", "momentum", "dgd_momentum")),
-            ("toward", ("zero", "init")),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        if self.period < 1:
-            raise ValueError(f"period must be at least 1, not {self.period}")
-        if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"chunk must be at least 1, not {self.chunk}")
-        if not 1 <= self.p < float("inf"):
-            raise ValueError(f"p must be at least 1 and finite, not {self.p}")
+        MemoryRule.__post_init__(self)
         if self.forget_first and (self.optimizer, self.objective, self.period) != ("gd", "l2", 1):
             raise ValueError(
                 "forget_first needs the optimizer gd, the objective l2 and an update at every token, not "
@@ -82,24 +72,11 @@ class Rule:
             )
 
     @property
-    def decays_along_key(self) -> bool:
-        return self.optimizer in ("dgd", "dgd_momentum")
-
-    @property
-    def has_momentum(self) -> bool:
-        return self.optimizer in ("momentum", "dgd_momentum")
-
-    @property
     def is_stale(self) -> bool:
         """Whether gradients hang on the state at the chunk's start."""
         if self.period > 1 or self.objective == "dot":
             return False
         return self.optimizer != "gd" or self.objective == "lp"
-
-    @property
-    def keeps_anchor(self) -> bool:
-        """Whether the state must remember the matrix at the start of the current chunk."""
-        return self.period == 1 and self.chunk is not None and self.chunk > 1
 
     def resolve(self, read: Read) -> Read:
         """The plainest read that sees the same state. Raises ValueError if the rule has no such read."""
@@ -114,16 +91,9 @@ class Rule:
                 raise ValueError("an anchor read needs a chunk")
         raise ValueError(f"read must be 'after', 'before' or 'anchor', not {read!r}")
 
-    def effective_step(self, step: Tensor, key: Tensor) -> Tensor:
-        """η of the equations above [...], of step [...] and key [..., K]."""
-        return step / (1 + step * key.square().sum(-1)) if self.decays_along_key else step
-
     def require_factors(self, key: Tensor, retain: Tensor, momentum: Tensor | None) -> None:
         """Raises ValueError if a factor is missing, or the rule has no place for it."""
-        if self.has_momentum and momentum is None:
-            raise ValueError(f"the optimizer {self.optimizer} needs a momentum")
-        if not self.has_momentum and momentum is not None:
-            raise ValueError(f"the optimizer {self.optimizer} has no momentum")
+        self.require_momentum(momentum)
         if retain.dim() != key.dim():
             return
         if self.has_momentum or self.objective == "lp" or self.period > 1:
@@ -137,7 +107,7 @@ class Rule:
             )
 
 
-def initial_state(matrix: Tensor, rule: Rule) -> State:
+def initial_state(matrix: Tensor, rule: LinearRule) -> State:
     """The state at the start of a context whose memory starts at `matrix` [B, H, K, V].
 
     "matrix" always; "momentum" [B, H, K, V] (U) with momentum; "start" (S_0) if α decays to it; "anchor"
@@ -146,10 +116,6 @@ def initial_state(matrix: Tensor, rule: Rule) -> State:
     and, with momentum, "momentum_sum" [B, H]. "position" [B], whole numbers, counts tokens modulo the
     chunk or the period.
     """
-
-    def zeros(like: Tensor) -> Tensor:
-        return torch.zeros(like.shape, dtype=like.dtype, device=like.device)
-
     state = {"matrix": matrix}
     if rule.has_momentum:
         state["momentum"] = zeros(matrix)
@@ -167,12 +133,3 @@ def initial_state(matrix: Tensor, rule: Rule) -> State:
     if rule.period > 1 or rule.keeps_anchor:
         state["position"] = torch.zeros(matrix.shape[0], dtype=torch.int64, device=matrix.device)
     return state
-
-
-def detach_state(state: State) -> State:
-    """The same state with its graph cut, as `gradient truncated` wants it where a segment ends.
-
-    All but "start": that is no state that moved but the parameter itself, and every segment's decay leads
-    back to it.
-    """
-    return {name: part if name == "start" else part.detach() for name, part in state.items()}

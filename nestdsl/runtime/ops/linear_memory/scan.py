@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nestdsl.runtime.ops.operator import differentiable
+from nestdsl.runtime.ops.operator import differentiable, gives_like
 
 
 def _fade(ends: Tensor, state: Tensor, out: Tensor) -> Tensor:
@@ -92,14 +92,7 @@ def _scan_delta_back(
     return errors, states
 
 
-@_scan_delta_back.register_fake
-def _(
-    grad_errors: Tensor, grad_states: Tensor, carried: Tensor, ends: Tensor, answers: Tensor
-) -> tuple[Tensor, Tensor]:
-    return (
-        torch.empty_like(grad_errors, memory_format=torch.contiguous_format),
-        torch.empty_like(grad_states, memory_format=torch.contiguous_format),
-    )
+gives_like(_scan_delta_back, "grad_errors", "grad_states")
 
 
 def _save_delta_backward(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:

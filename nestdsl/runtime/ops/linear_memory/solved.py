@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nestdsl.runtime.ops.linear_memory.inverse import inverse as inverse_of
 from nestdsl.runtime.ops.linear_memory.scan import grad_ends
-from nestdsl.runtime.ops.operator import differentiable
+from nestdsl.runtime.ops.operator import differentiable, gives_like
 
 
 @torch.library.custom_op("nestdsl::gram", mutates_args=())
@@ -101,18 +101,7 @@ def _scan_solved_back(
     return of_known, after, start
 
 
-@_scan_solved_back.register_fake
-def _(
-    of_errors: Tensor,
-    of_states: Tensor,
-    of_end: Tensor,
-    inverse: Tensor,
-    asked: Tensor,
-    carried: Tensor,
-    ends: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    known, after = of_errors.new_empty(of_errors.shape), of_states.new_empty(of_states.shape)
-    return known, after, of_end.new_empty(of_end.shape)
+gives_like(_scan_solved_back, "of_errors", "of_states", "of_end")
 
 
 def _save_backward(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:

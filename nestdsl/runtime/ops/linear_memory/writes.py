@@ -16,7 +16,7 @@ from nestdsl.runtime.ops.linear_memory.coupled import Flows, Parts
 from nestdsl.runtime.ops.linear_memory.groups import group, group_count, taken
 from nestdsl.runtime.ops.linear_memory.moving import move
 from nestdsl.runtime.ops.linear_memory.objective import direction
-from nestdsl.runtime.ops.linear_memory.rule import Rule
+from nestdsl.runtime.ops.linear_memory.rule import LinearRule
 
 
 class Call(NamedTuple):
@@ -29,7 +29,7 @@ class Call(NamedTuple):
 
 
 def known_writes(
-    flows: Flows, parts: Parts, position: Tensor | None, rule: Rule, call: Call
+    flows: Flows, parts: Parts, position: Tensor | None, rule: LinearRule, call: Call
 ) -> tuple[Tensor, int | None]:
     """The known part of w [B, T, H, V], and the chunk at whose start the blocks take the rest of the
     gradient, None if nothing is left to take there.
@@ -50,7 +50,7 @@ def known_writes(
 
 
 def _chunk_by_chunk(
-    flows: Flows, parts: Parts, position: Tensor, rule: Rule, block: int, aligned: bool
+    flows: Flows, parts: Parts, position: Tensor, rule: LinearRule, block: int, aligned: bool
 ) -> Tensor:
     """w_t = b_t · direction(v_t, S_ξᵀ k_t), S_ξ being the state where token t's chunk begins."""
     tokens = flows.key.shape[1]

@@ -7,19 +7,15 @@ repeated, and continued from any step.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.given import path_text
-from nestdsl.memory import fits_memory
 from nestdsl.plan.plan import Plan
 from nestdsl.runtime.memory import require_memory
 from nestdsl.training.figures import Unit
-from nestdsl.training.sources import SOURCES
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """The inputs and targets of some sequences, as `NestModule.loss` takes them."""
@@ -92,23 +88,6 @@ class Data(Protocol):
         ...
 
 
-def read_data(source: str | os.PathLike[str]) -> Data:
-    """Reads a data source: `task:NAME`, or text (`sources.read_texts` says which there are, and the errors).
-
-    Raises NestError: N0104 for what names none, such as an array, N0501 for a task that does not exist, N0503
-    for more text than memory holds.
-    """
-    source = path_text("`data`", source, f"the name of {SOURCES}")
-    if source.startswith(TASK):
-        from nestdsl.training.tasks import read_task
-
-        return read_task(source)
-    from nestdsl.training.text import read_text
-
-    with fits_memory(f"the text of `{source}`", "give a part of it: all text is held in memory"):
-        return read_text(source)
-
-
 def spare_ids(source: str, plan: Plan, inputs: int, outputs: int) -> str:
     """What of a model of ids is more than `source` needs, which has so many `inputs` and `outputs`."""
     spare = []
@@ -126,6 +105,16 @@ def no_stream(source: str) -> NestError:
         f"the sequences of `{source}` do not follow one another, as `reset never` needs it",
         hint="train on text, or leave `reset never` out",
     )
+
+
+def require_objective(objective: str, plan: Plan, why: str) -> None:
+    """Raises NestError N0501, with `why`, for a model that is trained with another objective."""
+    if plan.train.objective != objective:
+        raise fail(
+            "N0501",
+            f"{why}; model `{plan.model}` is trained with `objective {plan.train.objective}`",
+            hint=f"write `objective {objective}` in its `train` clause",
+        )
 
 
 def require_sequences(source: str, count: int, tokens: int, token_bytes: int) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from nestdsl.diagnostics import NestError
 from nestdsl.files import NotAFileError, open_file
-from nestdsl.training import sources
-from nestdsl.training.sources import read_texts
-from nestdsl.training.text import read_text
+from nestdsl.training.data import text_files
+from nestdsl.training.data.text import read_text
+from nestdsl.training.data.text_files import read_texts
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes, sockets and devices have no names there")
 
@@ -101,7 +101,7 @@ def test_files_and_folders_without_rights(tmp_path) -> None:
     script = """
         import os, sys
         from nestdsl.diagnostics import NestError
-        from nestdsl.training.sources import read_texts
+        from nestdsl.training.data.text_files import read_texts
         import nestdsl.diagnostics.render
         os.setuid(65534)
         for name in ("text/secret.txt", "text", "locked", "locked/text.txt", "."):
@@ -127,8 +127,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, 
     path = tmp_path / "text.txt"
     path.write_bytes(b"x" * 100)
     os.utime(path, ns=(0, 0))
-    monkeypatch.setattr(sources, "_PIECE", 10)
-    whole, pieces = sources._not_text, []
+    monkeypatch.setattr(text_files, "_PIECE", 10)
+    whole, pieces = text_files._not_text, []
 
     def meanwhile(decoder, piece, offset, *, may_hold_nul):
         pieces.append(piece)
@@ -137,7 +137,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, 
             path.write_bytes(content)
         return whole(decoder, piece, offset, may_hold_nul=may_hold_nul)
 
-    monkeypatch.setattr(sources, "_not_text", meanwhile)
+    monkeypatch.setattr(text_files, "_not_text", meanwhile)
     for source in (path, tmp_path):
         os.utime(path, ns=(0, 0))
         pieces.clear()
@@ -151,16 +151,16 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch, 
 def test_a_file_that_grows_without_end_is_read_no_further_than_the_limit(tmp_path, monkeypatch) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes(b"x" * 100)
-    monkeypatch.setattr(sources, "_PIECE", 10)
-    monkeypatch.setattr(sources, "MOST_BYTES", 500)
-    whole = sources._not_text
+    monkeypatch.setattr(text_files, "_PIECE", 10)
+    monkeypatch.setattr(text_files, "MOST_BYTES", 500)
+    whole = text_files._not_text
 
     def growing(decoder, piece, offset, *, may_hold_nul):
         with open(path, "ab") as file:
             file.write(b"y" * 20)
         return whole(decoder, piece, offset, may_hold_nul=may_hold_nul)
 
-    monkeypatch.setattr(sources, "_not_text", growing)
+    monkeypatch.setattr(text_files, "_not_text", growing)
     with pytest.raises(NestError) as raised:
         read_texts(str(path))
     assert raised.value.diagnostics[0].code == "N0004"
@@ -170,7 +170,7 @@ def test_a_file_that_grows_without_end_is_read_no_further_than_the_limit(tmp_pat
 def test_the_place_that_is_not_text_is_where_it_is_in_pieces_of_any_length(
     tmp_path, monkeypatch, piece
 ) -> None:
-    monkeypatch.setattr(sources, "_PIECE", piece)
+    monkeypatch.setattr(text_files, "_PIECE", piece)
     path = tmp_path / "text.txt"
     path.write_text("zwölf – 漢字\n" * 3)
     assert bytes(read_texts(str(path)).whole) == path.read_bytes()
@@ -191,7 +191,7 @@ def test_the_place_that_is_not_text_is_where_it_is_in_pieces_of_any_length(
 
 @pytest.mark.parametrize("source", ["", "\0", "a\0b", "x" * 5000, "\ud800", "task:", "task:\0", "\x1b[31m"])
 def test_names_that_can_be_no_source(source) -> None:
-    from nestdsl.training.data import read_data
+    from nestdsl.training.data.sources import read_data
 
     with pytest.raises(NestError) as raised:
         read_data(source)
@@ -199,7 +199,7 @@ def test_names_that_can_be_no_source(source) -> None:
 
 
 def test_a_source_may_be_a_path(tmp_path) -> None:
-    from nestdsl.training.data import read_data
+    from nestdsl.training.data.sources import read_data
 
     (tmp_path / "text.txt").write_text("text" * 10)
     assert read_data(tmp_path / "text.txt").source == str(tmp_path / "text.txt")
@@ -219,7 +219,7 @@ def test_text_takes_its_own_size_of_memory(tmp_path) -> None:
         (tmp_path / f"many/{number}.txt").write_bytes(line * (size // 40 // len(line)))
     script = """
         import resource, sys
-        from nestdsl.training.text import read_text
+        from nestdsl.training.data.text import read_text
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         data = read_text(sys.argv[1])
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

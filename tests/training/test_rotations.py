@@ -2,7 +2,7 @@
 
 import torch
 
-from nestdsl.tasks.rotations import CHANGE, NOISE, SIZE, draw_rotations
+from nestdsl.training.data.rotations import CHANGE, NOISE, SIZE, draw_rotations
 
 
 def drawn(batch: int, tokens: int, seed: int = 0):

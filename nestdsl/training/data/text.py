@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from nestdsl.diagnostics import fail
+from nestdsl.diagnostics.quantities import counted
 from nestdsl.plan.plan import Plan
-from nestdsl.training.data import Batch, HeldOut, mixed_seed, require_sequences, spare_ids
+from nestdsl.training.data.interface import (
+    Batch,
+    HeldOut,
+    mixed_seed,
+    require_objective,
+    require_sequences,
+    spare_ids,
+)
+from nestdsl.training.data.text_files import Text, Texts, read_texts
 from nestdsl.training.figures import Unit
-from nestdsl.training.sources import Text, Texts, read_texts
 
 VOCABULARY = 256
 FEWEST_FILES = 20
@@ -36,23 +44,15 @@ class ByteData:
     files: int = 1
     skipped: int = 0
 
-    @property
-    def unit(self) -> Unit:
-        return BITS_PER_BYTE
-
-    @property
-    def tokens(self) -> int | None:
-        return None
-
-    @property
-    def is_exact(self) -> bool:
-        return False
+    unit: Unit = field(default=BITS_PER_BYTE, init=False)
+    tokens: None = field(default=None, init=False)
+    is_exact: bool = field(default=False, init=False)
 
     def __str__(self) -> str:
         size = len(self.train) + len(self.held_out_text)
-        skipped = f"; {_count(self.skipped, 'file')} skipped, not text" if self.skipped else ""
+        skipped = f"; {counted(self.skipped, 'file')} skipped, not text" if self.skipped else ""
         return (
-            f"{self.source}: {size:,} bytes in {_count(self.files, 'file')}, "
+            f"{self.source}: {size:,} bytes in {counted(self.files, 'file')}, "
             f"{len(self.held_out_text):,} of them held out{skipped}"
         )
 
@@ -108,13 +108,7 @@ class ByteData:
                 hint=f"let the last level before `out` be `linear({VOCABULARY})`, "
                 f"where it now gives {plan.output_size}",
             )
-        if plan.train.objective != "cross_entropy":
-            raise fail(
-                "N0501",
-                f"the next byte is one of {VOCABULARY}, a choice; model `{plan.model}` is trained with "
-                f"`objective {plan.train.objective}`",
-                hint="write `objective cross_entropy` in its `train` clause",
-            )
+        require_objective("cross_entropy", plan, f"the next byte is one of {VOCABULARY}, a choice")
         for part, text in (("training", self.train), ("held-out", self.held_out_text)):
             if len(text) <= tokens:
                 raise fail(
@@ -133,7 +127,7 @@ _TOKEN_BYTES = 17
 
 
 def read_text(source: str) -> ByteData:
-    """Reads and splits a source of text (`sources.read_texts` says which there are, and the errors)."""
+    """Reads and splits a source of text (`text_files.read_texts` says which there are, and the errors)."""
     found = read_texts(source)
     train, held_out = split(found)
     digest = hashlib.blake2b(f"{len(train)}/".encode(), digest_size=16)
@@ -171,10 +165,6 @@ def split(found: Texts) -> tuple[memoryview, memoryview]:
             end += text.size
     whole[end:] = apart
     return whole[:end], whole[end:]
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _name_hash(text: Text) -> bytes:

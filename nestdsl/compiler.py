@@ -11,9 +11,9 @@ from nestdsl.diagnostics import Diagnostic, Diagnostics, NestError, TooManyError
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.verify import verify
 from nestdsl.limits import MAX_DIAGNOSTICS
-from nestdsl.semantics.elaborate import elaborate
-from nestdsl.semantics.names import listed
-from nestdsl.semantics.parameters import Override
+from nestdsl.semantics.phases import run_phases
+from nestdsl.semantics.suggestions import listed
+from nestdsl.semantics.values.overrides import Override
 from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.parser import parse
@@ -77,7 +77,7 @@ def analyse(
     Without `weights`, the files that levels start from are not looked at: for a model whose weights come
     from elsewhere.
     """
-    elaboration = elaborate(source, overrides, model)
+    elaboration = run_phases(source, overrides, model)
     diagnostics = elaboration.diagnostics
     is_whole = not diagnostics.has_errors
     try:

@@ -6,7 +6,7 @@ import argparse
 
 from nestdsl.api import Nest
 from nestdsl.cli.chosen import SHOWN_SIZE, Chosen, choose
-from nestdsl.semantics.settings import read_settings
+from nestdsl.semantics.values.settings import read_settings
 
 FILE_HELP = (
     "the program, a `.nest` file, or one model or optimizer of a file, as FILE:NAME: `mine.nest:small`, "

@@ -1,151 +1,155 @@
-"""Elaborates expressions of flows: arithmetic, functions, pipes, reads and anonymous levels."""
+"""Elaborates the expressions of flows, those of models and those of optimizers.
+
+What is common to both stands here: arithmetic, functions of the library, pipes. What an operation becomes,
+and what a name means, is for the two that this is made for: `elaborate/flows.py` makes nodes of a model's
+graph, `optimizers/flows.py` lines of an optimizer's program.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, nullcontext
+from typing import Generic, TypeVar
 
-from nestdsl.diagnostics import Note
-from nestdsl.graph.nodes import Operand, Operation, Read
-from nestdsl.library.signatures import LIBRARY
-from nestdsl.semantics.arguments import match_arguments
-from nestdsl.semantics.functions import apply_function, as_call
-from nestdsl.semantics.rewriting import as_pipe, is_flow, piped, text_of
-from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
-from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, is_number
-from nestdsl.semantics.wrong_stages import report_no_level, report_no_stage, report_reversed
+from nestdsl.diagnostics import Diagnostics
+from nestdsl.library.signatures import LIBRARY, Function, Value
+from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe
+from nestdsl.semantics.values.arguments import bind
+from nestdsl.semantics.values.arithmetic import Arithmetic
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
-if TYPE_CHECKING:
-    from nestdsl.semantics.bodies import Body
+FlowT = TypeVar("FlowT")
+Result = FlowT | Constant | Unknown
+ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
+"""The operation of each operator; `-` of one operand is `negate`."""
+_SIGNS = {name: sign for sign, name in ARITHMETIC.items()}
 
-_ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
 
-Result = FlowName | Constant | Unknown
+def sign_of(function: str) -> str:
+    """The operator of an operation as programs write it; the name of a function."""
+    return _SIGNS.get(function, function)
 
 
-class FlowElaborator:
-    """Turns the expressions of one place (a flow, a clause) into nodes.
+class FlowElaborator(ABC, Generic[FlowT]):
+    """Elaborates the expressions of one place, such as a flow's value.
 
-    `place` is the id that the nodes and anonymous levels of this expression are named after.
+    The result of an expression is a flow, a compile-time value, or UNKNOWN where a mistake is reported.
     """
 
-    def __init__(self, body: Body, place: str) -> None:
-        self.body = body
-        self.place = place
-        self.graph = body.shared.graph
-        self.diagnostics = body.shared.diagnostics
-        self.arithmetic = Arithmetic(self.diagnostics)
-        self._operations = 0
-        self._anonymous: dict[str, int] = {}
+    example: str
+    """A flow that each body has, for hints."""
+
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self.diagnostics = diagnostics
+        self.arithmetic = Arithmetic(diagnostics)
+
+    # --- what flows are elaborated to ------------------------------------------------------
+
+    @abstractmethod
+    def operation(
+        self,
+        function: str,
+        operands: Sequence[FlowT | int | float],
+        span: Span,
+        options: tuple[tuple[str, Value], ...] = (),
+    ) -> FlowT | Unknown:
+        """What an operation on flows and numbers becomes."""
+
+    @abstractmethod
+    def constant(self, expression: ast.Expression) -> Constant | Unknown:
+        """The value of an argument that must be known at compile time."""
+
+    @abstractmethod
+    def literal(self, literal: ast.String | ast.Boolean) -> Result[FlowT]:
+        """A string or a truth in the place of a flow."""
+
+    @abstractmethod
+    def name(self, name: ast.Name) -> Result[FlowT]:
+        """What a name means as a flow."""
+
+    @abstractmethod
+    def element(self, index: ast.Index) -> Result[FlowT]:
+        """What `name[index]` means as a flow."""
+
+    @abstractmethod
+    def answer(self, call: ast.Call, piped: Result[FlowT] | None, before: Span) -> Result[FlowT] | None:
+        """What a call of anything but a function gives; None if a function of the library is called.
+
+        `piped` is the flow that is piped into it, `before` the place of what gives that.
+        """
+
+    @abstractmethod
+    def takes(self, function: Function, call: ast.Call, is_piped: bool) -> bool:
+        """Whether a call has as many flows as its function takes; reports it if not."""
+
+    @abstractmethod
+    def no_stage(self, piped: Result[FlowT], stage: ast.Expression, before: Span) -> FlowT | Unknown:
+        """What a flow is piped into that is neither a name nor a call."""
+
+    def inside(self, span: Span) -> AbstractContextManager[None]:
+        """Entered for each expression, inside of those around it."""
+        return nullcontext()
+
+    def folds(self, function: Function) -> bool:
+        """Whether a function of numbers alone is a number, known at compile time."""
+        return function.fold is not None
+
+    def piped(self, value: Result[FlowT], span: Span) -> Result[FlowT] | None:
+        """What goes into the stage at `span`; None after a mistake that ends the pipe."""
+        return value
+
+    def is_reversed(self, stages: Sequence[ast.Expression]) -> bool:
+        """Whether the stages of a pipe stand the wrong way round; reports it."""
+        return False
 
     # --- expressions -----------------------------------------------------------------------
 
-    def expression(self, expression: ast.Expression) -> Result:
+    def expression(self, expression: ast.Expression) -> Result[FlowT]:
         """A flow, a compile-time value, or UNKNOWN where a mistake is reported."""
-        with self.body.shared.expression(expression.span):
-            return self._expression(expression)
+        with self.inside(expression.span):
+            match expression:
+                case ast.Number(value, span):
+                    return self.arithmetic.bounded(value, span)
+                case ast.String() | ast.Boolean():
+                    return self.literal(expression)
+                case ast.Name():
+                    return self.name(expression)
+                case ast.Index():
+                    return self.element(expression)
+                case ast.Unary(_, operand, span):
+                    return self.negated(self.expression(operand), span)
+                case ast.Binary(operator, left, right, span):
+                    return self.computed(operator, self.expression(left), self.expression(right), span)
+                case ast.Call(_, _, span):
+                    return self._call(expression, None, span)
+                case ast.Pipe(stages, _):
+                    return self._pipe(stages)
 
-    def _expression(self, expression: ast.Expression) -> Result:
-        match expression:
-            case ast.Number(value, span):
-                return self.arithmetic.bounded(value, span)
-            case ast.String(value) | ast.Boolean(value):
-                return value
-            case ast.Name():
-                return self._name(expression)
-            case ast.Index():
-                if self.element(expression) is not None:
-                    self.diagnostics.report(
-                        "N0104",
-                        f"`{expression.span.text}` is a level, not a flow",
-                        expression.span,
-                        f"write `{as_pipe(f'in -> {text_of(expression.span)}', expression.span)}`",
-                    )
-                return UNKNOWN
-            case ast.Unary(_, operand, span):
-                value = self.expression(operand)
-                if isinstance(value, FlowName):
-                    return self.operation("negate", (value.id,), span)
-                return self.arithmetic.negate(value, span)
-            case ast.Binary(operator, left, right, span):
-                return self._binary(operator, self.expression(left), self.expression(right), span)
-            case ast.Call():
-                return self._call(expression)
-            case ast.Pipe(stages, _):
-                if report_reversed(self.body, stages):
-                    return UNKNOWN
-                value = self.expression(stages[0])
-                for position, stage in enumerate(stages[1:], 1):
-                    # After a mistake the pipe goes on with an unknown flow, to find the next one.
-                    before = stages[0].span.to(stages[position - 1].span)
-                    value = self._stage(
-                        self.body.unknown_flow() if value is UNKNOWN else value, stage, before
-                    )
-                return value
-
-    def flow(self, expression: ast.Expression, what: str) -> str | None:
-        """The node of an expression that must be a flow; a number becomes a constant flow."""
-        return self.as_flow(self.expression(expression), expression.span, what)
-
-    def as_flow(self, value: Result, span: Span, what: str) -> str | None:
-        if isinstance(value, FlowName):
-            return value.id
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            constant = self.operation("constant", (value,), span)
-            return constant.id if isinstance(constant, FlowName) else None
-        if value is not UNKNOWN:
-            self.diagnostics.report(
-                "N0104", f"{what} is a flow, not {describe(value)}", span, "name a flow, such as `in`"
-            )
-        return None
-
-    def _name(self, name: ast.Name) -> Result:
-        meaning = self.body.meaning(name.text)
-        match meaning:
-            case FlowName():
-                return meaning
-            case ConstantName(value):
-                return value
-            case Poisoned():
-                return UNKNOWN
-            case LevelName():
-                self.diagnostics.report(
-                    "N0104",
-                    f"`{name.text}` is a level, not a flow",
-                    name.span,
-                    f"write `{as_pipe(f'in -> {name.text}', name.span)}` or `{name.text}(in)`",
-                )
-                return UNKNOWN
-        thing = self.body.describe_name(name.text)
-        if thing:
-            function = LIBRARY.functions.get(name.text) if thing == "a function" else None
-            written = as_pipe(f"in -> {name.text}", name.span)
-            if function is not None and function.flows == 0:
-                written = as_call(function)
-            self.diagnostics.report(
-                "N0104",
-                f"`{name.text}` is {thing}, not a flow",
-                name.span,
-                f"write `{written}`",
-            )
+    def negated(self, operand: Result[FlowT], span: Span) -> Result[FlowT]:
+        """`-operand`, computed now if it is a number."""
+        if isinstance(operand, Unknown):
             return UNKNOWN
-        return self.body.unknown_name(name)
+        if isinstance(operand, int | float | str):
+            return self.arithmetic.negate(operand, span)
+        return self.operation("negate", (operand,), span)
 
-    def _binary(self, operator: str, left: Result, right: Result, span: Span) -> Result:
-        if left is UNKNOWN or right is UNKNOWN:
+    def computed(
+        self,
+        operator: str,
+        left: Result[FlowT],
+        right: Result[FlowT],
+        span: Span,
+    ) -> Result[FlowT]:
+        """`left operator right`, computed now if both are numbers."""
+        if isinstance(left, Unknown) or isinstance(right, Unknown):
             return UNKNOWN
-        if not isinstance(left, FlowName) and not isinstance(right, FlowName):
+        if isinstance(left, int | float | str) and isinstance(right, int | float | str):
             return self.arithmetic.binary(operator, left, right, span)
-        operands: list[Operand] = []
+        operands: list[FlowT | int | float] = []
         for value in (left, right):
-            if isinstance(value, FlowName):
-                operands.append(value.id)
-            elif is_number(value):
-                assert isinstance(value, int | float)
-                operands.append(value)
-            else:
+            if isinstance(value, bool | str):
                 self.diagnostics.report(
                     "N0104",
                     f"`{operator}` computes with flows and numbers, not {describe(value)}",
@@ -153,245 +157,68 @@ class FlowElaborator:
                     "name a flow or write a number",
                 )
                 return UNKNOWN
-        return self.operation(_ARITHMETIC[operator], tuple(operands), span)
+            operands.append(value)
+        return self.operation(ARITHMETIC[operator], operands, span)
 
-    def operation(
-        self,
-        function: str,
-        operands: tuple[Operand, ...],
-        span: Span,
-        options: Sequence[tuple[str, int | float | bool | str | None]] = (),
-    ) -> FlowName:
-        self._operations += 1
-        node = Operation(
-            f"{self.place}#{self._operations}", self.body.scope.id, function, operands, tuple(options), span
-        )
-        self.body.shared.count_nodes(span)
-        return FlowName(self.graph.add(node))
+    # --- functions -------------------------------------------------------------------------
 
-    # --- calls -----------------------------------------------------------------------------
+    def _call(self, call: ast.Call, piped: Result[FlowT] | None, before: Span) -> Result[FlowT]:
+        found = self.answer(call, piped, before)
+        if found is not None:
+            return found
+        function = LIBRARY.functions[call.function.text]
+        if not self.takes(function, call, piped is not None):
+            return UNKNOWN
+        operands, rest = self._operands(function, call, piped)
+        bound = bind(rest, function.arguments, f"`{function.name}`", self.constant, self.diagnostics)
+        if operands is None or bound is None:
+            return UNKNOWN
+        numbers = [operand for operand in operands if isinstance(operand, int | float)]
+        if function.fold is not None and self.folds(function) and len(numbers) == len(operands):
+            return self.arithmetic.call(function.fold, function.name, numbers, call.span)
+        return self.operation(function.name, operands, call.span, tuple(bound.items()))
 
-    def _call(self, call: ast.Call) -> Result:
-        name = call.function.text
-        match self.body.meaning(name):
-            case LevelName() as level:
-                return self._read_call(level, call)
-            case FlowName() | ConstantName():
+    def _operands(
+        self, function: Function, call: ast.Call, piped: Result[FlowT] | None
+    ) -> tuple[list[FlowT | int | float] | None, ast.Call]:
+        """The flows of a call, the piped one first, and the call that is left without them."""
+        positional = [argument for argument in call.arguments if argument.name is None]
+        wanted = len(positional) if function.flows is None else function.flows - (piped is not None)
+        taken = positional[: max(0, wanted)]
+        given = [] if piped is None else [(piped, call.span)]
+        given += [(self.expression(argument.value), argument.span) for argument in taken]
+        operands: list[FlowT | int | float] = []
+        for value, span in given:
+            if isinstance(value, bool | str):
                 self.diagnostics.report(
                     "N0104",
-                    f"`{name}` is not a function",
-                    call.function.span,
-                    "only levels, kinds, functions and blocks take arguments",
+                    f"`{function.name}` takes a flow, not {describe(value)}",
+                    span,
+                    f"write `{function.name}({self.example})` or `{self.example} -> {function.name}`",
                 )
-                return UNKNOWN
-            case Poisoned():
-                return UNKNOWN
-        if name == "parallel" and not self.body.is_declared(name):
-            return self._parallel_call(call)
-        function = LIBRARY.functions.get(name) if not self.body.is_declared(name) else None
-        if function is not None:
-            return apply_function(self, function, call, None)
-        thing = self.body.describe_name(name)
-        if thing:
-            self.diagnostics.report(
-                "N0104",
-                f"`{name}` is {thing}: it makes a level, and reads nothing by itself",
-                call.span,
-                f"write `{as_pipe(self._piped(call), call.span)}`",
-            )
-            return UNKNOWN
-        return self.body.unknown_name(call.function)
-
-    def _read_call(self, level: LevelName, call: ast.Call) -> Result:
-        if len(call.arguments) != 1 or call.arguments[0].name is not None:
-            self.diagnostics.report(
-                "N0103",
-                f"`{call.function.text}` is a level: it is read with one flow",
-                call.span,
-                f"write `{call.function.text}({self._first_flow(call)})`",
-            )
-            return UNKNOWN
-        flow = self.flow(call.arguments[0].value, "what a level reads")
-        return UNKNOWN if flow is None else self._through(level, flow, call.span)
-
-    def _parallel_call(self, call: ast.Call) -> Result:
-        self.diagnostics.report(
-            "N0104",
-            "`parallel` is a stage: it needs a flow",
-            call.span,
-            f"write `{as_pipe(f'in -> {text_of(call.span)}', call.span)}`",
-        )
-        return UNKNOWN
-
-    def _piped(self, call: ast.Call) -> str:
-        return piped(call, self._is_flow, self.body.makes_levels)
-
-    def _first_flow(self, call: ast.Call) -> str:
-        given = (one.value for one in call.arguments if one.name is None and self._is_flow(one.value))
-        first = next(given, None)
-        return "in" if first is None else text_of(first.span)
-
-    def _is_flow(self, expression: ast.Expression) -> bool:
-        return is_flow(expression, lambda name: isinstance(self.body.meaning(name), FlowName))
+            elif not isinstance(value, Unknown):
+                operands.append(value)
+        rest = tuple(argument for argument in call.arguments if argument not in taken)
+        whole = operands if len(operands) == len(given) else None
+        return whole, ast.Call(call.function, rest, call.span)
 
     # --- pipes -----------------------------------------------------------------------------
 
-    def _stage(self, value: Result, stage: ast.Expression, before: Span) -> Result:
-        flow = self.as_flow(value, stage.span, "what is piped")
-        if flow is None:
+    def _pipe(self, stages: Sequence[ast.Expression]) -> Result[FlowT]:
+        if self.is_reversed(stages):
+            return UNKNOWN
+        value = self.expression(stages[0])
+        for position, stage in enumerate(stages[1:], 1):
+            value = self._stage(value, stage, stages[0].span.to(stages[position - 1].span))
+        return value
+
+    def _stage(self, value: Result[FlowT], stage: ast.Expression, before: Span) -> Result[FlowT]:
+        piped = self.piped(value, stage.span)
+        if piped is None:
             return UNKNOWN
         match stage:
-            case ast.Name(name, span) if isinstance(self.body.meaning(name), FlowName | ConstantName):
-                report_no_level(self.body, name, before, span)
-                return UNKNOWN
             case ast.Name(_, span):
-                return self._stage_call(flow, ast.Call(stage, (), span), is_name=True)
-            case ast.Index():
-                stages = self.element(stage)
-                return UNKNOWN if stages is None else self._chain(stages, flow, stage.span)
+                return self._call(ast.Call(stage, (), span), piped, before)
             case ast.Call():
-                return self._stage_call(flow, stage, is_name=False)
-            case ast.Number(_, span):
-                self.diagnostics.report(
-                    "N0104",
-                    "a flow is piped into a level, kind, function or block, and not into a number",
-                    span,
-                    f"write `linear({span.text})`",
-                )
-                return UNKNOWN
-            case _:
-                report_no_stage(self.body, stage, before)
-                return UNKNOWN
-
-    def _stage_call(self, flow: str, call: ast.Call, is_name: bool) -> Result:
-        name = call.function.text
-        match self.body.meaning(name):
-            case LevelName() as level if is_name:
-                return self._through(level, flow, call.span)
-            case LevelName():
-                self.diagnostics.report(
-                    "N0103",
-                    f"`{name}` is a level: what is piped is all that it reads",
-                    call.span,
-                    f"write `{name}`",
-                )
-                return UNKNOWN
-            case FlowName() | ConstantName() as meaning:
-                thing = "a flow" if isinstance(meaning, FlowName) else "a value"
-                self.diagnostics.report(
-                    "N0104",
-                    f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
-                    call.span,
-                    f"write `{name}` alone after `+` or `*`: a flow is not a function",
-                )
-                return UNKNOWN
-            case Poisoned():
-                return UNKNOWN
-        if name == "parallel" and not self.body.is_declared(name):
-            return self._parallel(flow, call)
-        if not self.body.is_declared(name) and name in LIBRARY.functions:
-            return apply_function(self, LIBRARY.functions[name], call, flow)
-        if not self.body.makes_levels(name):
-            thing = self.body.describe_name(name)
-            if thing is None:
-                return self.body.unknown_name(call.function, is_stage=True)
-            self.diagnostics.report(
-                "N0104",
-                f"`{name}` is {thing}; a flow is piped into a level, kind, function or block",
-                call.span,
-                "optimizers stand in the clause `optimizer`, parameters in the arguments of a call",
-            )
-            return UNKNOWN
-        stage = self.body.anonymous(call, self._anonymous_name(name))
-        return UNKNOWN if stage is None else self._chain((stage,), flow, call.span)
-
-    def _anonymous_name(self, kind: str) -> str:
-        count = self._anonymous[kind] = self._anonymous.get(kind, 0) + 1
-        local = self.place.removeprefix(self.body.prefix)
-        return f"{local}.{kind}" if count == 1 else f"{local}.{kind}_{count}"
-
-    def element(self, index: ast.Index) -> tuple[Stage, ...] | None:
-        """The element of a level array."""
-        meaning = self.body.meaning(index.name.text)
-        match meaning:
-            case LevelName(elements, True):
-                value = self.body.constant(index.index)
-                if value is UNKNOWN:
-                    return None
-                if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(elements):
-                    self.diagnostics.report(
-                        "N0203",
-                        f"`{index.name.text}` has no element {describe(value)}",
-                        index.index.span,
-                        f"its elements are 0 to {len(elements) - 1}",
-                    )
-                    return None
-                return elements[value]
-            case Poisoned():
-                return None
-            case None:
-                self.body.unknown_name(index.name)
-                return None
-            case FlowName():
-                self.diagnostics.report(
-                    "N0104",
-                    f"`{index.name.text}` is a flow, and a flow has no elements",
-                    index.span,
-                    f"write `{index.name.text}`: only an array, `level name[3] = ...`, has elements",
-                )
-                return None
-        self.diagnostics.report(
-            "N0104",
-            f"`{index.name.text}` is not an array of levels",
-            index.span,
-            f"write `{index.name.text}`: only an array, `level name[3] = ...`, has elements",
-        )
-        return None
-
-    def _parallel(self, flow: str, call: ast.Call) -> Result:
-        """All elements of an array on the same input, added [E74]."""
-        matched = match_arguments(call, ("levels",), "`parallel`", self.diagnostics)
-        argument = matched.get("levels")
-        name = argument.value if argument else None
-        meaning = self.body.meaning(name.text) if isinstance(name, ast.Name) else None
-        if isinstance(meaning, Poisoned):
-            return UNKNOWN
-        if not isinstance(meaning, LevelName) or not meaning.is_array:
-            self.diagnostics.report(
-                "N0104",
-                "`parallel` takes an array of levels",
-                call.span,
-                "declare `level memories[3] = ...` and write `-> parallel(memories)`",
-            )
-            return UNKNOWN
-        result: Result = UNKNOWN
-        for element in meaning.elements:
-            output = self._chain(element, flow, call.span)
-            result = output if result is UNKNOWN else self._binary("+", result, output, call.span)
-        return result
-
-    def _through(self, level: LevelName, flow: str, span: Span) -> Result:
-        """Through all elements and copies of a level, in order [E70]."""
-        return self._chain([stage for element in level.elements for stage in element], flow, span)
-
-    def _chain(self, stages: Sequence[Stage], flow: str, span: Span) -> Result:
-        for stage in stages:
-            if stage.level is not None:
-                self._operations += 1
-                node = Read(f"{self.place}#{self._operations}", self.body.scope.id, stage.level, flow, span)
-                flow = self.graph.add(node)
-                self.body.shared.count_nodes(span)
-                continue
-            if stage.read_at is not None:
-                self.diagnostics.report(
-                    "N0104",
-                    "a block, like attention, has flows of its own: it can be read in one place only",
-                    span,
-                    "declare a second level, or name its result with `flow` and use that",
-                    (Note("it is read here first", stage.read_at),),
-                )
-                return UNKNOWN
-            stage.read_at = span
-            self.body.shared.feed(stage.entry, flow)
-            flow = stage.exit
-        return FlowName(flow)
+                return self._call(stage, piped, before)
+        return self.no_stage(piped, stage, before)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nestdsl.diagnostics import LIMIT, Diagnostics, NestError, Note
 from nestdsl.limits import MAX_MODULES, MAX_PATH_LENGTH, MAX_PROGRAM_CHARACTERS
-from nestdsl.semantics.names import did_you_mean, listed, nearest
+from nestdsl.semantics.suggestions import did_you_mean, listed, nearest
 from nestdsl.source import Source, Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
@@ -301,7 +301,7 @@ def _means_library(name: str) -> bool:
     return name.startswith("std.") or nearest(name, _library_uses()) is not None
 
 
-def load_modules(source: Source, diagnostics: Diagnostics) -> Module:
+def read_modules(source: Source, diagnostics: Diagnostics) -> Module:
     """Parses a program and everything it uses; mistakes are reported, never raised."""
     folder = source.path.resolve().parent if source.path else None
     key = str(source.path.resolve()) if source.path else "<text>"

@@ -11,7 +11,7 @@ import torch
 from nestdsl.diagnostics import fail
 from nestdsl.plan.cost import BYTES
 from nestdsl.plan.plan import Plan
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.tasks.languages import LANGUAGES, Language, Strings, draw_strings
 from nestdsl.tasks.rotations import RULE, SIZE, draw_rotations
 from nestdsl.tasks.strings import String

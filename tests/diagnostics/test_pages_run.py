@@ -1,11 +1,11 @@
 """The examples of the pages, through the compiler: the wrong one shows its code, the right one nothing."""
 
 import pytest
+from nestdsl.semantics.phases import run_phases
 
 from nestdsl.checks import run_checks
 from nestdsl.diagnostics import CODES, Diagnostic
 from nestdsl.diagnostics.explain import explain
-from nestdsl.semantics.elaborate import elaborate
 from nestdsl.source import Source
 from tests.diagnostics.fences import Fence, fences
 
@@ -18,7 +18,7 @@ EXAMPLES = {
 
 
 def check(example: Fence) -> tuple[Diagnostic, ...]:
-    program = elaborate(Source(example.text))
+    program = run_phases(Source(example.text))
     if not program.diagnostics.has_errors:
         for graph in program.graphs.values():
             run_checks(graph, program.diagnostics)

@@ -7,7 +7,7 @@ import pytest
 import nestdsl
 from nestdsl.compiler import analyse
 from nestdsl.diagnostics import NestError
-from nestdsl.semantics.settings import read_settings
+from nestdsl.semantics.values.settings import read_settings
 from nestdsl.source import Source
 from tests.semantics.programs import analysis, graph
 

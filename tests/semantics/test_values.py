@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.limits import MAX_WHOLE
-from nestdsl.semantics.values import UNKNOWN, Arithmetic
+from nestdsl.semantics.constants import UNKNOWN
+from nestdsl.semantics.values.arithmetic import Arithmetic
 from nestdsl.source import Source
 
 SPAN = Source("x").span(0, 1)

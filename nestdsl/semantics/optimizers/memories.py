@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import Unit
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import ArgumentSpec, Type
-from nestdsl.semantics.arguments import bind, match_arguments
-from nestdsl.semantics.clauses import ClauseReader, chunk_span, collect
-from nestdsl.semantics.names import did_you_mean, listed
-from nestdsl.semantics.optimizers.declared import MEMORIES
-from nestdsl.semantics.optimizers.flows import Flow, Result
+from nestdsl.semantics.constants import UNKNOWN, Unknown
+from nestdsl.semantics.names.clauses import chunk_span, collect
+from nestdsl.semantics.names.optimizers import MEMORIES
+from nestdsl.semantics.optimizers.flows import OptimizerFlows
+from nestdsl.semantics.optimizers.lines import Flow
+from nestdsl.semantics.optimizers.scope import OptimizerScope
 from nestdsl.semantics.optimizers.shapes import extents, matrix
 from nestdsl.semantics.rewriting import text_of
-from nestdsl.semantics.values import UNKNOWN, Unknown
+from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.values.arguments import bind, match_arguments
+from nestdsl.semantics.values.clauses import ClauseReader
 from nestdsl.source import Span
 from nestdsl.syntax import ast
-
-if TYPE_CHECKING:
-    from nestdsl.semantics.optimizers.body import OptimizerBody
 
 REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 """How what gathered over a period is taken together."""
@@ -31,7 +30,7 @@ _EXAMPLES = {"matrix": "normalize(grad) -> 1", "associative": "grad -> normalize
 _OPTIONS = {"associative": (_HIDDEN, REDUCE)}
 
 
-def read_memory(body: OptimizerBody, level: ast.Level, name: str) -> GradientMemory | None:
+def read_memory(body: OptimizerScope, level: ast.Level, name: str) -> GradientMemory | None:
     kind = level.kind.function.text
     if kind not in MEMORIES:
         body.diagnostics.report(
@@ -71,7 +70,7 @@ def read_memory(body: OptimizerBody, level: ast.Level, name: str) -> GradientMem
 
 
 def _argument(
-    body: OptimizerBody, level: ast.Level, name: str, argument: str, given: ast.Argument | None
+    body: OptimizerScope, level: ast.Level, name: str, argument: str, given: ast.Argument | None
 ) -> Operand | None:
     if given is None:
         if argument in _DEFAULTS:
@@ -84,7 +83,7 @@ def _argument(
             f"write `{kind}(0.9)`",
         )
         return None
-    flow = body.flows.expression(given.value, f"{name}.{argument}")
+    flow = OptimizerFlows(body, f"{name}.{argument}").flow(given.value)
     if isinstance(flow, Unknown):
         return None
     if flow.shape not in (CONSTANT, NUMBER) or (argument == "decay" and flow.shape != CONSTANT):
@@ -103,10 +102,12 @@ def _argument(
     return flow.operand
 
 
-def _is_in_range(body: OptimizerBody, name: str, argument: str, flow: Flow, span: Span) -> bool:
+def _is_in_range(body: OptimizerScope, name: str, argument: str, flow: Flow, span: Span) -> bool:
     """Reports a decay, step or retention that its memory cannot take, at the argument that says it."""
     most = 2.0 if argument == "step" else 1.0
-    is_average = argument == "decay" and body.levels[name.partition("[")[0]].kind.function.text == "ema"
+    is_average = (
+        argument == "decay" and body.declared.levels[name.partition("[")[0]].kind.function.text == "ema"
+    )
     value = flow.value
     if value is None and flow.operand in body.schedules:
         value = body.schedules[str(flow.operand)].peak
@@ -126,10 +127,10 @@ def _is_in_range(body: OptimizerBody, name: str, argument: str, flow: Flow, span
     return False
 
 
-def _clauses(body: OptimizerBody, level: ast.Level) -> tuple[int, str] | None:
+def _clauses(body: OptimizerScope, level: ast.Level) -> tuple[int, str] | None:
     """The period and the read of a memory."""
     clauses = collect(level.clauses, body.diagnostics)
-    reader = ClauseReader(body.module, body.diagnostics, body.constant)
+    reader = ClauseReader(body.diagnostics, body.constant)
     period, read = 1, "after"
     is_whole = True
     for word, clause in clauses.items():
@@ -178,7 +179,7 @@ def _clauses(body: OptimizerBody, level: ast.Level) -> tuple[int, str] | None:
     return (period, read) if is_whole else None
 
 
-def learned(body: OptimizerBody, level: ast.Level, memory: GradientMemory) -> Result:
+def learned(body: OptimizerScope, level: ast.Level, memory: GradientMemory) -> Flow | Unknown:
     learn = next((one for one in level.clauses if isinstance(one, ast.Learn)), None)
     if learn is None:
         return UNKNOWN
@@ -198,20 +199,20 @@ def learned(body: OptimizerBody, level: ast.Level, memory: GradientMemory) -> Re
         )
         return UNKNOWN
     parts = (learn.key, learn.value) if learn.value is not None else (learn.key,)
-    found = [body.flows.expression(part, f"{memory.name}.learn") for part in parts]
+    found = [OptimizerFlows(body, f"{memory.name}.learn").flow(part) for part in parts]
     flows = [flow for flow in found if isinstance(flow, Flow)]
     if len(flows) < len(found) or not _fits(body, memory, flows, learn):
         return UNKNOWN
     keeps_nothing = memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1
     if keeps_nothing and memory.read == "after":
         return replace(flows[0], memory=None)
-    body.flows.lines.append(
+    body.lines.all.append(
         Line(memory.name, "learn", tuple(flow.operand for flow in flows), memory.shape, memory.period)
     )
     return Flow(memory.name, memory.shape, memory.period, None, memory)
 
 
-def _fits(body: OptimizerBody, memory: GradientMemory, flows: list[Flow], learn: ast.Learn) -> bool:
+def _fits(body: OptimizerScope, memory: GradientMemory, flows: list[Flow], learn: ast.Learn) -> bool:
     """Whether what a memory learns has the shapes that it can learn."""
     key = flows[0]
     if key.shape != WEIGHT:

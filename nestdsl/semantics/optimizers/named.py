@@ -11,12 +11,12 @@ from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.limits import MAX_DIAGNOSTICS
 from nestdsl.ranges import shown
-from nestdsl.semantics.modules import load_modules
-from nestdsl.semantics.names import argument_meant, did_you_mean, listed
-from nestdsl.semantics.optimizers.uses import OptimizerReader, find_optimizer, optimizer_names
-from nestdsl.semantics.parameters import FileParameters
-from nestdsl.semantics.scope import within_limits
-from nestdsl.semantics.values import fold
+from nestdsl.semantics.modules import read_modules
+from nestdsl.semantics.optimizers.clause import OptimizerReader, find_optimizer, optimizer_names
+from nestdsl.semantics.suggestions import argument_meant, did_you_mean, listed
+from nestdsl.semantics.values.arithmetic import fold
+from nestdsl.semantics.values.parameters import FileParameters
+from nestdsl.semantics.within_limits import within_limits
 from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
@@ -51,7 +51,7 @@ class NamedOptimizer:
         diagnostics = Diagnostics(most=MAX_DIAGNOSTICS)
         self.name = name
         with within_limits(diagnostics, source.span(0, len(source.text))):
-            self._module = load_modules(source, diagnostics)
+            self._module = read_modules(source, diagnostics)
         if diagnostics.has_errors:
             raise NestError(diagnostics.in_order())
         if find_optimizer(self._module, name) is None:

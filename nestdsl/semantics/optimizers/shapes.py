@@ -21,6 +21,11 @@ class ShapeError(Exception):
         self.hint = hint
 
 
+def is_reduction(function: str) -> bool:
+    """Whether a function makes one number of a matrix."""
+    return function in _REDUCTIONS
+
+
 def matrix(rows: str, columns: str) -> str:
     """The shape of a matrix of so many rows and columns."""
     return WEIGHT if (rows, columns) == ("out", "in") else f"{rows} × {columns}"

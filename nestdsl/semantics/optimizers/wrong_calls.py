@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nestdsl.library.signatures import LIBRARY, Function, Place
-from nestdsl.semantics.names import listed
-from nestdsl.semantics.optimizers.declared import MEMORIES
+from nestdsl.semantics.names.optimizers import MEMORIES
+from nestdsl.semantics.optimizers.scope import OptimizerScope
 from nestdsl.semantics.rewriting import is_flow, loosest, text_of
+from nestdsl.semantics.suggestions import listed
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
-if TYPE_CHECKING:
-    from nestdsl.semantics.optimizers.body import OptimizerBody
 
-
-def report_no_stage(body: OptimizerBody, stage: ast.Expression, start: Span) -> None:
+def report_no_stage(body: OptimizerScope, stage: ast.Expression, start: Span) -> None:
     """Reports what a flow cannot be piped into, at what follows the function that begins it."""
     found = loosest(stage, start)
     if found is None:
@@ -36,7 +32,7 @@ def report_no_stage(body: OptimizerBody, stage: ast.Expression, start: Span) -> 
     )
 
 
-def report_no_function(body: OptimizerBody, call: ast.Call, function: Function | None) -> None:
+def report_no_function(body: OptimizerScope, call: ast.Call, function: Function | None) -> None:
     """Reports a call of what optimizers do not have; `function` is one of a model's flows, if it is that."""
     name, span = call.function.text, call.function.span
     known = [
@@ -69,7 +65,7 @@ def report_no_function(body: OptimizerBody, call: ast.Call, function: Function |
         body.unknown(call.function, known)
 
 
-def _report_memory(body: OptimizerBody, call: ast.Call) -> None:
+def _report_memory(body: OptimizerScope, call: ast.Call) -> None:
     """Reports a memory in a flow; if that is all of the flow, the help makes it a level."""
     name, flow = call.function.text, body.flow_at(call.span)
     read = next((one for one in call.arguments if one.name is None and _is_flow(body, one.value)), None)
@@ -94,6 +90,6 @@ def _report_memory(body: OptimizerBody, call: ast.Call) -> None:
     )
 
 
-def _is_flow(body: OptimizerBody, expression: ast.Expression) -> bool:
-    known = (*body.levels, *body.flow_names, "grad", "weight")
+def _is_flow(body: OptimizerScope, expression: ast.Expression) -> bool:
+    known = (*body.declared.levels, *body.declared.flows, "grad", "weight")
     return is_flow(expression, lambda name: name in known)

@@ -11,18 +11,16 @@ from nestdsl.graph.nodes import EdgeType, Learning, Level, OptimizerUse
 from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.limits import MAX_NODES
-from nestdsl.semantics.scope import Shared
-
-WITH_TRAIN = 0
-"""The period of a level that says none, until that of `train` is known."""
+from nestdsl.semantics.elaborate.shared import WITH_TRAIN, Shared
 
 
-def connect_training(graph: NestGraph, shared: Shared) -> None:
+def connect_training(shared: Shared) -> None:
     """Surprise reaches every level that learns from it, by an optimizer with memories of its own.
 
     Levels without `every` move with `train`. Those that share an optimizer and a period share its
     memories in the graph: each weight has its own, but they are one level.
     """
+    graph = shared.graph
     train = graph.train
     inside = _Inside()
     for level in list(graph.levels()):

@@ -1,37 +1,23 @@
-"""Finishes a level: what its clauses say, once all flows of its body are known."""
+"""Completes a level: what its clauses say, once all flows of its body are known."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Init, Learning, Level, OptimizerUse, Unit
 from nestdsl.library.signatures import LIBRARY
-from nestdsl.semantics.clauses import Clauses, is_surprise
-from nestdsl.semantics.flows import FlowElaborator
-from nestdsl.semantics.scope import FlowName
-from nestdsl.semantics.starts import start_from
+from nestdsl.semantics.complete.starts import start_from
+from nestdsl.semantics.elaborate.flows import ModelFlows
+from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
+from nestdsl.semantics.names.clauses import Clauses, is_surprise
+from nestdsl.semantics.names.meanings import FlowName
 from nestdsl.syntax import ast
 
-if TYPE_CHECKING:
-    from nestdsl.semantics.bodies import Body
 
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A level whose clauses wait until all flows of the body are known."""
-
-    level: Level
-    clauses: Clauses
-    own: Clauses
-    index: int | None
-    part: str = ""
-    """Which part of a whole it is, such as the `query` of attention."""
-
-
-def finish(body: Body, pending: Pending) -> None:
+def complete_level(waiting: WaitingLevel) -> None:
     """Reads the clauses of a level and adds it to the graph."""
-    level, clauses = pending.level, pending.clauses
+    body, level, clauses = waiting.scope, waiting.level, waiting.clauses
+    body.index = waiting.index
     reader = body.clause_reader
     changes: dict[str, object] = {}
     learn = clauses.get("learn")
@@ -87,22 +73,22 @@ def finish(body: Body, pending: Pending) -> None:
         changes.update(unit=Unit.TOKEN, period=1, chunk=1, objective=None)
         if body.inherited.frozen and kind.has_parameters(dict(level.arguments)):
             changes["frozen"] = True
-    finished = replace(level, **changes)  # type: ignore[arg-type]
-    if pending.part and finished.init.file:
-        finished = replace(finished, init=replace(finished.init, part=pending.part))
-    if finished.learns_surprise_in_context and "gradient" not in changes:
-        finished = replace(finished, gradient="stop")
-    body.shared.graph.add(finished)
-    if finished.init.level:
-        body.shared.graph.connect(finished.init.level, level.id, EdgeType.INIT)
-        if finished.reset == "parent":
-            body.shared.graph.connect(finished.init.level, level.id, EdgeType.RESET)
-    optimizer = finished.optimizer
+    complete = replace(level, **changes)  # type: ignore[arg-type]
+    if waiting.part and complete.init.file:
+        complete = replace(complete, init=replace(complete.init, part=waiting.part))
+    if complete.learns_surprise_in_context and "gradient" not in changes:
+        complete = replace(complete, gradient="stop")
+    body.shared.graph.add(complete)
+    if complete.init.level:
+        body.shared.graph.connect(complete.init.level, level.id, EdgeType.INIT)
+        if complete.reset == "parent":
+            body.shared.graph.connect(complete.init.level, level.id, EdgeType.RESET)
+    optimizer = complete.optimizer
     for position, (_, source) in enumerate(optimizer.flows if optimizer else ()):
         body.shared.graph.connect(source, level.id, EdgeType.GENERATE, position)
 
 
-def _settle_start(body: Body, level: Level, clauses: Clauses, changes: dict[str, object]) -> None:
+def _settle_start(body: BodyScope, level: Level, clauses: Clauses, changes: dict[str, object]) -> None:
     """Who moves a start: that of a memory its clause, all other weights are trained in any case."""
     init = changes.get("init", Init())
     assert isinstance(init, Init)
@@ -120,7 +106,7 @@ def _settle_start(body: Body, level: Level, clauses: Clauses, changes: dict[str,
         )
 
 
-def _inherit(body: Body, level: Level, clauses: Clauses, changes: dict[str, object]) -> None:
+def _inherit(body: BodyScope, level: Level, clauses: Clauses, changes: dict[str, object]) -> None:
     inherited = body.inherited
     if inherited.period and "every" not in clauses:
         changes["period"], changes["unit"] = inherited.period
@@ -131,7 +117,7 @@ def _inherit(body: Body, level: Level, clauses: Clauses, changes: dict[str, obje
         changes["written"] = (*level.written, (FROZEN_BLOCK, inherited.frozen))
 
 
-def _associates(body: Body, level: Level, learn: ast.Learn) -> bool:
+def _associates(body: BodyScope, level: Level, learn: ast.Learn) -> bool:
     """Elaborates `learn key -> value`; False for `learn surprise` and for mistakes."""
     if learn.value is None:
         if not is_surprise(learn):
@@ -160,20 +146,20 @@ def _associates(body: Body, level: Level, learn: ast.Learn) -> bool:
         ("key", learn.key, EdgeType.KEY),
         ("value", learn.value, EdgeType.VALUE),
     ):
-        flow = FlowElaborator(body, f"{level.id}.{part}").flow(expression, f"a {part}")
+        flow = ModelFlows(body, f"{level.id}.{part}").flow(expression, f"a {part}")
         if flow is not None:
             body.shared.graph.connect(flow, level.id, edge)
     return True
 
 
-def _optimizer(body: Body, level: Level, call: ast.Call, is_memory: bool) -> OptimizerUse | None:
+def _optimizer(body: BodyScope, level: Level, call: ast.Call, is_memory: bool) -> OptimizerUse | None:
     def flow(name: str, value: ast.Expression) -> object:
         return _generated(body, level, name, value)
 
     return body.optimizers.in_context(call, flow) if is_memory else body.optimizers.surprised(call, flow)
 
 
-def _generated(body: Body, level: Level, name: str, expression: ast.Expression) -> object:
+def _generated(body: BodyScope, level: Level, name: str, expression: ast.Expression) -> object:
     """An optimizer's argument: the id of its flow, or a compile-time value."""
-    value = FlowElaborator(body, f"{level.id}.{name}").expression(expression)
+    value = ModelFlows(body, f"{level.id}.{name}").expression(expression)
     return value.id if isinstance(value, FlowName) else value

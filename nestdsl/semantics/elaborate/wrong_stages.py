@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from nestdsl.library.signatures import LIBRARY
+from nestdsl.semantics.elaborate.scope import BodyScope
+from nestdsl.semantics.names.meanings import FlowName, LevelName
 from nestdsl.semantics.rewriting import as_sum, loosest, text_of
-from nestdsl.semantics.scope import FlowName, LevelName
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
-if TYPE_CHECKING:
-    from nestdsl.semantics.bodies import Body
 
-
-def report_reversed(body: Body, stages: Sequence[ast.Expression]) -> bool:
+def report_reversed(body: BodyScope, stages: Sequence[ast.Expression]) -> bool:
     """Reports `level -> flow`, with the two the wrong way round; whether it is that."""
     match stages:
         case (ast.Name(level, span), ast.Name(flow) as last):
@@ -34,7 +31,7 @@ def report_reversed(body: Body, stages: Sequence[ast.Expression]) -> bool:
     return True
 
 
-def report_no_stage(body: Body, stage: ast.Expression, before: Span) -> None:
+def report_no_stage(body: BodyScope, stage: ast.Expression, before: Span) -> None:
     """Reports an expression. `before` is what is piped into it."""
     dashed = _dashed(body, stage)
     found = loosest(stage, before)
@@ -51,7 +48,7 @@ def report_no_stage(body: Body, stage: ast.Expression, before: Span) -> None:
         body.diagnostics.report("N0104", what, stage.span, hint)
 
 
-def report_no_level(body: Body, name: str, before: Span, span: Span) -> None:
+def report_no_level(body: BodyScope, name: str, before: Span, span: Span) -> None:
     """Reports `a -> b` where b is a flow or a value."""
     thing = "a flow" if isinstance(body.meaning(name), FlowName) else "a value"
     piped_text = text_of(before)
@@ -66,7 +63,7 @@ def report_no_level(body: Body, name: str, before: Span, span: Span) -> None:
     )
 
 
-def _is_stage(body: Body, expression: ast.Expression) -> bool:
+def _is_stage(body: BodyScope, expression: ast.Expression) -> bool:
     name = expression.function if isinstance(expression, ast.Call) else expression
     if not isinstance(name, ast.Name):
         return False
@@ -74,7 +71,7 @@ def _is_stage(body: Body, expression: ast.Expression) -> bool:
     return is_level or name.text in LIBRARY.functions or body.makes_levels(name.text)
 
 
-def _dashed(body: Body, stage: ast.Expression) -> str:
+def _dashed(body: BodyScope, stage: ast.Expression) -> str:
     """A hint for a name with a `-` in it, where one with `_` is known; or ""."""
     name = stage.span.text.replace("-", "_")
     is_known = name.isidentifier() and name != stage.span.text and body.meaning(name) is not None

@@ -16,18 +16,20 @@ from nestdsl.graph.nodes import OptimizerUse
 from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedule
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_DIAGNOSTICS
-from nestdsl.semantics.arguments import bind, check_argument, gives_all, match_arguments
+from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.modules import Module, library_module
-from nestdsl.semantics.names import did_you_mean, listed
 from nestdsl.semantics.optimizers.body import OptimizerBody
 from nestdsl.semantics.optimizers.circles import report_left_in_a_circle
 from nestdsl.semantics.optimizers.climbing import is_never_negative
-from nestdsl.semantics.optimizers.declared import Otherwise
+from nestdsl.semantics.optimizers.flows import OptimizerFlows
 from nestdsl.semantics.optimizers.memories import REDUCE
 from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, report_no_schedule, written
-from nestdsl.semantics.parameters import FileParameters
-from nestdsl.semantics.scope import LimitReachedError
-from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, fold
+from nestdsl.semantics.optimizers.scope import OptimizerScope, Otherwise
+from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.values.arguments import bind, check_argument, gives_all, match_arguments
+from nestdsl.semantics.values.arithmetic import fold
+from nestdsl.semantics.values.parameters import FileParameters
+from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
@@ -329,7 +331,7 @@ class OptimizerReader:
 
     # --- the rest --------------------------------------------------------------------------
 
-    def _otherwise(self, body: OptimizerBody, call: ast.Call) -> Otherwise | None:
+    def _otherwise(self, body: OptimizerScope, call: ast.Call) -> Otherwise | None:
         """What drives the weights that are no matrices, its arguments computed in the outer body."""
         found = find_optimizer(body.module, call.function.text)
         if found is None:
@@ -346,7 +348,7 @@ class OptimizerReader:
         given: dict[str, Constant | Unknown] = {}
         arguments: list[tuple[str, Operand]] = []
         for name, argument in matched.items():
-            flow = body.flows.expression(argument.value, f"else.{name}")
+            flow = OptimizerFlows(body, f"else.{name}").flow(argument.value)
             if isinstance(flow, Unknown):
                 return None
             if flow.shape != CONSTANT:

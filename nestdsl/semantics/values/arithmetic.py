@@ -1,4 +1,4 @@
-"""Compile-time values: bounded arithmetic on numbers, truths and strings."""
+"""Arithmetic at compile time, and the values of expressions that need no flow."""
 
 from __future__ import annotations
 
@@ -9,39 +9,11 @@ from dataclasses import dataclass
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.limits import MAX_WHOLE
+from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
-
-class _Unknown:
-    """What stands for a value whose mistake is already reported, or that only a caller knows."""
-
-    def __repr__(self) -> str:
-        return "UNKNOWN"
-
-
-UNKNOWN = _Unknown()
-Constant = int | float | bool | str
-Lookup = Callable[[ast.Name], Constant | _Unknown]
-Unknown = _Unknown
-
-
-def is_number(value: object) -> bool:
-    """True for whole and other numbers; truths are not numbers."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def describe(value: object) -> str:
-    """A value as messages show it."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return f'"{value}"'
-        case float():
-            return f"{value:g}"
-        case _:
-            return str(value)
+Lookup = Callable[[ast.Name], Constant | Unknown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +40,7 @@ class Arithmetic:
                 return UNKNOWN
         assert isinstance(left, int | float) and isinstance(right, int | float)
         try:
-            return self.bounded(_compute(operator, left, right), span)
+            return self.bounded(compute(operator, left, right), span)
         except ZeroDivisionError:
             self.diagnostics.report("N0203", "division by zero", span, "the divisor must not be 0")
         except OverflowError:
@@ -120,7 +92,8 @@ class Arithmetic:
         )
 
 
-def _compute(operator: str, left: int | float, right: int | float) -> int | float:
+def compute(operator: str, left: int | float, right: int | float) -> int | float:
+    """Raises ArithmeticError, or ValueError where the result is not a real number."""
     match operator:
         case "+":
             return left + right

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,17 +9,17 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.signatures import Type
 from nestdsl.limits import MAX_OPTIMIZER_PARTS, MAX_PARAMETER_DEPTH
+from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe
 from nestdsl.semantics.modules import Module
-from nestdsl.semantics.names import argument_meant, did_you_mean, listed
-from nestdsl.semantics.scope import LimitReachedError
-from nestdsl.semantics.settings import Setting
-from nestdsl.semantics.synonyms import ARGUMENTS, PHRASES, number_meant
-from nestdsl.semantics.values import UNKNOWN, Arithmetic, Constant, Unknown, describe, fold
+from nestdsl.semantics.names.program import ProgramNames
+from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.synonyms import PHRASES, number_meant
+from nestdsl.semantics.values.arithmetic import Arithmetic, fold
+from nestdsl.semantics.values.overrides import Override, check_overrides, kind_of
+from nestdsl.semantics.values.settings import Setting
+from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
 from nestdsl.syntax import ast
-
-Override = Constant | Setting
-"""A value from Python, or an expression of the language from `--set name=expression`."""
 
 
 @dataclass(slots=True)
@@ -206,57 +205,33 @@ class FileParameters:
                     )
         return values
 
+    def of_model(self, module: Module, model: ast.Model) -> dict[str, Constant | Unknown]:
+        """Values of a model's parameters: those set from outside, else the defaults."""
+        defaults = {parameter.name.text: parameter.default for parameter in model.parameters}
+        given = {
+            name: self.override_value(name, override, defaults[name], module)
+            for name, override in self.overrides.items()
+            if name in defaults
+        }
+        return self.of_declaration(module, model.parameters, given)
 
-def check_overrides(
-    overrides: Mapping[str, Override], known: list[str], diagnostics: Diagnostics
-) -> dict[str, Override]:
-    """The overrides that some parameter takes; the others are N0106, or N0203 for what is no value.
-
-    Python can give anything; a program's numbers are finite.
-    """
-    taken: dict[str, Override] = {}
-    for name, override in overrides.items():
-        if not isinstance(override, int | float | bool | str | Setting):
-            diagnostics.report(
-                "N0203",
-                f"cannot set {name} to a value of the type {type(override).__name__}",
-                None,
-                "a parameter is a number (int or float), True or False, or a string",
-            )
-        elif isinstance(override, float) and not math.isfinite(override):
-            diagnostics.report(
-                "N0203", f"cannot set {name} = {override}", None, "a parameter's number is finite"
-            )
-        elif name in known:
-            taken[name] = override
-        else:
-            said = (
-                override.shown
-                if isinstance(override, Setting)
-                else f"cannot set {name} = {describe(override)}"
-            )
-            diagnostics.report(
-                "N0106", f"{said}: the program has no parameter `{name}`", None, parameter_meant(name, known)
-            )
-    return taken
+    def shown(
+        self, module: Module, values: Mapping[str, Constant | Unknown]
+    ) -> tuple[tuple[str, Constant], ...]:
+        """The parameters that the plan shows: those of the file, then those of the model (`values`)."""
+        shown: dict[str, Constant] = {}
+        for name, declared in module.names.items():
+            if isinstance(declared, ast.Param):
+                value = self.value(module, declared)
+                if not isinstance(value, Unknown):
+                    shown[name] = value
+        shown.update({name: value for name, value in values.items() if not isinstance(value, Unknown)})
+        return tuple(shown.items())
 
 
-def parameter_meant(name: str, known: list[str]) -> str:
-    """A hint for a parameter that is not there: the nearest, and all that there are."""
-    if not known:
-        return "it declares no parameters"
-    listing = f"its parameters are {listed(known)}" if len(known) > 1 else f"its parameter is {listed(known)}"
-    others = [one for one in known if one != "step"]  # of a memory, not the rate of the run that `lr` means
-    near = argument_meant(name, others, "") if name in ARGUMENTS else did_you_mean(name, known)
-    return f"{near} {listing[0].upper()}{listing[1:]}" if near else listing
-
-
-def kind_of(value: Constant) -> Type:
-    """The kind of a compile-time value."""
-    match value:
-        case bool():
-            return Type.BOOLEAN
-        case str():
-            return Type.STRING
-        case _:
-            return Type.NUMBER
+def evaluate_parameters(
+    program: ProgramNames, overrides: Mapping[str, Override], diagnostics: Diagnostics
+) -> FileParameters:
+    """The parameters of a program, with those that are set from outside; reports what cannot be set."""
+    taken = check_overrides(overrides, program.parameters, diagnostics)
+    return FileParameters(diagnostics, taken, program.module)

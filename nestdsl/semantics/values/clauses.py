@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nodes import Init, Unit
 from nestdsl.library.signatures import (
     GRADIENTS,
@@ -18,25 +18,13 @@ from nestdsl.library.signatures import (
     Type,
 )
 from nestdsl.library.starts import ALWAYS_TRAINED, LEARNED
-from nestdsl.semantics.arguments import bind, check_argument
-from nestdsl.semantics.modules import Module
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.constants import UNKNOWN
+from nestdsl.semantics.names.clauses import start_in_brackets
+from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.synonyms import unit_meant
-from nestdsl.semantics.values import UNKNOWN
-from nestdsl.source import Span
+from nestdsl.semantics.values.arguments import bind, check_argument
 from nestdsl.syntax import ast
 
-_NAMES: dict[type[ast.Clause], str] = {
-    ast.Learn: "learn",
-    ast.Objective: "objective",
-    ast.Every: "every",
-    ast.OptimizerClause: "optimizer",
-    ast.Init: "init",
-    ast.Reset: "reset",
-    ast.Gradient: "gradient",
-    ast.Read: "read",
-    ast.Frozen: "frozen",
-}
 _UNITS = {"token": Unit.TOKEN, "tokens": Unit.TOKEN, "step": Unit.STEP, "steps": Unit.STEP}
 _COUNT = ArgumentSpec("every", Type.WHOLE, minimum=1)
 _CHUNK = ArgumentSpec("chunk", Type.WHOLE, minimum=1)
@@ -57,70 +45,6 @@ def _written(every: ast.Every, count: str, unit: Unit) -> str:
 
 
 Evaluate = Callable[[ast.Expression], object]
-Clauses = dict[str, ast.Clause]
-
-
-def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
-    """The clauses by name; one that is said twice is N0102. Those that could not be read are `broken`."""
-    found: Clauses = {}
-    for clause in clauses:
-        if isinstance(clause, ast.Broken):
-            found["broken"] = clause
-            continue
-        name = _NAMES[type(clause)]
-        if name in found:
-            diagnostics.report(
-                "N0102",
-                f"`{name}` is said twice",
-                clause.span,
-                "keep one of them",
-                (Note("it was said here first", found[name].span),),
-            )
-        else:
-            found[name] = clause
-    return found
-
-
-def chunk_span(every: ast.Every) -> Span:
-    """Where a period says its chunk, with the `,` before it."""
-    assert every.chunk is not None
-    source, end = every.span.source, (every.unit or every.count).span.end
-    return Span(source, source.text.index(",", end), every.chunk.span.end)
-
-
-def is_surprise(learn: ast.Clause) -> bool:
-    """True for `learn surprise`."""
-    match learn:
-        case ast.Learn(ast.Name("surprise"), None):
-            return True
-    return False
-
-
-def start_word(call: ast.Call) -> str:
-    """The word of `init`, or that in the brackets of `learned(...)`."""
-    inner = _in_brackets(call) if call.function.text == LEARNED else None
-    return (inner or call).function.text
-
-
-def _in_brackets(call: ast.Call) -> ast.Call | None:
-    match call.arguments:
-        case (ast.Argument(None, ast.Name() as name, _),):
-            return ast.Call(name, (), name.span)
-        case (ast.Argument(None, ast.Call() as inner, _),):
-            return inner
-    return None
-
-
-def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
-    """Each clause with its place; a chunk counts as a clause of its own."""
-    found: list[tuple[str, Span]] = []
-    for name, clause in clauses.items():
-        if isinstance(clause, ast.Broken):
-            continue
-        found.append((name, clause.span))
-        if isinstance(clause, ast.Every) and clause.chunk is not None:
-            found.append(("chunk", clause.chunk.span))
-    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +52,6 @@ class ClauseReader:
     """Reads the clauses of one body; `evaluate` gives compile-time values, `knows` says which names mean
     something there."""
 
-    module: Module
     diagnostics: Diagnostics
     evaluate: Evaluate
     knows: Callable[[str], bool] = lambda name: False
@@ -236,7 +159,7 @@ class ClauseReader:
 
     def _inner_start(self, call: ast.Call) -> ast.Call | None:
         """The start in the brackets of `learned(...)`; reports what is none."""
-        if inner := _in_brackets(call):
+        if inner := start_in_brackets(call):
             return inner
         self.diagnostics.report(
             "N0103",

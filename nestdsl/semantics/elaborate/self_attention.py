@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Learning, Level, Read, Unit
 from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.library.starts import OF_THE_LAST
-from nestdsl.semantics.clauses import Clauses, start_word
-from nestdsl.semantics.finish import Pending, finish
-from nestdsl.semantics.scope import Stage
+from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
+from nestdsl.semantics.names.clauses import Clauses, start_word
+from nestdsl.semantics.names.meanings import Stage
 from nestdsl.syntax import ast
-
-if TYPE_CHECKING:
-    from nestdsl.semantics.bodies import Body
 
 _PROJECTIONS = ("query", "key", "value", "output")
 
 
-def _freezes_pairs(body: Body, level: Level, own: Clauses) -> bool:
+def _freezes_pairs(body: BodyScope, level: Level, own: Clauses) -> bool:
     """Whether the persistent pairs, its only weights beside the projections, are frozen too."""
     is_said = "frozen" in own or body.inherited.frozen is not None
     return is_said and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments))
 
 
-def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
+def self_attention(body: BodyScope, level: Level, own: Clauses) -> Stage:
     """Attention that nobody gives a key and a value: it reads all from one flow.
 
     Its projections are levels of their own, which learn from surprise.
@@ -61,8 +57,7 @@ def self_attention(body: Body, level: Level, own: Clauses) -> Stage:
             written=tuple((key, span) for key, span in level.written if key in passed),
         )
         graph.reserve(projection.id)
-        pending = Pending(projection, passed, {}, body.index, part=name)
-        finish(body, pending)
+        body.waiting.append(WaitingLevel(body, projection, passed, body.index, part=name))
         return graph.add(Read(f"{projection.id}#", body.scope.id, projection.id, source, level.span))
 
     for name in _PROJECTIONS[:3]:

@@ -1,4 +1,4 @@
-"""What a name can mean inside a body, and what one elaboration shares between its bodies."""
+"""What the bodies of one model share while they are elaborated: the graph, and the limits of its size."""
 
 from __future__ import annotations
 
@@ -7,87 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from nestdsl.diagnostics import LIMIT, Diagnostics, TooManyError
+from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, OptimizerUse, Unit
+from nestdsl.graph.nodes import EdgeType
 from nestdsl.limits import MAX_LEVELS, MAX_NODES, MAX_OPEN_EXPRESSIONS
-from nestdsl.semantics.values import Constant, Unknown
+from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
-from nestdsl.syntax import ast
 
-
-class LimitReachedError(Exception):
-    """Ends an elaboration whose N0004 is already reported."""
-
-
-@contextmanager
-def within_limits(diagnostics: Diagnostics, program: Span) -> Iterator[None]:
-    """Ends quietly what goes over a limit: the N0004 that says so is reported."""
-    try:
-        yield
-    except (LimitReachedError, TooManyError):
-        pass
-    except RecursionError:
-        diagnostics.report(
-            LIMIT,
-            "the expressions and blocks of this program stand too deep in one another",
-            program,
-            "name parts of long expressions with `flow`, and use fewer blocks within blocks",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class FlowName:
-    """A flow: the id of its node."""
-
-    id: str
-
-
-@dataclass(slots=True)
-class Stage:
-    """Something that a flow passes through.
-
-    A level (`level`) may be read anywhere; a block (`entry` to `exit`) only once, because its
-    flows are its own: `read_at` remembers where.
-    """
-
-    level: str | None = None
-    entry: str = ""
-    exit: str = ""
-    read_at: Span | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LevelName:
-    """A declared level: for each element of the array (one if it is none) its stages in order."""
-
-    elements: tuple[tuple[Stage, ...], ...]
-    is_array: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantName:
-    value: Constant | Unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Poisoned:
-    """A name whose declaration could not be read; using it is no second mistake."""
-
-
-Meaning = FlowName | LevelName | ConstantName | Poisoned
-
-
-@dataclass(frozen=True, slots=True)
-class Inherited:
-    """What a level whose kind is a block says for the levels inside that say nothing."""
-
-    period: tuple[int, Unit] | None = None
-    optimizer: OptimizerUse | None = None
-    frozen: Span | None = None
-    """Where the block is said to be frozen."""
-    gradient: str | None = None
-    """Of the memories inside."""
+WITH_TRAIN = 0
+"""The period of a level that says none, until that of `train` is known."""
 
 
 @dataclass(slots=True)
@@ -96,7 +24,6 @@ class Shared:
 
     graph: NestGraph
     diagnostics: Diagnostics
-    open_blocks: list[ast.Block] = field(default_factory=list)
     instantiated: set[int] = field(default_factory=set)
     nodes_before: int = 0
     levels: int = 0

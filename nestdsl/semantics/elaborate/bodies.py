@@ -8,28 +8,18 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nodes import KIND_CALL, Flow, Level, Scope
 from nestdsl.library.signatures import LIBRARY, Kind
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_LEVELS
-from nestdsl.semantics.arguments import bind, gives_all, match_arguments, whole_hint
-from nestdsl.semantics.clauses import ClauseReader, Clauses, collect, is_surprise, places
-from nestdsl.semantics.finish import Pending, finish
-from nestdsl.semantics.flows import FlowElaborator
-from nestdsl.semantics.lookup import Lookup
+from nestdsl.semantics.constants import UNKNOWN, describe, is_number
+from nestdsl.semantics.elaborate.flows import ModelFlows
+from nestdsl.semantics.elaborate.scope import BodyScope, Inherited, WaitingLevel
+from nestdsl.semantics.elaborate.self_attention import self_attention
+from nestdsl.semantics.elaborate.shared import WITH_TRAIN
 from nestdsl.semantics.modules import Module, from_library, like_in_library
-from nestdsl.semantics.names import did_you_mean, listed
-from nestdsl.semantics.optimizers.levels import WITH_TRAIN
-from nestdsl.semantics.optimizers.uses import OptimizerReader
-from nestdsl.semantics.parameters import FileParameters
-from nestdsl.semantics.scope import (
-    ConstantName,
-    FlowName,
-    Inherited,
-    LevelName,
-    LimitReachedError,
-    Poisoned,
-    Shared,
-    Stage,
-)
-from nestdsl.semantics.self_attention import self_attention
-from nestdsl.semantics.values import UNKNOWN, Constant, Unknown, describe, is_number
+from nestdsl.semantics.names.bodies import declare_body
+from nestdsl.semantics.names.clauses import Clauses, collect, is_surprise, places
+from nestdsl.semantics.names.meanings import ConstantName, FlowName, LevelName, Poisoned, Stage
+from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.values.arguments import bind, gives_all, match_arguments, whole_hint
+from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.names import names_in
@@ -38,44 +28,21 @@ _OUTPUTS = frozenset(("output", "outputs", "result", "logits", "y"))
 """What other programs call the flow that a body gives."""
 
 
-class Body(Lookup):
-    """One instance of a block or model: `run` adds everything in it to the graph."""
-
-    def __init__(
-        self,
-        shared: Shared,
-        module: Module,
-        parameters: FileParameters,
-        scope: Scope,
-        values: dict[str, Constant | Unknown],
-        input_id: str,
-        inherited: Inherited,
-    ) -> None:
-        super().__init__(shared, module, parameters, scope, values, input_id)
-        self.inherited = inherited
-        self.clause_reader = ClauseReader(
-            module, shared.diagnostics, self.constant, lambda name: self.meaning(name) is not None
-        )
-        self.optimizers = OptimizerReader(module, parameters, self.constant, used=shared.instantiated)
-        self._pending: list[Pending] = []
+class Body(BodyScope):
+    """One instance of a block or model: `run` adds everything in it to the graph but clauses of levels."""
 
     def run(self, statements: tuple[ast.Statement, ...], owner: ast.Name, what: str) -> None:
-        self._declare_names(statements)
+        declared = declare_body(statements, self.values, self.diagnostics)
+        self._default = declared.default
+        self.declare(declared)
         if any(isinstance(one, ast.Broken) for one in statements):
             self.shared.graph.lacks_flows = True
         self._report_out_of_place(statements, what)
-        for statement in statements:
-            if isinstance(statement, ast.Level):
-                self._level(statement)
-        for statement in statements:
-            if isinstance(statement, ast.Flow):
-                self._flow(statement)
-        for pending in self._pending:
-            self._index = pending.index
-            finish(self, pending)
-        self._index = None
-        has_unnamed = any(isinstance(one, ast.Broken) and one.name is None for one in statements)
-        if "out" not in self._names and not has_unnamed:
+        for level in declared.levels.values():
+            self._level(level)
+        for flow in declared.flows.values():
+            self._flow(flow)
+        if "out" not in self.own and not declared.has_unnamed:
             self.diagnostics.report(
                 "N0303",
                 f"{what} `{owner.text}` has no `out`",
@@ -85,7 +52,7 @@ class Body(Lookup):
 
     def _output_meant(self, what: str) -> str:
         """A hint for a body without `out`: the flow that was to be it, if one is called alike."""
-        flows = [name for name, meaning in self._names.items() if isinstance(meaning, FlowName)]
+        flows = [name for name, meaning in self.own.items() if isinstance(meaning, FlowName)]
         near = next((name for name in flows if name in _OUTPUTS), None)
         if near is not None:
             return f"is it `{near}`? What a {what} gives is called `out`"
@@ -115,10 +82,7 @@ class Body(Lookup):
 
     def _flow(self, flow: ast.Flow) -> None:
         id = self.prefix + flow.name.text
-        if self._spans.get(flow.name.text) != flow.name.span:
-            return
-        elaborator = FlowElaborator(self, id)
-        source = elaborator.flow(flow.value, "a flow's value")
+        source = ModelFlows(self, id).flow(flow.value, "a flow's value")
         if source is not None:
             self.shared.feed(id, source)
         else:
@@ -133,11 +97,9 @@ class Body(Lookup):
     # --- levels ----------------------------------------------------------------------------
 
     def _level(self, level: ast.Level) -> None:
-        if self._spans.get(level.name.text) != level.name.span:
-            return
         elements = self._elements(level)
-        self._index = None
-        self._names[level.name.text] = (
+        self.index = None
+        self.own[level.name.text] = (
             Poisoned() if elements is None else LevelName(elements, level.count is not None)
         )
 
@@ -151,7 +113,7 @@ class Body(Lookup):
         name = level.name.text
         elements: list[tuple[Stage, ...]] = []
         for element in range(count):
-            self._index = element if level.count is not None else None
+            self.index = element if level.count is not None else None
             base = f"{name}[{element}]" if level.count is not None else name
             stages: list[Stage] = []
             for copy in range(copies):
@@ -183,7 +145,6 @@ class Body(Lookup):
         return value
 
     def anonymous(self, call: ast.Call, local: str) -> Stage | None:
-        """A level that a flow makes in its place, such as `in -> linear(64)`."""
         return self._stage(call, local, local, {}, (0, 1), call.span)
 
     def _stage(
@@ -219,11 +180,7 @@ class Body(Lookup):
         if kind.is_nonparametric and (learn is None or is_surprise(learn)):
             return self_attention(self, level, own)
         self.shared.graph.reserve(level.id)
-        pending = Pending(level, clauses, own, self._index)
-        if own:
-            self._pending.append(pending)
-        else:
-            finish(self, pending)
+        self.waiting.append(WaitingLevel(self, level, clauses, self.index))
         return Stage(level=level.id)
 
     def _has_input_size(self, call: ast.Call, kind: Kind) -> bool:
@@ -312,7 +269,7 @@ class Body(Lookup):
     ) -> Stage | None:
         assert isinstance(block, ast.Block)
         self.shared.count_nodes(span)
-        if any(block is other for other in self.shared.open_blocks):
+        if any(block is other for other in self.around):
             self.diagnostics.report(
                 "N0104",
                 f"the block `{block.name.text}` contains itself",
@@ -320,7 +277,7 @@ class Body(Lookup):
                 "copies in a row are written `repeat n`",
             )
             return None
-        if len(self.shared.open_blocks) >= MAX_BLOCK_DEPTH:
+        if len(self.around) >= MAX_BLOCK_DEPTH:
             self.diagnostics.report(
                 "N0004",
                 f"blocks stand at most {MAX_BLOCK_DEPTH} deep in one another",
@@ -347,10 +304,11 @@ class Body(Lookup):
         graph = self.shared.graph
         graph.scopes[scope.id] = scope
         entry = graph.add(Flow(f"{scope.id}.in", scope.id, "in", span))
-        body = Body(self.shared, module, self.parameters, scope, values, entry, self._inherited_by_block(own))
-        self.shared.open_blocks.append(block)
+        inherited, around = self._inherited_by_block(own), (*self.around, block)
+        body = Body(
+            self.shared, module, self.parameters, scope, values, entry, self.waiting, inherited, around
+        )
         body.run(block.body, block.name, "block")
-        self.shared.open_blocks.pop()
         return Stage(entry=entry, exit=f"{scope.id}.out")
 
     def _inherited_by_block(self, own: Clauses) -> Inherited:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nestdsl.graph.nodes import Init, Level
 from nestdsl.limits import MAX_PATH_LENGTH
-from nestdsl.semantics.flows import FlowElaborator
-from nestdsl.semantics.scope import ConstantName, FlowName, LevelName, Poisoned, Stage
-from nestdsl.semantics.values import UNKNOWN, describe
+from nestdsl.semantics.constants import UNKNOWN, describe
+from nestdsl.semantics.elaborate.flows import ModelFlows
+from nestdsl.semantics.elaborate.scope import BodyScope
+from nestdsl.semantics.names.meanings import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.syntax import ast
-
-if TYPE_CHECKING:
-    from nestdsl.semantics.bodies import Body
 
 _IN_BRACES = re.compile(r"\{(\w+)\}")
 """A parameter or `index` within a string."""
 
 
-def start_from(body: Body, level: Level, clause: ast.Init) -> Init | None:
+def start_from(body: BodyScope, level: Level, clause: ast.Init) -> Init | None:
     """What `init from` says; None after a mistake, which is reported."""
     match clause.origin:
         case ast.Name() as name:
             stages = _named(body, name)
         case ast.Index() as index:
-            stages = FlowElaborator(body, level.id).element(index)
+            stages = ModelFlows(body, level.id).level_of(index)
         case ast.String() as place:
             return _from_file(body, place)
         case None:
@@ -44,7 +41,7 @@ def start_from(body: Body, level: Level, clause: ast.Init) -> Init | None:
     return Init(level=stages[0].level)
 
 
-def _named(body: Body, name: ast.Name) -> tuple[Stage, ...] | None:
+def _named(body: BodyScope, name: ast.Name) -> tuple[Stage, ...] | None:
     match body.meaning(name.text):
         case LevelName(elements, False):
             return elements[0] if elements else ()
@@ -70,7 +67,7 @@ def _named(body: Body, name: ast.Name) -> tuple[Stage, ...] | None:
     return None
 
 
-def _from_file(body: Body, place: ast.String) -> Init | None:
+def _from_file(body: BodyScope, place: ast.String) -> Init | None:
     """A file, from the folder of the program, and a key in it: `"weights.safetensors:layers.{index}.mlp"`."""
     values: dict[str, object] = {}
     length = len(place.value)

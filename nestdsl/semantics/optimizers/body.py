@@ -19,7 +19,7 @@ from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names.optimizers import IN_SCOPE
 from nestdsl.semantics.optimizers.circles import report_needs_itself
 from nestdsl.semantics.optimizers.climbing import report_direction
-from nestdsl.semantics.optimizers.flows import OptimizerFlows
+from nestdsl.semantics.optimizers.flows import OptimizerFlows, as_flow
 from nestdsl.semantics.optimizers.lines import Flow, number
 from nestdsl.semantics.optimizers.memories import learned, read_memory
 from nestdsl.semantics.optimizers.needed import learned_in, needed
@@ -110,7 +110,7 @@ class OptimizerBody(OptimizerScope):
         if text in self.values:
             return self._parameter(name)
         if text in self._levels:
-            return self.state(name)
+            return self._state(self._levels[text], None, name.span)
         if text in self._flows:
             self.used.add(text)
             return self._flow(name)
@@ -153,7 +153,7 @@ class OptimizerBody(OptimizerScope):
             if self._is_open(name):
                 return UNKNOWN
             self._open.append((text, name.span))
-            self._results[text] = OptimizerFlows(self, text).flow(self._flows[text].value)
+            self._results[text] = as_flow(OptimizerFlows(self, text).expression(self._flows[text].value))
             self._open.pop()
         return self._results[text]
 
@@ -204,15 +204,6 @@ class OptimizerBody(OptimizerScope):
                 "only functions and the memories `matrix` and `associative` take arguments",
             )
             return UNKNOWN
-        if level.count is not None:
-            self.diagnostics.report(
-                "N0104",
-                f"`{name.text}` is an array: its elements have a state each",
-                name.span,
-                f"name one of them, such as `{name.text}[0]`",
-            )
-            return UNKNOWN
-        self.used.add(name.text)
         return self._state(level, None, name.span)
 
     # --- memories --------------------------------------------------------------------------
@@ -249,6 +240,16 @@ class OptimizerBody(OptimizerScope):
         return memory
 
     def _state(self, level: ast.Level, index: int | None, span: Span) -> Flow | Unknown:
+        name = level.name.text
+        if index is None and level.count is not None:
+            self.diagnostics.report(
+                "N0104",
+                f"`{name}` is an array: its elements have a state each",
+                span,
+                f"name one of them, such as `{name}[0]`",
+            )
+            return UNKNOWN
+        self.used.add(name)
         memory = self._memory(level, index)
         if memory is None:
             return UNKNOWN

@@ -29,8 +29,8 @@ class OptimizerFlows(FlowElaborator[Flow]):
         self.place = place
 
     def flow(self, expression: ast.Expression) -> Flow | Unknown:
-        """The flow of an expression; a number is one too."""
-        return _as_flow(self.expression(expression))
+        """The flow of an expression."""
+        return as_flow(self.expression(expression))
 
     # --- what is elaborated ----------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class OptimizerFlows(FlowElaborator[Flow]):
 
     def _answer_of_memory(self, call: ast.Call, piped: Result[Flow] | None) -> Flow | Unknown:
         """What a memory answers to keys: `m(grad)` or `grad -> m`."""
-        given = [] if piped is None else [_as_flow(piped)]
+        given = [] if piped is None else [as_flow(piped)]
         given += [self.flow(argument.value) for argument in call.arguments]
         state = self.scope.state(call.function)
         keys = [key for key in given if isinstance(key, Flow)]
@@ -183,7 +183,8 @@ class OptimizerFlows(FlowElaborator[Flow]):
                 self.expression(name)
 
 
-def _as_flow(value: Result[Flow]) -> Flow | Unknown:
+def as_flow(value: Result[Flow]) -> Flow | Unknown:
+    """The result of an expression as a flow; a number is one too."""
     assert not isinstance(value, bool | str), "no name and no literal of an optimizer is one"
     return number(value) if isinstance(value, int | float) else value
 

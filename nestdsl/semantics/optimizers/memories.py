@@ -10,7 +10,7 @@ from nestdsl.library.signatures import ArgumentSpec, Type
 from nestdsl.semantics.constants import UNKNOWN, Unknown
 from nestdsl.semantics.names.clauses import chunk_span, collect
 from nestdsl.semantics.names.optimizers import MEMORIES
-from nestdsl.semantics.optimizers.flows import OptimizerFlows
+from nestdsl.semantics.optimizers.flows import OptimizerFlows, as_flow
 from nestdsl.semantics.optimizers.lines import Flow
 from nestdsl.semantics.optimizers.scope import OptimizerScope
 from nestdsl.semantics.optimizers.shapes import extents, matrix
@@ -199,9 +199,12 @@ def learned(body: OptimizerScope, level: ast.Level, memory: GradientMemory) -> F
         )
         return UNKNOWN
     parts = (learn.key, learn.value) if learn.value is not None else (learn.key,)
-    found = [OptimizerFlows(body, f"{memory.name}.learn").flow(part) for part in parts]
-    flows = [flow for flow in found if isinstance(flow, Flow)]
-    if len(flows) < len(found) or not _fits(body, memory, flows, learn):
+    elaborator = OptimizerFlows(body, f"{memory.name}.learn")
+    flows: list[Flow] = []
+    for part in parts:  # a chain of many memories is deep: no more frames here than it takes
+        flow = as_flow(elaborator.expression(part))
+        flows += [flow] if isinstance(flow, Flow) else []
+    if len(flows) < len(parts) or not _fits(body, memory, flows, learn):
         return UNKNOWN
     keeps_nothing = memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1
     if keeps_nothing and memory.read == "after":

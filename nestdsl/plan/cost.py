@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nestdsl.graph.driving import name_in, optimizer_of, place_of
+from nestdsl.graph.optimizer_levels import name_in, optimizer_of, place_of
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, Learning, Level

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nestdsl.graph.driving import ITERATION, level_of_program
+from nestdsl.graph.optimizer_levels import ITERATION, level_of_program
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph

@@ -1,11 +1,12 @@
 """The examples of the pages, through the compiler: the wrong one shows its code, the right one nothing."""
 
 import pytest
-from nestdsl.semantics.phases import run_phases
 
 from nestdsl.checks import run_checks
 from nestdsl.diagnostics import CODES, Diagnostic
 from nestdsl.diagnostics.explain import explain
+from nestdsl.inference import infer
+from nestdsl.semantics.phases import run_phases
 from nestdsl.source import Source
 from tests.diagnostics.fences import Fence, fences
 
@@ -21,6 +22,7 @@ def check(example: Fence) -> tuple[Diagnostic, ...]:
     program = run_phases(Source(example.text))
     if not program.diagnostics.has_errors:
         for graph in program.graphs.values():
+            infer(graph, program.diagnostics)
             run_checks(graph, program.diagnostics)
     return program.diagnostics.in_order()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from nestdsl.graph.driving import driving, levels_of, optimizer_of, place_of
+from nestdsl.graph.optimizer_levels import levels_of, optimizer_of, place_of, programs_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Learning, Level, OptimizerUse
 from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
@@ -37,7 +37,7 @@ def connect_training(shared: Shared) -> None:
         graph.connect(train.id, level.id, EdgeType.SURPRISE)
         optimizer = optimizer_of(graph, level)
         owner = level.declared if level.optimizer else train.id
-        for program in driving(graph, level):
+        for program in programs_of(graph, level):
             memories = inside.of(program)
             inside.connected += len(memories)
             if inside.connected > MAX_NODES:

@@ -1,4 +1,4 @@
-"""N0201, N0204: infers the size of every flow and level, and reports those that do not fit.
+"""Infers the size of every flow and level; N0201, N0204 and N0104 where that cannot be.
 
 Where a size is unknown because of an earlier mistake, nothing is said about what depends on it.
 """
@@ -11,15 +11,15 @@ from nestdsl.diagnostics import LIMIT, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Input, Learning, Level, Node, Operation, Read
 from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
-from nestdsl.library.signatures import LIBRARY, Kind, Takes, count
-from nestdsl.limits import MAX_NUMBERS, MAX_SIZE
+from nestdsl.library.signatures import LIBRARY, Kind, Takes
+from nestdsl.limits import MAX_SIZE
 from nestdsl.source import Span
 
 _SIZE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 
 
-def check_shapes(graph: NestGraph, diagnostics: Diagnostics) -> None:
-    """Fills `graph.sizes` and `graph.level_sizes`."""
+def infer_sizes(graph: NestGraph, diagnostics: Diagnostics) -> None:
+    """Fills `graph.sizes`, `graph.level_sizes` and `graph.ids`."""
     inference = _Inference(graph, diagnostics)
     flows = without_anchored_reads(graph, _SIZE_EDGES, inference.anchored)
     flows.add_nodes_from(node.id for node in graph.nodes(Input))  # even where nothing reads it
@@ -30,7 +30,6 @@ def check_shapes(graph: NestGraph, diagnostics: Diagnostics) -> None:
     for id in networkx.topological_sort(flows):
         inference.visit(graph[id])
         inference.limit_size(graph[id])
-    inference.limit_levels()
 
 
 class _Inference:
@@ -38,8 +37,7 @@ class _Inference:
         self.graph = graph
         self.diagnostics = diagnostics
         self.sizes = graph.sizes
-        self.ids: set[str] = set()
-        """Flows that carry ids instead of vectors."""
+        self.ids = graph.ids
         self.read_at: dict[str, Span] = {}
         self.anchored = anchored_reads(graph)
 
@@ -71,37 +69,15 @@ class _Inference:
             del self.sizes[node.id]
             self.diagnostics.report(
                 LIMIT,
-                f"the size of a flow is at most {MAX_SIZE:,}; this is {_shown(size)}",
+                f"the size of a flow is at most {MAX_SIZE:,}; this is {shown_number(size)}",
                 node.span,
                 "choose smaller sizes",
             )
 
-    def limit_levels(self) -> None:
-        """N0004 for levels that no machine can hold: their numbers could not even be counted in 64 bits."""
-        for id, sizes in list(self.graph.level_sizes.items()):
-            level = self.graph.level(id)
-            kind, arguments = LIBRARY.kinds[level.kind], dict(level.arguments)
-            for shapes, what in ((kind.parameters, "weights"), (kind.state, "numbers of state")):
-                numbers = count(shapes(arguments, *sizes))
-                if numbers > MAX_NUMBERS:
-                    self.diagnostics.report(
-                        LIMIT,
-                        f"`{level.name}` would have {_shown(numbers)} {what}; a level has at most "
-                        f"{MAX_NUMBERS:,}",
-                        level.clause(KIND_CALL),
-                        "choose smaller sizes",
-                    )
-                    break
-
     def _size(self, id: str, span: Span) -> int | None:
         """The size of a flow of vectors."""
         if id in self.ids:
-            self.diagnostics.report(
-                "N0104",
-                "these are ids, which cannot be computed with",
-                span,
-                "make vectors of them first: `in -> embedding(dim) -> ...`",
-            )
+            report_ids(span, self.diagnostics)
             return None
         return self.sizes.get(id)
 
@@ -178,7 +154,6 @@ class _Inference:
                     "choose a size that is even for each head, or write `rotary = false`",
                 )
                 return
-            self._check_generated(level, heads, key)
         known = self.graph.level_sizes.setdefault(level.id, (key, value))
         if known != (key, value):
             self.diagnostics.report(
@@ -199,34 +174,6 @@ class _Inference:
             "put flows of equal size side by side: `learn concat(k, other_k) -> concat(v, other_v)`",
         )
         return False
-
-    def _check_generated(self, level: Level, heads: int, key: int) -> None:
-        for name, flow in level.optimizer.flows if level.optimizer else ():
-            size = self._size(flow, level.clause("optimizer"))
-            assert level.optimizer is not None
-            if size in (None, 1, heads):
-                continue
-            if name == "retain" and size == key and _keeps_channels(level):
-                self._check_channels(level, level.optimizer.span)
-            else:
-                self.diagnostics.report(
-                    "N0201",
-                    f"`{name}` has {size} values for each token, but the memory has {heads} "
-                    f"head{'s' * (heads != 1)}",
-                    level.optimizer.span,
-                    f"make one value for each head: `-> linear({heads})`",
-                )
-
-    def _check_channels(self, level: Level, span: Span) -> None:
-        """N0404 where channels that decay for themselves leave no way to work on several tokens at once."""
-        is_stale = level.objective == "l2" and level.rule_in_context == "dgd"
-        if level.period > 1 or (level.chunk > 1 and is_stale):
-            self.diagnostics.report(
-                "N0404",
-                f"`retain` of `{level.name}` has a value for each channel, which has no parallel form here",
-                span,
-                "work token by token: `every 1 token, chunk 1`",
-            )
 
     def _read(self, read: Read) -> None:
         if "node" not in self.graph.networkx.nodes[read.level]:
@@ -278,11 +225,16 @@ class _Inference:
         return True
 
 
-def _shown(number: int) -> str:
+def report_ids(span: Span, diagnostics: Diagnostics) -> None:
+    """N0104 where vectors are needed."""
+    diagnostics.report(
+        "N0104",
+        "these are ids, which cannot be computed with",
+        span,
+        "make vectors of them first: `in -> embedding(dim) -> ...`",
+    )
+
+
+def shown_number(number: int) -> str:
+    """A number that may be larger than any that one can read."""
     return f"{number:,}" if number < 10**15 else f"{number:.3g}" if number < 10**300 else "far more"
-
-
-def _keeps_channels(level: Level) -> bool:
-    """Whether a memory can retain each channel of its key at a rate of its own."""
-    is_linear = level.rule_in_context in ("gd", "dgd") and level.objective in ("l2", "dot")
-    return level.kind == "matrix" and is_linear

@@ -18,10 +18,14 @@ LIBRARY = "std/"
 """How the names of the library's sources begin."""
 
 
-def at_their_use(
+def relocate_diagnostics(found: Diagnostics, graphs: Iterable[NestGraph], program: Source) -> Diagnostics:
+    """The diagnostics, those in other files with the places of the program that led to them."""
+    return Diagnostics(_relocated(found.in_order(), graphs, program))
+
+
+def _relocated(
     found: Iterable[Diagnostic], graphs: Iterable[NestGraph], program: Source
 ) -> Iterator[Diagnostic]:
-    """The diagnostics, those in other files with the places of the program that led to them."""
     places = _Uses(graphs, program)
     told: set[tuple[str, Span]] = set()
     for diagnostic in found:
@@ -75,8 +79,3 @@ class _Uses:
             self._bodies.setdefault(body.source, []).append(body)
         for bodies in self._bodies.values():
             bodies.sort(key=lambda body: body.start)
-
-
-def told_at_use(found: Diagnostics, graphs: Iterable[NestGraph], program: Source) -> Diagnostics:
-    """`at_their_use`, collected."""
-    return Diagnostics(at_their_use(found.in_order(), graphs, program))

@@ -1,4 +1,4 @@
-"""What drives the weights of a level: the programs of its optimizer, and the levels inside them."""
+"""The levels of optimizers: the programs that move the weights of a level, and the levels inside of those."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ITERATION = "newton_schulz"
 """The function that solves a problem of its own in several iterations, and so is a level [E43]."""
 
 
-def driving(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, ...]:
+def programs_of(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, ...]:
     """The programs that move the weights of a level.
 
     An optimizer for matrices moves those; the others are moved by the last of those to which one after
@@ -77,7 +77,7 @@ def level_of_program(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, 
     driven = next(graph.level(id) for id in graph.targets(level.id, EdgeType.OPTIMIZE))
     return next(
         (program, name)
-        for program in driving(graph, driven)
+        for program in programs_of(graph, driven)
         for name in levels_of(program)
         if f"{place_of(graph, driven, program)}.{name}" == level.id
     )

@@ -1,4 +1,4 @@
-"""N0003, N0101, N0201, N0502: weights that levels start from are in their files, and fit.
+"""Which tensors of a file a level starts from; N0003, N0101, N0201 and N0502 where they do not fit it.
 
 Files are looked at without loading what they hold.
 """
@@ -21,7 +21,7 @@ _MOST_COMPARED = 2000
 """Tensors with which a key that no tensor has is compared."""
 
 
-def check_weights(graph: NestGraph, diagnostics: Diagnostics) -> None:
+def infer_weights(graph: NestGraph, diagnostics: Diagnostics) -> None:
     """Fills `graph.stored_weights`."""
     for level in graph.levels():
         sizes = graph.level_sizes.get(level.id)

@@ -12,10 +12,10 @@ from nestdsl.explain.optimizers import Equations, Writer
 from nestdsl.explain.section import Member, Row, Section, row
 from nestdsl.explain.terms import IDENTITY, ONE, Line, T, Term, Transpose, minus, times
 from nestdsl.explain.words import value
-from nestdsl.graph.optimizer_levels import level_of_program, levels_of, optimizer_of, programs_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level
 from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram
+from nestdsl.graph.optimizer_levels import level_of_program, levels_of, optimizer_of, programs_of
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.plan import OrderedLevel
 from nestdsl.semantics.optimizers.schedules import written

@@ -80,7 +80,8 @@ class NestGraph:
     # --- reading -------------------------------------------------------------------------
 
     def __contains__(self, id: str) -> bool:
-        return id in self.networkx
+        """Whether a node is there and is no mere place: what could not be read keeps its place alone."""
+        return "node" in self.networkx.nodes.get(id, {})
 
     def __getitem__(self, id: str) -> Node:
         return self.networkx.nodes[id]["node"]

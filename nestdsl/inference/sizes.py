@@ -176,7 +176,7 @@ class _Inference:
         return False
 
     def _read(self, read: Read) -> None:
-        if "node" not in self.graph.networkx.nodes[read.level]:
+        if read.level not in self.graph:
             return
         level = self.graph.level(read.level)
         kind = LIBRARY.kinds[level.kind]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nestdsl.compiler import Analysis, analyse
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.semantics.optimizers.named import LIBRARY, NamedOptimizer, named_optimizer
+from nestdsl.semantics.elaborate.optimizers.named import LIBRARY, NamedOptimizer, named_optimizer
 from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.values.overrides import parameter_meant
 from nestdsl.semantics.values.settings import Setting

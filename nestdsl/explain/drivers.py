@@ -18,7 +18,7 @@ from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram
 from nestdsl.graph.optimizer_levels import level_of_program, levels_of, optimizer_of, programs_of
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.plan import OrderedLevel
-from nestdsl.semantics.optimizers.schedules import written
+from nestdsl.semantics.elaborate.optimizers.schedules import written
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import torch
 from nestdsl.compiler import analyse
 from nestdsl.runtime.optimizer import naive
 from nestdsl.runtime.optimizer.constants import parameters_at
+from nestdsl.semantics.elaborate.optimizers.climbing import climbs
+from nestdsl.semantics.elaborate.optimizers.named import NamedOptimizer
 from nestdsl.semantics.modules import library_module
-from nestdsl.semantics.optimizers.climbing import climbs
-from nestdsl.semantics.optimizers.named import NamedOptimizer
 from nestdsl.source import Source
 from nestdsl.syntax import ast
 from tests.runtime.optimizer.programs import PROGRAMS

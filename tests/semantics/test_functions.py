@@ -14,7 +14,7 @@ from nestdsl.plan.lower import lower
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.optimizer import naive
 from nestdsl.runtime.optimizer.constants import parameters_at
-from nestdsl.semantics.optimizers.schedules import SCHEDULES
+from nestdsl.semantics.elaborate.optimizers.schedules import SCHEDULES
 from nestdsl.source import Source
 
 OF_OPTIMIZERS = (

@@ -22,7 +22,7 @@ from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.parts import Part, parts_of
 from nestdsl.runtime.optimizer.precision import fast_precision
-from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
+from nestdsl.semantics.elaborate.optimizers.named import NamedOptimizer, named_optimizer
 from nestdsl.semantics.suggestions import listed
 
 _MATRICES = "matrices"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from nestdsl.diagnostics import Note, Severity
 from nestdsl.graph.nodes import TRAIN, OptimizerUse, Train, Unit
 from nestdsl.library.signatures import Takes
+from nestdsl.semantics.elaborate.optimizers.clause import default_optimizer
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.names.clauses import chunk_span, collect
-from nestdsl.semantics.optimizers.clause import default_optimizer
 from nestdsl.syntax import ast
 
 

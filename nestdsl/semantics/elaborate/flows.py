@@ -9,9 +9,9 @@ from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Operand, Operation, Read
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe
+from nestdsl.semantics.elaborate.expressions import ARITHMETIC, FlowElaborator
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.elaborate.wrong_stages import report_no_level, report_no_stage, report_reversed
-from nestdsl.semantics.flows import ARITHMETIC, FlowElaborator
 from nestdsl.semantics.names.meanings import ConstantName, FlowName, LevelName, Poisoned, Stage
 from nestdsl.semantics.rewriting import as_call, as_pipe, is_flow, piped, text_of
 from nestdsl.semantics.values.arguments import match_arguments

@@ -11,10 +11,10 @@ from nestdsl.graph.nodes import Flow, Scope
 from nestdsl.library.signatures import Takes
 from nestdsl.semantics.elaborate.bodies import Body
 from nestdsl.semantics.elaborate.inputs import add_input
+from nestdsl.semantics.elaborate.optimizers.clause import try_optimizer
 from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
 from nestdsl.semantics.elaborate.shared import Shared
 from nestdsl.semantics.names.program import ProgramNames
-from nestdsl.semantics.optimizers.clause import try_optimizer
 from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.syntax import ast
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from nestdsl.graph.nodes import Flow, Level, OptimizerUse, Scope, Unit
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
+from nestdsl.semantics.elaborate.optimizers.clause import OptimizerReader
 from nestdsl.semantics.elaborate.shared import Shared
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names.clauses import Clauses
 from nestdsl.semantics.names.declared import Declared
 from nestdsl.semantics.names.lookup import Names
 from nestdsl.semantics.names.meanings import ConstantName, FlowName, LevelName, Meaning, Poisoned, Stage
-from nestdsl.semantics.optimizers.clause import OptimizerReader
 from nestdsl.semantics.values.arithmetic import fold
 from nestdsl.semantics.values.clauses import ClauseReader
 from nestdsl.semantics.values.parameters import FileParameters

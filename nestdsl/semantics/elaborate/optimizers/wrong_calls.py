@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nestdsl.library.signatures import LIBRARY, Function, Place
+from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope
 from nestdsl.semantics.names.optimizers import MEMORIES
-from nestdsl.semantics.optimizers.scope import OptimizerScope
 from nestdsl.semantics.rewriting import is_flow, loosest, text_of
 from nestdsl.semantics.suggestions import listed
 from nestdsl.source import Span

@@ -8,7 +8,7 @@ from math import gcd
 
 from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import LIBRARY, Value
-from nestdsl.semantics.flows import sign_of
+from nestdsl.semantics.elaborate.expressions import sign_of
 from nestdsl.semantics.values.arithmetic import compute
 
 

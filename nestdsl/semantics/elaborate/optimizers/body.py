@@ -15,18 +15,18 @@ from nestdsl.graph.optimizer import (
 from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
+from nestdsl.semantics.elaborate.optimizers.circles import report_needs_itself
+from nestdsl.semantics.elaborate.optimizers.climbing import report_direction
+from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
+from nestdsl.semantics.elaborate.optimizers.lines import Flow, number
+from nestdsl.semantics.elaborate.optimizers.memories import learned, read_memory
+from nestdsl.semantics.elaborate.optimizers.needed import learned_in, needed
+from nestdsl.semantics.elaborate.optimizers.schedules import quoted_schedule
+from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope, Otherwise
+from nestdsl.semantics.elaborate.optimizers.unused import report_unused
+from nestdsl.semantics.elaborate.optimizers.wrong_update import report_no_update, report_shape
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names.optimizers import IN_SCOPE
-from nestdsl.semantics.optimizers.circles import report_needs_itself
-from nestdsl.semantics.optimizers.climbing import report_direction
-from nestdsl.semantics.optimizers.flows import OptimizerFlows, as_flow
-from nestdsl.semantics.optimizers.lines import Flow, number
-from nestdsl.semantics.optimizers.memories import learned, read_memory
-from nestdsl.semantics.optimizers.needed import learned_in, needed
-from nestdsl.semantics.optimizers.schedules import quoted_schedule
-from nestdsl.semantics.optimizers.scope import OptimizerScope, Otherwise
-from nestdsl.semantics.optimizers.unused import report_unused
-from nestdsl.semantics.optimizers.wrong_update import report_no_update, report_shape
 from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.source import Span
 from nestdsl.syntax import ast

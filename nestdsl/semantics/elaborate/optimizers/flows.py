@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from nestdsl.graph.optimizer import CONSTANT
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
-from nestdsl.semantics.flows import FlowElaborator, Result, sign_of
-from nestdsl.semantics.optimizers.lines import Flow, number
-from nestdsl.semantics.optimizers.scope import OptimizerScope
-from nestdsl.semantics.optimizers.shapes import ShapeError, is_reduction, shape_of
-from nestdsl.semantics.optimizers.wrong_calls import report_no_function, report_no_stage
+from nestdsl.semantics.elaborate.expressions import FlowElaborator, Result, sign_of
+from nestdsl.semantics.elaborate.optimizers.lines import Flow, number
+from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope
+from nestdsl.semantics.elaborate.optimizers.shapes import ShapeError, is_reduction, shape_of
+from nestdsl.semantics.elaborate.optimizers.wrong_calls import report_no_function, report_no_stage
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.names import names_in

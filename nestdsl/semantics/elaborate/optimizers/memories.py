@@ -8,12 +8,12 @@ from nestdsl.graph.nodes import Unit
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
 from nestdsl.library.signatures import ArgumentSpec, Type
 from nestdsl.semantics.constants import UNKNOWN, Unknown
+from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
+from nestdsl.semantics.elaborate.optimizers.lines import Flow
+from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope
+from nestdsl.semantics.elaborate.optimizers.shapes import extents, matrix
 from nestdsl.semantics.names.clauses import chunk_span, collect
 from nestdsl.semantics.names.optimizers import MEMORIES
-from nestdsl.semantics.optimizers.flows import OptimizerFlows, as_flow
-from nestdsl.semantics.optimizers.lines import Flow
-from nestdsl.semantics.optimizers.scope import OptimizerScope
-from nestdsl.semantics.optimizers.shapes import extents, matrix
 from nestdsl.semantics.rewriting import text_of
 from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.values.arguments import bind, match_arguments

@@ -17,14 +17,19 @@ from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedul
 from nestdsl.library.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_DIAGNOSTICS
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
+from nestdsl.semantics.elaborate.optimizers.body import OptimizerBody
+from nestdsl.semantics.elaborate.optimizers.circles import report_left_in_a_circle
+from nestdsl.semantics.elaborate.optimizers.climbing import is_never_negative
+from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows
+from nestdsl.semantics.elaborate.optimizers.memories import REDUCE
+from nestdsl.semantics.elaborate.optimizers.schedules import (
+    is_schedule,
+    read_schedule,
+    report_no_schedule,
+    written,
+)
+from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope, Otherwise
 from nestdsl.semantics.modules import Module, library_module
-from nestdsl.semantics.optimizers.body import OptimizerBody
-from nestdsl.semantics.optimizers.circles import report_left_in_a_circle
-from nestdsl.semantics.optimizers.climbing import is_never_negative
-from nestdsl.semantics.optimizers.flows import OptimizerFlows
-from nestdsl.semantics.optimizers.memories import REDUCE
-from nestdsl.semantics.optimizers.schedules import is_schedule, read_schedule, report_no_schedule, written
-from nestdsl.semantics.optimizers.scope import OptimizerScope, Otherwise
 from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.values.arguments import bind, check_argument, gives_all, match_arguments
 from nestdsl.semantics.values.arithmetic import fold

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import Operand, OptimizerProgram, Schedule
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
+from nestdsl.semantics.elaborate.optimizers.lines import Flow, Lines
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names.optimizers import IN_SCOPE, declare_optimizer, meant, scope_of
-from nestdsl.semantics.optimizers.lines import Flow, Lines
 from nestdsl.semantics.synonyms import PHRASES, name_meant
 from nestdsl.semantics.values.arithmetic import fold
 from nestdsl.semantics.values.parameters import FileParameters

@@ -1,47 +1,17 @@
 """No files of the package import each other in a circle, be it for types alone or inside of a function."""
 
-import ast
-from collections.abc import Iterable
-from pathlib import Path
+from __future__ import annotations
 
 import networkx
 import pytest
 
-import nestdsl
+from tests.package.imports import PACKAGE, imported, modules
 
-PACKAGE = Path(nestdsl.__file__).parent
 NOT_YET_BROKEN: tuple[frozenset[str], ...] = (
     frozenset({"nestdsl.diagnostics.model", "nestdsl.diagnostics.render"}),
     frozenset({"nestdsl.training.data", "nestdsl.training.tasks", "nestdsl.training.text"}),
 )
 """Circles that are still there; nothing may join them, and the aim is that there are none."""
-
-
-def modules(folder: Path) -> dict[str, str]:
-    """The text of every module of a package by its name."""
-    found: dict[str, str] = {}
-    for path in folder.rglob("*.py"):
-        parts = [folder.name, *path.relative_to(folder).with_suffix("").parts]
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text("utf-8")
-    return found
-
-
-def imported(text: str, names: Iterable[str]) -> set[str]:
-    """Those of these modules that a text imports, anywhere in it.
-
-    `from a import b` imports the module `a.b` if there is one, and otherwise the module `a`.
-    """
-    names, found = set(names), set()
-    for node in ast.walk(ast.parse(text)):
-        match node:
-            case ast.Import():
-                found |= {alias.name for alias in node.names}
-            case ast.ImportFrom(module=str(module), level=0):
-                inner = {f"{module}.{alias.name}" for alias in node.names}
-                found |= (inner & names) if inner <= names else (inner & names) | {module}
-            case ast.ImportFrom():
-                raise AssertionError("the package imports its modules by their whole names")
-    return found & names
 
 
 def circles(texts: dict[str, str]) -> list[frozenset[str]]:

@@ -17,7 +17,7 @@ from nestdsl.source import Source
 from nestdsl.syntax import ast
 from tests.runtime.optimizer.programs import PROGRAMS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOUBLING = (
     "weight - lr * grad",
     "-lr * grad + weight",

@@ -139,16 +139,3 @@ def test_a_parameter_without_a_value_must_be_set():
     text = "model m(dim) {\n input vectors(dim)\n flow out = in\n}"
     assert [diagnostic.code for diagnostic in analysis(text).diagnostics] == ["N0103"]
     assert graph(text, dim=3).sizes["out"] == 3
-
-
-def test_several_models():
-    two = PROGRAM + PROGRAM[PROGRAM.index("model") :].replace("model m", "model n").replace("wide", "broad")
-    with pytest.raises(NestError, match="--model"):
-        nestdsl.parse(two)
-    assert nestdsl.parse(two, model="n", broad=5).plan.model == "n"
-    with pytest.raises(NestError, match="N0106"):
-        nestdsl.parse(two, model="m", broad=5)
-    with pytest.raises(NestError, match="did you mean `n`"):
-        nestdsl.parse(two, model="nn")
-    with pytest.raises(NestError, match="declares no model"):
-        nestdsl.parse("param x = 1")

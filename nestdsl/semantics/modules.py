@@ -12,10 +12,10 @@ from pathlib import Path
 from nestdsl.diagnostics import LIMIT, Diagnostics, NestError, Note
 from nestdsl.limits import MAX_MODULES, MAX_PATH_LENGTH, MAX_PROGRAM_CHARACTERS
 from nestdsl.semantics.suggestions import did_you_mean, listed, nearest
-from nestdsl.source import Source, Span
+from nestdsl.semantics.twice import report_twice
+from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
-from nestdsl.syntax.names import names_in
 from nestdsl.syntax.parser import parse
 
 _RELATIVE = "the path is taken from the folder of this file"
@@ -228,24 +228,6 @@ def _nearest_file(use: ast.Use, path: Path) -> str:
         return ""  # a name that no file can have, or a folder that may not be read
     match = nearest(path.stem, beside)
     return f'did you mean "{Path(use.module).with_name(f"{match}.nest")}"?' if match else ""
-
-
-def report_twice(
-    diagnostics: Diagnostics, name: ast.Name, first: Span, value: ast.Expression | None = None
-) -> None:
-    """N0102 with the place of the first definition; `value` is that of a flow."""
-    hint = "give one of them another name"
-    if value is not None and any(
-        isinstance(one, ast.Name) and one.text == name.text for one in names_in(value)
-    ):
-        hint = f"a flow has one value: call this `{name.text}_2`, and read `{name.text}_2` from here on"
-    diagnostics.report(
-        "N0102",
-        f"`{name.text}` is defined twice",
-        name.span,
-        hint,
-        (Note(f"`{name.text}` was defined here first", first),),
-    )
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from nestdsl.graph.nodes import Init, Level
 from nestdsl.limits import MAX_PATH_LENGTH
 from nestdsl.semantics.constants import UNKNOWN, describe
+from nestdsl.semantics.elaborate.arrays import report_whole_array
 from nestdsl.semantics.elaborate.flows import ModelFlows
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.names.meanings import ConstantName, FlowName, LevelName, Poisoned, Stage
@@ -46,12 +47,7 @@ def _named(body: BodyScope, name: ast.Name) -> tuple[Stage, ...] | None:
         case LevelName(elements, False):
             return elements[0] if elements else ()
         case LevelName():
-            body.diagnostics.report(
-                "N0104",
-                f"`{name.text}` is an array: its elements have a state each",
-                name.span,
-                f"name one of them, such as `{name.text}[0]`",
-            )
+            report_whole_array(name.text, name.span, body.diagnostics)
         case FlowName() | ConstantName() as meaning:
             thing = "a flow" if isinstance(meaning, FlowName) else "a value"
             body.diagnostics.report(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from nestdsl.diagnostics import Note, Severity
+from nestdsl.diagnostics import Severity
 from nestdsl.graph.nodes import TRAIN, OptimizerUse, Train, Unit
 from nestdsl.library.signatures import Takes
 from nestdsl.semantics.elaborate.optimizers.clause import default_optimizer
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.names.clauses import chunk_span, collect
+from nestdsl.semantics.twice import report_said_twice
 from nestdsl.syntax import ast
 
 
@@ -16,13 +17,7 @@ def add_train(model: ast.Model, body: BodyScope, takes: Takes | None) -> None:
     reader, diagnostics = body.clause_reader, body.diagnostics
     statements = [statement for statement in model.body if isinstance(statement, ast.Train)]
     for extra in statements[1:]:
-        diagnostics.report(
-            "N0102",
-            "`train` is said twice",
-            extra.span,
-            "put all clauses into one",
-            (Note("it was said here first", statements[0].span),),
-        )
+        report_said_twice(diagnostics, "train", extra.span, statements[0].span, "put all clauses into one")
     place = statements[0].span if statements else model.name.span
     objective = "mse" if takes is Takes.VECTORS else "cross_entropy"
     period = 1

@@ -9,6 +9,7 @@ from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Operand, Operation, Read
 from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe
+from nestdsl.semantics.elaborate.arrays import position_in, report_no_array
 from nestdsl.semantics.elaborate.expressions import ARITHMETIC, FlowElaborator
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.elaborate.wrong_stages import report_no_level, report_no_stage, report_reversed
@@ -131,18 +132,8 @@ class ModelFlows(FlowElaborator[FlowName]):
         name = index.name.text
         match self.body.meaning(name):
             case LevelName(elements, True):
-                value = self.constant(index.index)
-                if value is UNKNOWN:
-                    return None
-                if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(elements):
-                    self.diagnostics.report(
-                        "N0203",
-                        f"`{name}` has no element {describe(value)}",
-                        index.index.span,
-                        f"its elements are 0 to {len(elements) - 1}",
-                    )
-                    return None
-                return elements[value]
+                place = position_in(index, self.constant(index.index), len(elements), self.diagnostics)
+                return None if place is None else elements[place]
             case Poisoned():
                 return None
             case None:
@@ -152,8 +143,7 @@ class ModelFlows(FlowElaborator[FlowName]):
                 what = "a flow, and a flow has no elements"
             case _:
                 what = "not an array of levels"
-        hint = f"write `{name}`: only an array, `level name[3] = ...`, has elements"
-        self._report(f"`{name}` is {what}", index.span, hint)
+        report_no_array(index, what, self.diagnostics)
         return None
 
     # --- calls -----------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Flow, Input
 from nestdsl.library.signatures import ArgumentSpec, Takes, Type
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.suggestions import did_you_mean
+from nestdsl.semantics.twice import report_said_twice
 from nestdsl.semantics.values.arguments import bind
 from nestdsl.syntax import ast
 
@@ -22,13 +22,7 @@ def add_input(model: ast.Model, body: BodyScope) -> Takes | None:
     diagnostics = body.diagnostics
     statements = [statement for statement in model.body if isinstance(statement, ast.Input)]
     for extra in statements[1:]:
-        diagnostics.report(
-            "N0102",
-            "`input` is said twice",
-            extra.span,
-            "a model reads one input",
-            (Note("it was said here first", statements[0].span),),
-        )
+        report_said_twice(diagnostics, "input", extra.span, statements[0].span, "a model reads one input")
     if not statements:
         graph.add(Flow("in", "", "in", model.name.span))
         if not any(isinstance(statement, ast.Broken) for statement in model.body):

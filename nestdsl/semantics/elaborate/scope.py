@@ -16,7 +16,7 @@ from nestdsl.semantics.names.clauses import Clauses
 from nestdsl.semantics.names.declared import Declared
 from nestdsl.semantics.names.lookup import Names
 from nestdsl.semantics.names.meanings import ConstantName, FlowName, LevelName, Meaning, Poisoned, Stage
-from nestdsl.semantics.values.arithmetic import fold
+from nestdsl.semantics.values.arithmetic import fold, report_no_value
 from nestdsl.semantics.values.clauses import ClauseReader
 from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.source import Span
@@ -120,23 +120,15 @@ class BodyScope(Names, ABC):
             case ConstantName(value):
                 return value
             case FlowName() | LevelName():
-                self._report_no_value(name, "no compile-time value")
+                report_no_value(name, "no compile-time value", self.diagnostics)
                 return UNKNOWN
             case Poisoned():
                 return UNKNOWN
         thing = self.describe_name(name.text)
         if thing:
-            self._report_no_value(name, f"{thing}, not a value")
+            report_no_value(name, f"{thing}, not a value", self.diagnostics)
             return UNKNOWN
         return self.unknown_name(name, is_value=True)
-
-    def _report_no_value(self, name: ast.Name, what: str) -> None:
-        self.diagnostics.report(
-            "N0104",
-            f"`{name.text}` is {what}",
-            name.span,
-            "a number, a parameter or arithmetic on them is needed here",
-        )
 
     def unknown_flow(self) -> FlowName:
         """A flow without source, which stands where a mistake was reported."""

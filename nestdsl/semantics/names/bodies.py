@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from nestdsl.diagnostics import Diagnostics, Note
-from nestdsl.semantics.modules import report_twice
+from nestdsl.diagnostics import Diagnostics
 from nestdsl.semantics.names.clauses import collect
 from nestdsl.semantics.names.declared import Declared
+from nestdsl.semantics.twice import report_said_twice, report_twice
 from nestdsl.syntax import ast
 
 
@@ -37,13 +37,7 @@ def declare_body(
                     default = statement
                     declared.default = collect(clauses, diagnostics)
                 else:
-                    diagnostics.report(
-                        "N0102",
-                        "`default` is said twice",
-                        span,
-                        "put all clauses into one",
-                        (Note("it was said here first", default.span),),
-                    )
+                    report_said_twice(diagnostics, "default", span, default.span, "put all clauses into one")
     if default is not None:
         _check_default(default, declared, statements, diagnostics)
     return declared

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.diagnostics import Diagnostics
 from nestdsl.library.starts import LEARNED
+from nestdsl.semantics.twice import report_said_twice
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
@@ -33,13 +34,7 @@ def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
             continue
         name = _NAMES[type(clause)]
         if name in found:
-            diagnostics.report(
-                "N0102",
-                f"`{name}` is said twice",
-                clause.span,
-                "keep one of them",
-                (Note("it was said here first", found[name].span),),
-            )
+            report_said_twice(diagnostics, name, clause.span, found[name].span, "keep one of them")
         else:
             found[name] = clause
     return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from nestdsl.diagnostics import Diagnostics, Note
+from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import CONSTANT, WEIGHT
-from nestdsl.semantics.modules import report_twice
 from nestdsl.semantics.names.declared import Declared
 from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.twice import report_said_twice, report_twice
 from nestdsl.syntax import ast
 
 IN_SCOPE = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
@@ -84,13 +84,7 @@ def _report_taken(diagnostics: Diagnostics, name: ast.Name, thing: str) -> None:
 
 def _declare_only(declared: Declared, only: ast.Only, diagnostics: Diagnostics) -> None:
     if declared.only is not None:
-        diagnostics.report(
-            "N0102",
-            "`only` is said twice",
-            only.span,
-            "keep one of them",
-            (Note("it was said here first", declared.only.span),),
-        )
+        report_said_twice(diagnostics, "only", only.span, declared.only.span, "keep one of them")
     elif only.what.text != "matrices":
         diagnostics.report(
             "N0101",

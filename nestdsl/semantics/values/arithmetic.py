@@ -165,3 +165,9 @@ def fold(expression: ast.Expression, lookup: Lookup, diagnostics: Diagnostics) -
 def _folds(name: str) -> bool:
     function = LIBRARY.functions.get(name)
     return function is not None and function.fold is not None and function.place is not Place.OPTIMIZER
+
+
+def report_no_value(name: ast.Name, what: str, diagnostics: Diagnostics) -> None:
+    """Reports a name that means something else than a compile-time value."""
+    hint = "a number, a parameter or arithmetic on them is needed here"
+    diagnostics.report("N0104", f"`{name.text}` is {what}", name.span, hint)

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.graph.optimizer import (
-    CONSTANT,
-    WEIGHT,
-    GradientMemory,
-    OptimizerProgram,
-    Schedule,
-)
+from nestdsl.graph.optimizer import CONSTANT, WEIGHT, GradientMemory, OptimizerProgram, Schedule
 from nestdsl.library.signatures import Value
 from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
+from nestdsl.semantics.elaborate.arrays import position_in, report_no_array, report_whole_array
 from nestdsl.semantics.elaborate.optimizers.circles import report_needs_itself
 from nestdsl.semantics.elaborate.optimizers.climbing import report_direction
 from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
@@ -172,26 +167,12 @@ class OptimizerBody(OptimizerScope):
         if level is None or level.count is None:
             if level is None and not self.declares(name):
                 return self.unknown(index.name)
-            self.diagnostics.report(
-                "N0104",
-                f"`{name}` is not an array of levels",
-                index.span,
-                f"write `{name}`: only an array, `level name[3] = ...`, has elements",
-            )
+            report_no_array(index, "not an array of levels", self.diagnostics)
             return UNKNOWN
         self.used.add(name)
-        count, position = self._count(level), self.constant(index.index)
-        if count is None or isinstance(position, Unknown):
-            return UNKNOWN
-        if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < count:
-            self.diagnostics.report(
-                "N0203",
-                f"`{name}` has no element {position}",
-                index.index.span,
-                f"its elements are 0 to {count - 1}",
-            )
-            return UNKNOWN
-        return self._state(level, position, index.span)
+        count, value = self._count(level), self.constant(index.index)
+        place = None if count is None else position_in(index, value, count, self.diagnostics)
+        return UNKNOWN if place is None else self._state(level, place, index.span)
 
     def state(self, name: ast.Name) -> Flow | Unknown:
         """The state of a memory, as later lines read it."""
@@ -242,12 +223,7 @@ class OptimizerBody(OptimizerScope):
     def _state(self, level: ast.Level, index: int | None, span: Span) -> Flow | Unknown:
         name = level.name.text
         if index is None and level.count is not None:
-            self.diagnostics.report(
-                "N0104",
-                f"`{name}` is an array: its elements have a state each",
-                span,
-                f"name one of them, such as `{name}[0]`",
-            )
+            report_whole_array(name, span, self.diagnostics)
             return UNKNOWN
         self.used.add(name)
         memory = self._memory(level, index)

@@ -13,7 +13,7 @@ from nestdsl.semantics.elaborate.optimizers.lines import Flow, Lines
 from nestdsl.semantics.modules import Module
 from nestdsl.semantics.names.optimizers import IN_SCOPE, declare_optimizer, meant, scope_of
 from nestdsl.semantics.synonyms import PHRASES, name_meant
-from nestdsl.semantics.values.arithmetic import fold
+from nestdsl.semantics.values.arithmetic import fold, report_no_value
 from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.source import Span
 from nestdsl.syntax import ast
@@ -142,12 +142,7 @@ class OptimizerScope(ABC):
             self.used.add(name.text)
             return self.values[name.text]
         if self.declares(name.text):
-            self.diagnostics.report(
-                "N0104",
-                f"`{name.text}` is no compile-time value",
-                name.span,
-                "a number, a parameter or arithmetic on them is needed here",
-            )
+            report_no_value(name, "no compile-time value", self.diagnostics)
             return UNKNOWN
         return self.parameters.lookup(self.module, name)
 

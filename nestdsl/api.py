@@ -15,7 +15,7 @@ from nestdsl.given import described, path_text, require_bool, require_text, wron
 from nestdsl.graph.nest import NestGraph
 from nestdsl.plan.lower import lower
 from nestdsl.plan.plan import OrderedLevel, Plan
-from nestdsl.semantics.values import Constant
+from nestdsl.semantics.constants import Constant
 from nestdsl.source import Source
 from nestdsl.syntax.files import read_source
 

@@ -1,4 +1,4 @@
-"""The street from a source to checked graphs: parse, elaborate, check. No torch here."""
+"""From a source to checked graphs: parse, elaborate, infer, check. No torch here."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nestdsl.checks import run_checks
-from nestdsl.checks.used import told_at_use
+from nestdsl.checks.relocate_diagnostics import relocate_diagnostics
 from nestdsl.diagnostics import Diagnostic, Diagnostics, NestError, TooManyError, fail
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.verify import verify
+from nestdsl.inference import infer
 from nestdsl.limits import MAX_DIAGNOSTICS
-from nestdsl.semantics.elaborate import elaborate
-from nestdsl.semantics.names import listed
-from nestdsl.semantics.parameters import Override
+from nestdsl.semantics.phases import run_phases
+from nestdsl.semantics.suggestions import listed
+from nestdsl.semantics.values.overrides import Override
 from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.parser import parse
@@ -77,17 +78,18 @@ def analyse(
     Without `weights`, the files that levels start from are not looked at: for a model whose weights come
     from elsewhere.
     """
-    elaboration = elaborate(source, overrides, model)
+    elaboration = run_phases(source, overrides, model)
     diagnostics = elaboration.diagnostics
     is_whole = not diagnostics.has_errors
     try:
         for graph in elaboration.graphs.values():
             found = Diagnostics(most=MAX_DIAGNOSTICS)
             try:
-                run_checks(graph, found, weights=weights, whole=is_whole)
+                infer(graph, found, weights=weights)
+                run_checks(graph, found, whole=is_whole)
             finally:
                 diagnostics.extend(found)
     except TooManyError:
         pass  # which is reported
-    told = told_at_use(diagnostics, elaboration.graphs.values(), source)
-    return Analysis(source, elaboration.graphs, told.in_order())
+    relocated = relocate_diagnostics(diagnostics, elaboration.graphs.values(), source)
+    return Analysis(source, elaboration.graphs, relocated.in_order())

@@ -15,7 +15,7 @@ from benchmarks.learning.references import retention as retnet
 from benchmarks.learning.references.frame import matched
 from nestdsl.api import Nest
 from nestdsl.compiler import analyse
-from nestdsl.semantics.settings import read_settings
+from nestdsl.semantics.values.settings import read_settings
 from nestdsl.syntax.files import read_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

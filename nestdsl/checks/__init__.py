@@ -15,10 +15,9 @@ from nestdsl.checks.objective import check_objective
 from nestdsl.checks.optimizers import check_optimizers
 from nestdsl.checks.own_starts import check_own_starts
 from nestdsl.checks.reads import check_reads
-from nestdsl.checks.shapes import check_shapes
+from nestdsl.checks.sizes import check_sizes
 from nestdsl.checks.starts import check_starts
 from nestdsl.checks.use import check_use
-from nestdsl.checks.weights import check_weights
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 
@@ -26,7 +25,7 @@ Check = Callable[[NestGraph, Diagnostics], None]
 
 CHECKS: tuple[Check, ...] = (
     check_reads,
-    check_shapes,
+    check_sizes,
     check_causality,
     check_clocks,
     check_clauses,
@@ -34,21 +33,17 @@ CHECKS: tuple[Check, ...] = (
     check_starts,
     check_optimizers,
     check_objective,
-    check_weights,
 )
 WHOLE: tuple[Check, ...] = (check_use,)
 
 
-def run_checks(
-    graph: NestGraph, diagnostics: Diagnostics, *, weights: bool = True, whole: bool = True
-) -> None:
-    """Runs every check that this graph can take, and reports all that they find.
+def run_checks(graph: NestGraph, diagnostics: Diagnostics, *, whole: bool = True) -> None:
+    """Runs every check that this graph can take, once its sizes are inferred, and reports all that they find.
 
-    Without `weights`, files of weights need not be there. Without `whole`, something else is wrong already.
+    Without `whole`, something else is wrong already.
     """
     for check in CHECKS:
-        if weights or check is not check_weights:
-            check(graph, diagnostics)
+        check(graph, diagnostics)
     if whole and not diagnostics.has_errors:
         for check in WHOLE:
             check(graph, diagnostics)

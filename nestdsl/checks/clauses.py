@@ -7,7 +7,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, Learning, Level, Unit
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.library.starts import LEARNED
-from nestdsl.semantics.names import listed
+from nestdsl.semantics.suggestions import listed
 
 _ONLY_OF_ASSOCIATION = ("objective", "read", "chunk")
 _OF_ASSOCIATION = {

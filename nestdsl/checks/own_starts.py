@@ -8,7 +8,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level
 from nestdsl.library.signatures import LIBRARY
 from nestdsl.library.starts import LEARNED
-from nestdsl.semantics.names import listed
+from nestdsl.semantics.suggestions import listed
 
 
 def check_own_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from nestdsl.compiler import Analysis, analyse
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.semantics.names import did_you_mean, listed
-from nestdsl.semantics.optimizers.named import LIBRARY, NamedOptimizer, named_optimizer
-from nestdsl.semantics.parameters import parameter_meant
-from nestdsl.semantics.settings import Setting
+from nestdsl.semantics.elaborate.optimizers.named import LIBRARY, NamedOptimizer, named_optimizer
+from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.values.overrides import parameter_meant
+from nestdsl.semantics.values.settings import Setting
 from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source

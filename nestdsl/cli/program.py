@@ -11,7 +11,7 @@ from nestdsl.cli.chosen import FILE_HELP, SHOWN_SIZE, Chosen, choose
 from nestdsl.cli.imports import add_import_argument
 from nestdsl.cli.report import report
 from nestdsl.interrupts import interrupts_held
-from nestdsl.semantics.settings import read_settings
+from nestdsl.semantics.values.settings import read_settings
 
 if TYPE_CHECKING:
     import torch

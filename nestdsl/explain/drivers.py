@@ -12,13 +12,13 @@ from nestdsl.explain.flows import Names
 from nestdsl.explain.optimizers import Equations, Writer
 from nestdsl.explain.section import Member, Row, Section, row
 from nestdsl.explain.terms import IDENTITY, ONE, Line, T, Term, Transpose, minus, times
-from nestdsl.graph.driving import driving, level_of_program, levels_of, optimizer_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level
 from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram
+from nestdsl.graph.optimizer_levels import level_of_program, levels_of, optimizer_of, programs_of
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.plan import OrderedLevel
-from nestdsl.semantics.optimizers.schedules import written
+from nestdsl.semantics.elaborate.optimizers.schedules import written
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def drivers(graph: NestGraph, level: Level) -> tuple[Driver, ...]:
     program = optimizer_of(graph, level).program
     if program is None:
         return ()
-    moving = driving(graph, level)
+    moving = programs_of(graph, level)
     return tuple(driver for driver in chain(program, clock_of(level)) if driver.program in moving)
 
 

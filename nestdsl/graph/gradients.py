@@ -15,10 +15,10 @@ def reached_levels(graph: NestGraph) -> set[str]:
     that starts from another has no weights of its own: their gradient is that of the other's start.
     """
     reached: set[str] = set()
-    waiting = ["out"] if "out" in graph else []
+    waiting = ["out"]
     while waiting:
         id = waiting.pop()
-        if id in reached or "node" not in graph.networkx.nodes[id]:
+        if id in reached or id not in graph:
             continue
         reached.add(id)
         node = graph[id]

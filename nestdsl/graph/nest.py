@@ -17,12 +17,13 @@ class NestGraph:
 
     `networkx` is the graph itself: every node has the attribute `node` (a frozen dataclass of
     `graph/nodes.py`), every edge `type` (an EdgeType) and `position` (its place among the
-    operands). `sizes` gives the size of each flow-like node once `checks/shapes.py` has run,
-    `level_sizes` what each level reads and makes; `stored_weights` the name of each weight of a level
-    that starts from a file, with that of its tensor, once `checks/weights.py` has run. `mentions` are the
-    flows that stand in a flow which could not be read. `unsure` are the
-    levels with a clause that could not be read, and `lacks_flows` says that some flow could not: what
-    seems to be missing there is no second mistake.
+    operands). What `inference` fills: `sizes` is the size of each flow-like node; `ids` are the flows of ids
+    instead of vectors; `level_sizes` is what each level reads and makes; `stored_weights` is the name of each
+    weight of a level that starts from a file, with that of its tensor.
+
+    `mentions` are the flows that stand in a flow which could not be read. `unsure` are the levels with a
+    clause that could not be read, and `lacks_flows` says that some flow could not: what seems to be missing
+    there is no second mistake.
     """
 
     def __init__(self, name: str, parameters: tuple[tuple[str, Any], ...] = ()) -> None:
@@ -31,6 +32,7 @@ class NestGraph:
         self.networkx: networkx.MultiDiGraph = networkx.MultiDiGraph(name=name)
         self.scopes: dict[str, Scope] = {}
         self.sizes: dict[str, int] = {}
+        self.ids: set[str] = set()
         self.level_sizes: dict[str, tuple[int, int]] = {}
         self.stored_weights: dict[str, tuple[tuple[str, str], ...]] = {}
         self.mentions: dict[str, tuple[str, ...]] = {}
@@ -78,7 +80,8 @@ class NestGraph:
     # --- reading -------------------------------------------------------------------------
 
     def __contains__(self, id: str) -> bool:
-        return id in self.networkx
+        """Whether a node is there and is no mere place: what could not be read keeps its place alone."""
+        return "node" in self.networkx.nodes.get(id, {})
 
     def __getitem__(self, id: str) -> Node:
         return self.networkx.nodes[id]["node"]

@@ -16,8 +16,8 @@ def verify(graph: NestGraph) -> None:
     """Raises InvariantError unless every promise of `semantics -> graph -> plan` holds."""
     _require(TRAIN in graph and isinstance(graph[TRAIN], Train), "the graph has a `train` node")
     _require("in" in graph and "out" in graph, "the model has `in` and `out`")
-    for id, known in graph.networkx.nodes(data=True):
-        _require("node" in known, f"{id} is a node")
+    for id in graph.networkx:
+        _require(id in graph, f"{id} is a node")
         node = graph[id]
         _require(node.id == id, f"{id} knows its own id")
         _require(isinstance(node, Train) or node.scope in graph.scopes, f"{id} stands in a scope")

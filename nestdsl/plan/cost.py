@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nestdsl.graph.driving import name_in, optimizer_of, place_of
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, Learning, Level
+from nestdsl.graph.optimizer_levels import name_in, optimizer_of, place_of
 from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
 from nestdsl.plan.plan import Costs, LevelPlan, OrderedLevel, Plan

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nestdsl.graph.driving import ITERATION, level_of_program
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
+from nestdsl.graph.optimizer_levels import ITERATION, level_of_program
 from nestdsl.graph.optimizer_text import learned
 from nestdsl.graph.order import describe_frequency, order
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels

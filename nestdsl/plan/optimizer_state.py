@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from math import prod
 
-from nestdsl.graph.driving import levels_of
 from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram, chain
+from nestdsl.graph.optimizer_levels import levels_of
 from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
 from nestdsl.library.types import Shapes
 

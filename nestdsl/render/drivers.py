@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from nestdsl.graph.driving import ITERATION
 from nestdsl.graph.nodes import EdgeType, Level
+from nestdsl.graph.optimizer_levels import ITERATION
 from nestdsl.graph.order import Frequency, describe_frequency, frequency
 from nestdsl.render.fold import Edge, Folded
 from nestdsl.render.style import FAINT, label, text

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from nestdsl.diagnostics import LIMIT, Diagnostics, NestError, Note
 from nestdsl.limits import MAX_MODULES, MAX_PATH_LENGTH, MAX_PROGRAM_CHARACTERS
-from nestdsl.semantics.names import did_you_mean, listed, nearest
-from nestdsl.source import Source, Span
+from nestdsl.semantics.suggestions import did_you_mean, listed, nearest
+from nestdsl.semantics.twice import report_twice
+from nestdsl.source import Source
 from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
-from nestdsl.syntax.names import names_in
 from nestdsl.syntax.parser import parse
 
 _RELATIVE = "the path is taken from the folder of this file"
@@ -230,24 +230,6 @@ def _nearest_file(use: ast.Use, path: Path) -> str:
     return f'did you mean "{Path(use.module).with_name(f"{match}.nest")}"?' if match else ""
 
 
-def report_twice(
-    diagnostics: Diagnostics, name: ast.Name, first: Span, value: ast.Expression | None = None
-) -> None:
-    """N0102 with the place of the first definition; `value` is that of a flow."""
-    hint = "give one of them another name"
-    if value is not None and any(
-        isinstance(one, ast.Name) and one.text == name.text for one in names_in(value)
-    ):
-        hint = f"a flow has one value: call this `{name.text}_2`, and read `{name.text}_2` from here on"
-    diagnostics.report(
-        "N0102",
-        f"`{name.text}` is defined twice",
-        name.span,
-        hint,
-        (Note(f"`{name.text}` was defined here first", first),),
-    )
-
-
 @cache
 def library_modules() -> tuple[str, ...]:
     """The names of the standard library's modules, without `std.`."""
@@ -301,7 +283,7 @@ def _means_library(name: str) -> bool:
     return name.startswith("std.") or nearest(name, _library_uses()) is not None
 
 
-def load_modules(source: Source, diagnostics: Diagnostics) -> Module:
+def read_modules(source: Source, diagnostics: Diagnostics) -> Module:
     """Parses a program and everything it uses; mistakes are reported, never raised."""
     folder = source.path.resolve().parent if source.path else None
     key = str(source.path.resolve()) if source.path else "<text>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from nestdsl.library.types import Function
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 
@@ -84,3 +85,8 @@ def loosest(stage: ast.Expression, start: Span) -> tuple[ast.Expression, Span, s
     whole = source.text[start.start : first.span.end]
     written = f"({_BLANKS.sub(' ', whole)}) {_BLANKS.sub(' ', rest).strip()}"
     return first, Span(source, begin, stage.span.end), written
+
+
+def as_call(function: Function) -> str:
+    """`spread(first, last, size)`: a function that reads no flow, with the names of its arguments."""
+    return f"{function.name}({', '.join(spec.name for spec in function.arguments)})"

@@ -7,7 +7,7 @@ import torch
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.memory import fits_memory
 from nestdsl.ranges import shown
-from nestdsl.semantics.names import listed
+from nestdsl.semantics.suggestions import listed
 
 
 def usable_device(name: str | torch.device) -> torch.device:

@@ -13,7 +13,7 @@ from nestdsl.diagnostics import fail
 from nestdsl.library.extension import DECLARED_IN, PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.plan.instructions import Call
 from nestdsl.plan.plan import Plan
-from nestdsl.semantics.names import listed
+from nestdsl.semantics.suggestions import listed
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _MOST = 200

@@ -45,3 +45,8 @@ def test_a_softmax_elsewhere_is_not(out: str) -> None:
 
 def test_nor_where_vectors_are_compared() -> None:
     assert messages("p", "mse") == []
+
+
+def test_nor_where_what_makes_out_could_not_be_read() -> None:
+    text = "block b {\n  flow out = in -> linear(8\n\nmodel m {\n  > (8)\n  flow out = in -> b\n"
+    assert [one.code for one in analyse(Source(text)).diagnostics] == ["N0002", "N0002", "N0002", "N0001"]

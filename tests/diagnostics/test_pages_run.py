@@ -5,7 +5,8 @@ import pytest
 from nestdsl.checks import run_checks
 from nestdsl.diagnostics import CODES, Diagnostic
 from nestdsl.diagnostics.explain import explain
-from nestdsl.semantics.elaborate import elaborate
+from nestdsl.inference import infer
+from nestdsl.semantics.phases import run_phases
 from nestdsl.source import Source
 from tests.diagnostics.fences import Fence, fences
 
@@ -18,9 +19,10 @@ EXAMPLES = {
 
 
 def check(example: Fence) -> tuple[Diagnostic, ...]:
-    program = elaborate(Source(example.text))
+    program = run_phases(Source(example.text))
     if not program.diagnostics.has_errors:
         for graph in program.graphs.values():
+            infer(graph, program.diagnostics)
             run_checks(graph, program.diagnostics)
     return program.diagnostics.in_order()
 

@@ -15,7 +15,7 @@ import nestdsl
 from nestdsl.graph.optimizer import chain
 from nestdsl.runtime.optimizer import kernels
 from nestdsl.runtime.step_levels import StepLevels
-from nestdsl.semantics.optimizers.named import named_optimizer
+from nestdsl.semantics.elaborate.optimizers.named import named_optimizer
 from tests.runtime.optimizer.test_stages import stages
 
 STEPS = 12

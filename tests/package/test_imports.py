@@ -11,6 +11,7 @@ WITHOUT_TORCH = (
     "nestdsl.library",
     "nestdsl.semantics",
     "nestdsl.graph",
+    "nestdsl.inference",
     "nestdsl.checks",
     "nestdsl.plan",
     "nestdsl.render",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nestdsl.compiler import Analysis, analyse
 from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import Level
 from nestdsl.graph.order import order
 from nestdsl.source import Source
 
@@ -30,6 +31,11 @@ def codes(text: str, **overrides: object) -> list[str]:
 
 def messages(text: str, **overrides: object) -> list[str]:
     return [diagnostic.message for diagnostic in analysis(text, **overrides).diagnostics]
+
+
+def levels(text: str) -> dict[str, Level]:
+    """The levels of a program by id, without those of optimizers."""
+    return {level.id: level for level in graph(text).levels() if not level.owner}
 
 
 def ranks(text: str) -> list[set[str]]:

@@ -17,7 +17,7 @@ from nestdsl.plan.precision import precisions_of
 from nestdsl.ranges import shown
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
-from nestdsl.semantics.names import listed
+from nestdsl.semantics.suggestions import listed
 
 PARAMS, MATRICES, BFLOAT16 = "params", "matrices", "bfloat16"
 """Keys of a group: its parameters, and what is ours beside the numbers of the program. `matrices`: whether

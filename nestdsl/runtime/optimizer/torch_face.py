@@ -36,7 +36,7 @@ from nestdsl.runtime.optimizer.face_checks import (
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.parts import Part, parts_of
 from nestdsl.runtime.optimizer.precision import fast_precision
-from nestdsl.semantics.optimizers.named import NamedOptimizer, named_optimizer
+from nestdsl.semantics.elaborate.optimizers.named import NamedOptimizer, named_optimizer
 
 _COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_in_bfloat16", "_scheduled")
 """What a copy of an optimizer has beside what copies of torch's have."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from nestdsl.diagnostics import fail
 from nestdsl.given import path_text
 from nestdsl.memory import fits_memory
-from nestdsl.semantics.names import did_you_mean, listed
+from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.training.data.formal_languages import FORMAL_LANGUAGES
 from nestdsl.training.data.interface import TASK, Data
 from nestdsl.training.data.rotations import RotationData

@@ -11,7 +11,7 @@ from nestdsl.graph.optimizer import OptimizerProgram, chain
 from nestdsl.runtime.optimizer import naive
 from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.runtime.optimizer.fast import FastOptimizer
-from nestdsl.semantics.optimizers.named import NamedOptimizer
+from nestdsl.semantics.elaborate.optimizers.named import NamedOptimizer
 from nestdsl.source import Source
 
 PROGRAMS = {

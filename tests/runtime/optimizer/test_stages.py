@@ -6,7 +6,7 @@ from nestdsl.graph.optimizer import chain
 from nestdsl.runtime.optimizer.decay import split_decay
 from nestdsl.runtime.optimizer.lines import due_lines, steps_of
 from nestdsl.runtime.optimizer.stages import Copy, Elementwise, Stage, Whole, is_elementwise, stages_of
-from nestdsl.semantics.optimizers.named import named_optimizer
+from nestdsl.semantics.elaborate.optimizers.named import named_optimizer
 from tests.runtime.optimizer.programs import PROGRAMS, program
 
 

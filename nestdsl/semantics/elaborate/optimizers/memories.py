@@ -1,0 +1,246 @@
+"""The memories of an optimizer's body: what each keeps, how often it moves, and what it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nestdsl.graph.nodes import Unit
+from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
+from nestdsl.library.signatures import ArgumentSpec, Type
+from nestdsl.semantics.constants import UNKNOWN, Unknown
+from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
+from nestdsl.semantics.elaborate.optimizers.lines import Flow
+from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope
+from nestdsl.semantics.elaborate.optimizers.shapes import extents, matrix
+from nestdsl.semantics.names.clauses import chunk_span, collect
+from nestdsl.semantics.names.optimizers import MEMORIES
+from nestdsl.semantics.rewriting import text_of
+from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.values.arguments import bind, match_arguments
+from nestdsl.semantics.values.clauses import ClauseReader
+from nestdsl.source import Span
+from nestdsl.syntax import ast
+
+REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
+"""How what gathered over a period is taken together."""
+_HIDDEN = ArgumentSpec("hidden", Type.WHOLE, 16, minimum=1)
+_DEFAULTS = {"step": 1.0, "retain": 1.0}
+_EXAMPLES = {"matrix": "normalize(grad) -> 1", "associative": "grad -> normalize(grad)"}
+"""What memories that learn a value for each key can learn."""
+_OPTIONS = {"associative": (_HIDDEN, REDUCE)}
+
+
+def read_memory(body: OptimizerScope, level: ast.Level, name: str) -> GradientMemory | None:
+    kind = level.kind.function.text
+    if kind not in MEMORIES:
+        body.diagnostics.report(
+            "N0104",
+            f"`{kind}` is no memory of gradients",
+            level.kind.function.span,
+            did_you_mean(kind, MEMORIES, f"in an optimizer the memories are {listed(MEMORIES)}"),
+        )
+        return None
+    if level.repeat is not None:
+        body.diagnostics.report(
+            "N0405",
+            "`repeat` has no meaning in an optimizer",
+            level.repeat.span,
+            "write an array: `level m[3]`",
+        )
+    specs = _OPTIONS.get(kind, (REDUCE,))
+    names = (*MEMORIES[kind], *(spec.name for spec in specs))
+    matched = match_arguments(level.kind, names, f"`{kind}`", body.diagnostics, lists=True)
+    if len(matched) < len(level.kind.arguments):
+        return None
+    arguments: list[tuple[str, Operand]] = []
+    for argument in MEMORIES[kind]:
+        found = _argument(body, level, name, argument, matched.pop(argument, None))
+        if found is None:
+            return None
+        arguments.append((argument, found))
+    options = bind(level.kind, specs, f"`{kind}`", body.constant, body.diagnostics, matched)
+    clauses = _clauses(body, level)
+    if options is None or clauses is None:
+        return None
+    period, read = clauses
+    reduce = options.pop("reduce")
+    return GradientMemory(
+        name, kind, tuple(arguments), WEIGHT, period, read, str(reduce), tuple(options.items())
+    )
+
+
+def _argument(
+    body: OptimizerScope, level: ast.Level, name: str, argument: str, given: ast.Argument | None
+) -> Operand | None:
+    if given is None:
+        if argument in _DEFAULTS:
+            return _DEFAULTS[argument]
+        kind = level.kind.function.text
+        body.diagnostics.report(
+            "N0103",
+            f"`{kind}` needs `{argument}`, a number",
+            level.kind.span,
+            f"write `{kind}(0.9)`",
+        )
+        return None
+    flow = OptimizerFlows(body, f"{name}.{argument}").flow(given.value)
+    if isinstance(flow, Unknown):
+        return None
+    if flow.shape not in (CONSTANT, NUMBER) or (argument == "decay" and flow.shape != CONSTANT):
+        body.diagnostics.report(
+            "N0201",
+            f"`{argument}` is one number",
+            given.span,
+            "write a number, a parameter or `norm(...)` of a flow",
+        )
+        return None
+    if not _is_in_range(body, name, argument, flow, given.span):
+        return None
+    if argument == "decay" and flow.value == 0 and level.kind.function.text == "sum_of":
+        body.make_structural(flow)
+        return 0
+    return flow.operand
+
+
+def _is_in_range(body: OptimizerScope, name: str, argument: str, flow: Flow, span: Span) -> bool:
+    """Reports a decay, step or retention that its memory cannot take, at the argument that says it."""
+    most = 2.0 if argument == "step" else 1.0
+    is_average = (
+        argument == "decay" and body.declared.levels[name.partition("[")[0]].kind.function.text == "ema"
+    )
+    value = flow.value
+    if value is None and flow.operand in body.schedules:
+        value = body.schedules[str(flow.operand)].peak
+    if value is None or (0 <= value <= most and not (is_average and value == 1)):
+        return True
+    places = {one.name.text: one.span for one in body.declaration.parameters} | dict(body.places)
+    parts = body.parameters_in(flow)
+    said = next((one for one in parts if one in body.places), None)
+    said = said or next((one for one in parts if one in places), None)
+    what = f"the `{argument}` of the memory `{name}`"
+    body.diagnostics.report(
+        "N0203",
+        f"`{said}` is {what}, which cannot be {value:g}" if said else f"{what} cannot be {value:g}",
+        places[said] if said else span,
+        "choose a value from 0 to below 1" if is_average else f"choose a value from 0 to {most:g}",
+    )
+    return False
+
+
+def _clauses(body: OptimizerScope, level: ast.Level) -> tuple[int, str] | None:
+    """The period and the read of a memory."""
+    clauses = collect(level.clauses, body.diagnostics)
+    reader = ClauseReader(body.diagnostics, body.constant)
+    period, read = 1, "after"
+    is_whole = True
+    for word, clause in clauses.items():
+        match clause:
+            case ast.Learn() | ast.Broken():
+                pass
+            case ast.Every():
+                found = reader.period(clause, (Unit.STEP,))
+                is_whole &= found is not None
+                period = found[0] if found else 1
+                if clause.chunk is not None:
+                    body.diagnostics.report(
+                        "N0405", "a memory of gradients has no chunk", chunk_span(clause), "leave it out"
+                    )
+            case ast.Read(name) if name.text == "anchor":
+                body.diagnostics.report(
+                    "N0405",
+                    "an optimizer has no chunks, so no anchor",
+                    clause.span,
+                    "write `read after` or `read before`",
+                )
+            case ast.Read():
+                read = reader.read(clause) or read
+            case _:
+                body.diagnostics.report(
+                    "N0405",
+                    f"`{word}` has no meaning for a memory of gradients",
+                    clause.span,
+                    "it has `learn`, `every N steps` and `read`",
+                )
+    if "learn" not in clauses and "broken" not in clauses:
+        learned = _EXAMPLES.get(level.kind.function.text, "grad")
+        kind = text_of(level.kind.span)
+        hint = (
+            f"add `learn {learned}` to its clauses: a memory learns a flow of its body"
+            if level.clauses
+            else f"write `{kind} {{ learn {learned} }}`: a memory learns a flow of its body"
+        )
+        body.diagnostics.report(
+            "N0103",
+            f"`{level.name.text}` needs `learn`: it does not say what it learns",
+            level.name.span if level.clauses else level.kind.span,
+            hint,
+        )
+        is_whole = False
+    return (period, read) if is_whole else None
+
+
+def learned(body: OptimizerScope, level: ast.Level, memory: GradientMemory) -> Flow | Unknown:
+    learn = next((one for one in level.clauses if isinstance(one, ast.Learn)), None)
+    if learn is None:
+        return UNKNOWN
+    is_association = memory.kind in ("matrix", "associative")
+    if (learn.value is not None) != is_association:
+        key = text_of(learn.key.span)
+        how = f"`learn {key}`"
+        if memory.kind == "matrix":
+            how = f"`learn normalize({key}) -> 1`: a number as value means so many times the identity"
+        elif is_association:
+            how = f"`learn {key} -> normalize({key})`"
+        body.diagnostics.report(
+            "N0104",
+            f"`{memory.kind}` learns {'a value for each key' if is_association else 'one flow'}",
+            learn.span,
+            f"write {how}",
+        )
+        return UNKNOWN
+    parts = (learn.key, learn.value) if learn.value is not None else (learn.key,)
+    elaborator = OptimizerFlows(body, f"{memory.name}.learn")
+    flows: list[Flow] = []
+    for part in parts:  # a chain of many memories is deep: no more frames here than it takes
+        flow = as_flow(elaborator.expression(part))
+        flows += [flow] if isinstance(flow, Flow) else []
+    if len(flows) < len(parts) or not _fits(body, memory, flows, learn):
+        return UNKNOWN
+    keeps_nothing = memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1
+    if keeps_nothing and memory.read == "after":
+        return replace(flows[0], memory=None)
+    body.lines.all.append(
+        Line(memory.name, "learn", tuple(flow.operand for flow in flows), memory.shape, memory.period)
+    )
+    return Flow(memory.name, memory.shape, memory.period, None, memory)
+
+
+def _fits(body: OptimizerScope, memory: GradientMemory, flows: list[Flow], learn: ast.Learn) -> bool:
+    """Whether what a memory learns has the shapes that it can learn."""
+    key = flows[0]
+    if key.shape != WEIGHT:
+        shape = "a number" if key.shape in (CONSTANT, NUMBER) else f"`{key.shape}`"
+        body.diagnostics.report(
+            "N0201",
+            f"`{memory.name}` has the shape of the weight, `out × in`; what it learns is {shape}",
+            learn.key.span,
+            "learn a flow of that shape, such as `grad`",
+        )
+        return False
+    if len(flows) == 1:
+        return True
+    value, rows = flows[1], extents(key.shape)[0]
+    fitting = {
+        "matrix": (CONSTANT, NUMBER, matrix("out", rows)),
+        "associative": (WEIGHT,),
+    }[memory.kind]
+    if value.shape not in fitting:
+        body.diagnostics.report(
+            "N0201",
+            f"the value for the keys of `{memory.name}` is no `{value.shape}`",
+            learn.value.span if learn.value else learn.span,
+            "`matrix` learns a value `out × out` (a number means so many times the identity), "
+            "`associative` one of the shape of the weight",
+        )
+        return False
+    return True

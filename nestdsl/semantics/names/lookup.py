@@ -85,3 +85,20 @@ class Names:
         yield from self.module.known_names()
         yield from (one.name for one in LIBRARY.functions.values() if one.place is not Place.OPTIMIZER)
         yield from LIBRARY.kinds
+
+
+def optimizer_names(module: Module) -> list[str]:
+    """The names of all optimizers for weights: of the program and of the library."""
+    own = [name for name in module.known_names() if own_optimizer(module, name)]
+    return [*own, *(name for name in library_module("optim").names if name not in own)]
+
+
+def find_optimizer(module: Module, name: str) -> tuple[Module, ast.Optimizer] | None:
+    """The declaration of an optimizer, and the file that has it."""
+    return own_optimizer(module, name) or own_optimizer(library_module("optim"), name)
+
+
+def own_optimizer(module: Module, name: str) -> tuple[Module, ast.Optimizer] | None:
+    """The optimizer that a file declares or imports by a name."""
+    found = module.find(name)
+    return (found[0], found[1]) if found and isinstance(found[1], ast.Optimizer) else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Operation, Read
 from nestdsl.library.signatures import Takes
@@ -13,6 +15,7 @@ from nestdsl.semantics.modules import read_modules
 from nestdsl.semantics.names.program import declare_program
 from nestdsl.semantics.values.parameters import evaluate_parameters
 from nestdsl.source import Source
+from tests.semantics import programs
 
 
 def elaborated(text: str) -> tuple[Iterator[Elaborated], Diagnostics]:
@@ -68,4 +71,37 @@ def test_blocks_and_optimizers_that_no_model_uses_are_tried_the_used_ones_are_no
     assert [(one.code, one.span and one.span.text) for one in found.in_order()] == [
         ("N0101", "nowhere"),
         ("N0101", "grd"),
+    ]
+
+
+def test_what_only_a_clause_uses_is_not_tried() -> None:
+    text = (
+        "block b { flow out = in -> linear }\n"
+        "model m {\n input vectors(8)\n level a = matrix { learn (in -> b) -> in  every 1 token }\n"
+        " flow out = in -> a\n}\n"
+    )
+    models, found = elaborated(text)
+    names = []
+    for one in models:
+        names.append(one.graph.name)
+        complete_model(one)
+    assert names == ["m"] and list(found) == []
+
+
+@pytest.mark.parametrize("through", ["", "block c { flow out = in -> b }\n"])
+def test_a_block_that_contains_itself_by_a_clause(through: str) -> None:
+    inner = "c" if through else "b"
+    text = (
+        f"block b {{\n level a = matrix {{ learn (in -> {inner}) -> in  every 1 token }}\n"
+        " flow out = in -> a\n}\n"
+        "model m {\n input vectors(8)\n flow out = in -> b\n}\n"
+    )
+    assert "the block `b` contains itself" in programs.messages(through + text)
+
+
+def test_of_a_call_with_several_mistakes_all_are_told() -> None:
+    assert sorted(programs.codes(programs.model('flow out = sqrt("s", in)'))) == ["N0103", "N0104"]
+    assert programs.codes(programs.model("flow out = concat(nothing, nothing_more, in)")) == [
+        "N0101",
+        "N0101",
     ]

@@ -30,6 +30,7 @@ from nestdsl.semantics.elaborate.optimizers.schedules import (
 )
 from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope, Otherwise
 from nestdsl.semantics.modules import Module, library_module
+from nestdsl.semantics.names.lookup import find_optimizer, optimizer_names, own_optimizer
 from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.values.arguments import bind, check_argument, gives_all, match_arguments
 from nestdsl.semantics.values.arithmetic import fold
@@ -54,22 +55,6 @@ def default_optimizer(span: Span, parameters: FileParameters) -> OptimizerUse:
     use = reader.across(ast.Call(ast.Name(_NAME, span), (), span))
     assert use is not None
     return use
-
-
-def optimizer_names(module: Module) -> list[str]:
-    """The names of all optimizers for weights: of the program and of the library."""
-    own = [name for name in module.known_names() if _declared(module, name)]
-    return [*own, *(name for name in library_module("optim").names if name not in own)]
-
-
-def find_optimizer(module: Module, name: str) -> tuple[Module, ast.Optimizer] | None:
-    """The declaration of an optimizer, and the file that has it."""
-    return _declared(module, name) or _declared(library_module("optim"), name)
-
-
-def _declared(module: Module, name: str) -> tuple[Module, ast.Optimizer] | None:
-    found = module.find(name)
-    return (found[0], found[1]) if found and isinstance(found[1], ast.Optimizer) else None
 
 
 def try_optimizer(
@@ -149,7 +134,7 @@ class OptimizerReader:
 
     def surprised(self, call: ast.Call, flow: ElaborateFlow | None = None) -> OptimizerUse | None:
         """The optimizer of a level that learns from surprise in context: `gd`, or one for weights."""
-        if call.function.text == "gd" and _declared(self.module, "gd") is None:
+        if call.function.text == "gd" and own_optimizer(self.module, "gd") is None:
             return self._built_in(LIBRARY.optimizers["gd"], call, flow)
         return self.across(call)
 
@@ -303,7 +288,7 @@ class OptimizerReader:
     def _is_meant_for_the_library(self, call: ast.Call, names: list[str]) -> bool:
         """Reports an argument that the library's optimizer has, and one of the program hides."""
         name = call.function.text
-        own, hidden = _declared(self.module, name), library_module("optim").names.get(name)
+        own, hidden = own_optimizer(self.module, name), library_module("optim").names.get(name)
         if own is None or not isinstance(hidden, ast.Optimizer) or own[1] is hidden:
             return False
         for argument in call.arguments:

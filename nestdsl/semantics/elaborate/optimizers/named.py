@@ -11,8 +11,9 @@ from nestdsl.diagnostics import Diagnostics, NestError, fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.limits import MAX_DIAGNOSTICS
 from nestdsl.ranges import shown
-from nestdsl.semantics.elaborate.optimizers.clause import OptimizerReader, find_optimizer, optimizer_names
+from nestdsl.semantics.elaborate.optimizers.clause import OptimizerReader
 from nestdsl.semantics.modules import read_modules
+from nestdsl.semantics.names.lookup import find_optimizer, optimizer_names
 from nestdsl.semantics.suggestions import argument_meant, did_you_mean, listed
 from nestdsl.semantics.values.arithmetic import fold
 from nestdsl.semantics.values.parameters import FileParameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nestdsl.library.kinds import EPSILON, whole
-from nestdsl.library.types import ArgumentSpec, Function, Place, Type
+from nestdsl.library.types import ArgumentSpec, Function, Place, Range, Type
 
 
 def _sigmoid(x: float) -> float:
@@ -43,27 +43,43 @@ _PAIRED = (
         2,
         fold=lambda x, limit: min(max(x, -limit), limit),
         place=Place.OPTIMIZER,
+        range=Range.SIGN_OF_FIRST,
     ),
 )
 _ONE_NUMBER = (
-    Function("norm", "the root of the sum of squares", fold=_absolute, place=Place.OPTIMIZER),
-    Function("rms", "the root of the mean of squares", fold=_absolute, place=Place.OPTIMIZER),
-    Function("mean", "the mean of the elements", fold=_same, place=Place.OPTIMIZER),
+    Function(
+        "norm",
+        "the root of the sum of squares",
+        fold=_absolute,
+        place=Place.OPTIMIZER,
+        range=Range.NEVER_NEGATIVE,
+    ),
+    Function(
+        "rms",
+        "the root of the mean of squares",
+        fold=_absolute,
+        place=Place.OPTIMIZER,
+        range=Range.NEVER_NEGATIVE,
+    ),
+    Function(
+        "mean", "the mean of the elements", fold=_same, place=Place.OPTIMIZER, range=Range.SIGN_OF_FIRST
+    ),
     Function("trace", "the sum of the diagonal", fold=_same, place=Place.OPTIMIZER),
 )
 _OF_OPTIMIZERS = (
-    ("rows", "how many rows; a vector is one", 1, ()),
-    ("columns", "how many columns", 1, ()),
-    ("normalize", "divided by its norm; zero stays zero", 1, ()),
+    ("rows", "how many rows; a vector is one", 1, (), Range.NEVER_NEGATIVE),
+    ("columns", "how many columns", 1, (), Range.NEVER_NEGATIVE),
+    ("normalize", "divided by its norm; zero stays zero", 1, (), Range.SIGN_OF_FIRST),
     (
         "rms_match",
         "scaled to the root mean square of Adam's updates",
         1,
         (ArgumentSpec("rms", Type.NUMBER, 0.2, minimum=0.0, exclusive=True),),
+        Range.SIGN_OF_FIRST,
     ),
-    ("outer", "a bᵀ; of one flow a aᵀ", None, ()),
-    ("transpose", "rows for columns", 1, ()),
-    ("matmul", "the matrix product", 2, ()),
+    ("outer", "a bᵀ; of one flow a aᵀ", None, (), Range.ANY),
+    ("transpose", "rows for columns", 1, (), Range.SIGN_OF_FIRST),
+    ("matmul", "the matrix product", 2, (), Range.ANY),
     (
         "newton_schulz",
         "the nearest orthogonal matrix",
@@ -72,8 +88,9 @@ _OF_OPTIMIZERS = (
             ArgumentSpec("steps", Type.WHOLE, 5, minimum=1, maximum=1000),
             ArgumentSpec(PRECISION, Type.STRING, AUTO, choices=PRECISIONS),
         ),
+        Range.SIGN_OF_FIRST,
     ),
-    ("debias", "a moving average without its start at zero", 1, ()),
+    ("debias", "a moving average without its start at zero", 1, (), Range.SIGN_OF_FIRST),
 )
 
 FUNCTIONS = (
@@ -85,21 +102,21 @@ FUNCTIONS = (
     ),
     Function("silu", "x sigmoid(x)", fold=lambda x: x * _sigmoid(x)),
     Function("gelu", "x times the normal distribution function of x", fold=_gelu),
-    Function("relu", "the positive part", fold=lambda x: max(x, 0)),
-    Function("sigmoid", "1 / (1 + exp(-x))", fold=_sigmoid),
-    Function("softplus", "log(1 + exp(x))", fold=_softplus),
-    Function("tanh", "the hyperbolic tangent", fold=math.tanh),
-    Function("sqrt", "the square root", fold=math.sqrt),
-    Function("exp", "the exponential", fold=math.exp),
-    Function("abs", "the absolute value", fold=_absolute),
-    Function("sign", "-1, 0 or 1", fold=lambda x: (x > 0) - (x < 0)),
+    Function("relu", "the positive part", fold=lambda x: max(x, 0), range=Range.NEVER_NEGATIVE),
+    Function("sigmoid", "1 / (1 + exp(-x))", fold=_sigmoid, range=Range.NEVER_NEGATIVE),
+    Function("softplus", "log(1 + exp(x))", fold=_softplus, range=Range.NEVER_NEGATIVE),
+    Function("tanh", "the hyperbolic tangent", fold=math.tanh, range=Range.SIGN_OF_FIRST),
+    Function("sqrt", "the square root", fold=math.sqrt, range=Range.NEVER_NEGATIVE),
+    Function("exp", "the exponential", fold=math.exp, range=Range.NEVER_NEGATIVE),
+    Function("abs", "the absolute value", fold=_absolute, range=Range.NEVER_NEGATIVE),
+    Function("sign", "-1, 0 or 1", fold=lambda x: (x > 0) - (x < 0), range=Range.SIGN_OF_FIRST),
     Function(
         "softmax",
         "positive, adding to 1 over the features",
         arguments=(whole("heads", 1),),
         place=Place.MODEL,
     ),
-    Function("stop", "the same value; no gradient passes", fold=_same),
+    Function("stop", "the same value; no gradient passes", fold=_same, range=Range.SIGN_OF_FIRST),
     Function(
         "concat",
         "flows side by side",
@@ -124,7 +141,7 @@ FUNCTIONS = (
     *_PAIRED,
     *_ONE_NUMBER,
     *(
-        Function(name, summary, flows, arguments, place=Place.OPTIMIZER)
-        for name, summary, flows, arguments in _OF_OPTIMIZERS
+        Function(name, summary, flows, arguments, place=Place.OPTIMIZER, range=range)
+        for name, summary, flows, arguments, range in _OF_OPTIMIZERS
     ),
 )

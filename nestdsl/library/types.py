@@ -109,13 +109,22 @@ class Place(Enum):
     BOTH = "both"
 
 
+class Range(Enum):
+    """What is known of the sign of a function's values."""
+
+    ANY = "any"
+    NEVER_NEGATIVE = "never negative"
+    SIGN_OF_FIRST = "that of its first flow, or zero"
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """A stateless function of flows.
 
     It takes `flows` flows (None: one or more; 0: it makes one of numbers), then compile-time arguments.
     `output_size(sizes, arguments)` gives its size; `fold` computes it at compile time if all its flows are
-    numbers. Every function that works element by element, or gives one number, has one.
+    numbers, from these and its arguments by name. Every function that works element by element, or gives one
+    number, has one. range: what is known of the sign of its values.
     """
 
     name: str
@@ -125,6 +134,7 @@ class Function:
     output_size: Callable[[tuple[int, ...], Arguments], int] = lambda sizes, arguments: max(sizes)
     fold: Callable[..., float] | None = None
     place: Place = Place.BOTH
+    range: Range = Range.ANY
     is_causal: bool = True
     is_custom: bool = False
 

@@ -21,7 +21,7 @@ from nestdsl.graph.optimizer import (
     Schedule,
 )
 from nestdsl.graph.optimizer_timing import timing
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.library.signatures import LIBRARY, Value
 
 Numbers = dict[str, float]
 
@@ -107,7 +107,7 @@ def known_numbers(
                 numbers[line.result] = _extent(line, shapes, extents)
             case _:
                 operands = [_value(operand, numbers) for operand in line.operands]
-                numbers[line.result] = computed(line.function, *operands)
+                numbers[line.result] = computed(line.function, *operands, **dict(line.options))
     return numbers
 
 
@@ -126,10 +126,10 @@ def _extent(line: Line, shapes: Mapping[str, str], extents: tuple[int, int]) -> 
     return float(sizes[rows if line.function == "rows" else columns])
 
 
-def computed(function: str, *operands: float) -> float:
+def computed(function: str, *operands: float, **options: Value) -> float:
     """A function of numbers; where it has no value it is not finite, as for tensors."""
     try:
-        return float(_of_numbers(function)(*operands))
+        return float(_of_numbers(function)(*operands, **options))
     except OverflowError:
         return math.inf
     except ZeroDivisionError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Generic, TypeVar
 
 from nestdsl.diagnostics import Diagnostics
@@ -175,7 +176,7 @@ class FlowElaborator(ABC, Generic[FlowT]):
             return UNKNOWN
         numbers = [operand for operand in operands if isinstance(operand, int | float)]
         if function.fold is not None and self.folds(function) and len(numbers) == len(operands):
-            return self.arithmetic.call(function.fold, function.name, numbers, call.span)
+            return self.arithmetic.call(partial(function.fold, **bound), function.name, numbers, call.span)
         return self.operation(function.name, operands, call.span, tuple(bound.items()))
 
     def _operands(

@@ -12,6 +12,8 @@ from enum import Enum
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram
+from nestdsl.library.signatures import LIBRARY
+from nestdsl.library.types import Range
 from nestdsl.source import Span
 
 NEVER_NEGATIVE = ("lr", "eps", "decay")
@@ -36,14 +38,6 @@ class _Known:
 
 
 _UNKNOWN = _Known(Way.UNKNOWN)
-_POSITIVE = frozenset(
-    {"abs", "exp", "sigmoid", "softplus", "relu", "norm", "rms", "rows", "columns", "bias", "sqrt"}
-)
-"""Functions whose values are never negative."""
-_KEEPS_WAY = frozenset(
-    {"sign", "tanh", "stop", "normalize", "rms_match", "newton_schulz", "clip", "debias", "transpose", "mean"}
-)
-"""Functions that keep the sign of their first operand."""
 _PASSES = 4
 """Memories that learn from one another are gone through so often; what is not settled then is unknown."""
 
@@ -158,10 +152,14 @@ def _of(line: Line, known: Mapping[str, _Known]) -> _Known:
             both = one.sign if one.sign == other.sign else 0
             sign = decisive if decisive in (one.sign, other.sign) else both
             return _Known(_lost_in(operands).way, sign)
-        case function, _ if function in _POSITIVE:
+        case "bias", _:
             return _Known(_lost_in(operands).way, 1)
-        case function, _ if function in _KEEPS_WAY:
-            return first
+        case function, _ if function in LIBRARY.functions:
+            match LIBRARY.functions[function].range:
+                case Range.NEVER_NEGATIVE:
+                    return _Known(_lost_in(operands).way, 1)
+                case Range.SIGN_OF_FIRST:
+                    return first
     return _lost_in(operands)
 
 

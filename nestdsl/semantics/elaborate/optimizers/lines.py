@@ -56,7 +56,7 @@ class Lines:
         if key in self._known:
             return self._known[key]
         period = gcd(*(flow.period for flow in flows)) if period is None else period
-        result = Flow(self._next_name(place), shape, period, self._value(function, flows))
+        result = Flow(self._next_name(place), shape, period, self._value(function, flows, options))
         assert isinstance(result.operand, str)
         self.all.append(Line(result.operand, function, operands, shape, period, options))
         self._known[key] = result
@@ -84,7 +84,7 @@ class Lines:
         return f"{place}.{count}"
 
     @staticmethod
-    def _value(function: str, flows: Sequence[Flow]) -> float | None:
+    def _value(function: str, flows: Sequence[Flow], options: tuple[tuple[str, Value], ...]) -> float | None:
         """What a constant will be, where its parts are known; the runtime computes it anew."""
         values = [flow.value for flow in flows]
         if any(value is None for value in values):
@@ -97,7 +97,7 @@ class Lines:
                     return float(compute(sign_of(function), one, two))
                 case _ if function in LIBRARY.functions:
                     fold = LIBRARY.functions[function].fold
-                    return None if fold is None else float(fold(*values))
+                    return None if fold is None else float(fold(*values, **dict(options)))
         except (ArithmeticError, ValueError):
             return None
         return None

@@ -111,6 +111,13 @@ FUNCTIONS = (
     Function("abs", "the absolute value", fold=_absolute, range=Range.NEVER_NEGATIVE),
     Function("sign", "-1, 0 or 1", fold=lambda x: (x > 0) - (x < 0), range=Range.SIGN_OF_FIRST),
     Function(
+        "soft_cap",
+        "limit tanh(x / limit): between -limit and limit, and near zero x itself",
+        arguments=(ArgumentSpec("limit", Type.NUMBER, minimum=0.0, exclusive=True),),
+        fold=lambda x, limit: limit * math.tanh(x / limit),
+        range=Range.SIGN_OF_FIRST,
+    ),
+    Function(
         "softmax",
         "positive, adding to 1 over the features",
         arguments=(whole("heads", 1),),

@@ -70,6 +70,11 @@ def spread(like: Tensor, dtype: torch.dtype, *, first: float, last: float, size:
     return numbers.expand(*like.shape[:2], size).contiguous()
 
 
+def soft_cap(x: Tensor, limit: float) -> Tensor:
+    """limit · tanh(x / limit), element by element, as Gemma 2 caps its logits (Gemma Team 2024)."""
+    return limit * torch.tanh(x / limit)
+
+
 def concat(*flows: Tensor) -> Tensor:
     """Flows side by side: the sizes add."""
     return torch.cat(flows, dim=-1)
@@ -154,6 +159,7 @@ POINTWISE: dict[str, Pointwise] = {
     "silu": Pointwise(F.silu, "silu({0})", "{0} / (1 + tl.exp(-{0}))"),
     "gelu": Pointwise(F.gelu, "gelu({0})", "{0} * (1 + tl.erf({0} * 0.7071067811865476)) / 2"),
     "relu": Pointwise(F.relu, "relu({0})", "larger({0}, 0.0)"),
+    "soft_cap": Pointwise(soft_cap, "{limit} * std::tanh({0} / {limit})", "{limit} * tanh({0} / {limit})"),
     "max": Pointwise(maximum, "larger({0}, {1})", "larger({0}, {1})"),
     "min": Pointwise(minimum, "smaller({0}, {1})", "smaller({0}, {1})"),
     "clip": Pointwise(clip, _CLIPPED, _CLIPPED),

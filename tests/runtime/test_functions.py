@@ -1,6 +1,7 @@
 """The functions of flows, against their formulas."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,6 +52,29 @@ def test_folding_at_compile_time_equals_the_function(name):
         assert FUNCTIONS[name](torch.tensor(number, dtype=torch.float64)).item() == pytest.approx(
             fold(number)
         )
+
+
+def test_soft_cap_bends_to_its_limit():
+    """limit · tanh(x / limit), in flows and, of numbers, at compile time; its slope at zero is 1."""
+    x = flow(2, 3, 4).mul(40).requires_grad_()
+    y = FUNCTIONS["soft_cap"](x, limit=30.0)
+    torch.testing.assert_close(y, 30 * (torch.exp(x / 15) - 1) / (torch.exp(x / 15) + 1))
+    assert y.abs().max() < 30
+    origin = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(FUNCTIONS["soft_cap"](origin, limit=30.0).sum(), origin)
+    torch.testing.assert_close(slope, torch.ones_like(origin))
+    fold = LIBRARY.functions["soft_cap"].fold
+    assert fold is not None and fold(3.0, limit=2.0) == pytest.approx(2 * math.tanh(1.5))
+
+
+def test_every_function_is_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "language.md").read_text("utf-8")
+    missing = [
+        name
+        for name, function in LIBRARY.functions.items()
+        if not function.is_custom and f"`{name}`" not in text and f"`{name}(" not in text
+    ]
+    assert missing == []
 
 
 def test_sqrt_is_the_square_root():

@@ -20,7 +20,7 @@ optimizer all(lr = 0.5) {
   level far = sum_of(0.5) { learn grad  every 2 steps }
   flow powers = abs(m) ** 1.5 + m ** 2 + m ** 3 + (1 + abs(m)) ** -1 + (1 + m * m) ** far
   flow curves = sigmoid(m) + softplus(30 * m) + silu(m) + gelu(m) + relu(m) + tanh(m) + exp(-m) + sqrt(abs(m))
-  flow corners = max(m, 0.1) - min(m, -0.1) + clip(weight, 0.5) + sign(m) - stop(m)
+  flow corners = max(m, 0.1) - min(m, -0.1) + clip(weight, 0.5) + soft_cap(far, 0.3) + sign(m) - stop(m)
   flow update = -lr * (powers + curves) / (2 + corners * corners) + far
 }
 """

@@ -72,7 +72,7 @@ class CompiledRun(Run):
         frame.values.update(zip(region.gives, made, strict=True))
         frame.following.update(following)
 
-    def begun(self, state: State) -> State:
+    def loop_state(self, state: State) -> State:
         """The same state, that looks as it will after a chunk: else the first would be compiled apart."""
         return _like_made(state, "", set())
 

@@ -39,7 +39,7 @@ class Run:
         program = frame.program
         flows = tuple(frame.values[name] for name in region.takes)
         own = {name: frame.state[name] for name in region.stateful if name in frame.state}
-        own = self.begun(own) | {POSITION: frame.state.get(POSITION)}
+        own = self.loop_state(own) | {POSITION: frame.state.get(POSITION)}
 
         def step(flows: Sequence[Tensor], state: State, *, aligned: bool) -> tuple[Sequence[Tensor], State]:
             return self.chunk(frame.module, program, region, flows, state, aligned=aligned)
@@ -48,7 +48,7 @@ class Run:
         frame.following |= following
         frame.values.update(zip(region.gives, made, strict=True))
 
-    def begun(self, state: State) -> State:
+    def loop_state(self, state: State) -> State:
         """The state with which a loop begins."""
         return state
 

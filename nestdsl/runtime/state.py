@@ -81,7 +81,7 @@ def with_starts(state: Any, before: Any) -> Any:
             return state
 
 
-def begun(state: Any, *, differentiable: bool) -> Any:
+def separate(state: Any, *, differentiable: bool) -> Any:
     """The state at the start of a context, laid out as `cut` leaves those of later segments.
 
     It keeps its graph, which leads to the learned starts.

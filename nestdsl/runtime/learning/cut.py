@@ -16,7 +16,7 @@ from nestdsl.runtime.learning.levels import loss_sum, segments, target_count
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.learning.rows import Rows
 from nestdsl.runtime.learning.sharded import whole_weights
-from nestdsl.runtime.state import Path, State, begun, cut, get, put, with_starts
+from nestdsl.runtime.state import Path, State, cut, get, put, separate, with_starts
 
 
 def cut_loss(
@@ -87,7 +87,7 @@ class CutLearner:
     def begin(self, state: State) -> State:
         """The state at the start of a context, as `segment` takes it."""
         with torch.enable_grad():
-            return begun(state, differentiable=self.differentiable)  # type: ignore[no-any-return]
+            return separate(state, differentiable=self.differentiable)  # type: ignore[no-any-return]
 
     def segment(self, x: Tensor, labels: Tensor, state: State) -> tuple[State, Tensor]:
         """One segment: the state after it, but for what rows have learned, and the sum of its losses."""

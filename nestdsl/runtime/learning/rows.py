@@ -55,16 +55,18 @@ class Rows:
         self.shared = {name: whole.value(weight) for name, weight in weights.items()}
         handles = {name: whole.handle(weight) for name, weight in weights.items()}
         self.outer = {name: outer[handle] for name, handle in handles.items() if handle in outer}
-        begun = "weights" in part
-        starts = part["weights"] if begun else self._starts(batch)
+        has_weights = "weights" in part
+        starts = part["weights"] if has_weights else self._starts(batch)
         self.weights: dict[str, Tensor] = {
             name: starts[name].clone(memory_format=torch.contiguous_format) for name in self.shared
         }
-        self.memories: dict[str, Memory] = dict(part["memories"]) if begun else self._memories(starts)
+        self.memories: dict[str, Memory] = dict(part["memories"]) if has_weights else self._memories(starts)
         self.read = tokens_read(part)
-        self.has_moved: bool = begun or (parent is not None and parent.has_moved)
+        self.has_moved: bool = has_weights or (parent is not None and parent.has_moved)
         self.gathered: dict[str, Tensor] = (
-            {name: sums.clone() for name, sums in part["gathered"].items()} if begun and self.read else {}
+            {name: sums.clone() for name, sums in part["gathered"].items()}
+            if has_weights and self.read
+            else {}
         )
         for name, sums in self.gathered.items():
             if name in self.outer:  # which has had this part from the sequence before

@@ -51,9 +51,9 @@ def _seconds(device: torch.device, kind: torch.dtype) -> float:
     x = torch.ones(_MEASURED_SIZE, _MEASURED_SIZE, device=device, dtype=kind)
     times = []
     for _ in range(1 + _MEASURED_TIMES):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         float((x @ x)[0, 0])  # which waits for the device
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - start)
     return min(times[1:])
 
 

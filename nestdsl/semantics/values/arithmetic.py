@@ -163,8 +163,11 @@ def fold(expression: ast.Expression, lookup: Lookup, diagnostics: Diagnostics) -
 
 
 def _folds(name: str) -> bool:
+    """Whether a name is that of a function of one number and nothing else."""
     function = LIBRARY.functions.get(name)
-    return function is not None and function.fold is not None and function.place is not Place.OPTIMIZER
+    if function is None or function.fold is None or function.arguments:
+        return False
+    return function.place is not Place.OPTIMIZER
 
 
 def report_no_value(name: ast.Name, what: str, diagnostics: Diagnostics) -> None:

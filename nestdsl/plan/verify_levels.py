@@ -51,6 +51,7 @@ def verify_levels(body: Body) -> None:
         _verify_options(level, kind, here)
         if level.surprise is not None:
             _verify_surprise(level, level.surprise, levels, here)
+    _verify_ancestry(levels)
 
 
 def shapes_of(level: LevelPlan) -> Shapes | None:
@@ -64,6 +65,7 @@ def _verify_kind(level: LevelPlan, kind: Kind, here: str) -> None:
     require_arguments(level.arguments, kind.arguments, here)
     given = [name for name in kind.alternatives if arguments[name] is not None]
     require(len(given) <= 1, f"{here} says both {' and '.join(given)}")
+    require(kind.is_causal(arguments), f"{here} reads later tokens")
     require(kind.is_memory or not level.association, f"{here} is no memory")
     is_solved = not kind.is_nonparametric or level.association
     require(is_solved, f"{here} learns from nothing")
@@ -136,15 +138,23 @@ def _verified_parent(
     if parent is None:
         raise OddPlanError(f"{here} has no such parent")
     require(not parent.association and shapes_of(parent) == shapes_of(level), f"{here} has another's parent")
-    before, seen = parent.surprise, {level.attribute, parent.attribute}
-    while before is not None and before.parent in levels:
-        require(before.parent not in seen, f"{here} starts, in the end, from itself")
-        seen.add(before.parent)
-        before = levels[before.parent].surprise
     if surprise.reset == "parent" and parent.surprise is not None:
         is_slower = parent.surprise.period_tokens > surprise.period_tokens
         require(is_slower, f"{here} is reset before it has learned")
     return parent
+
+
+def _verify_ancestry(levels: Mapping[str, LevelPlan]) -> None:
+    """No level starts, in the end, from itself."""
+    known: set[str] = set()
+    for name in levels:
+        way: set[str] = set()
+        while name and name not in known:
+            require(name not in way, f"`{name}` starts, in the end, from itself")
+            way.add(name)
+            surprise = levels[name].surprise
+            name = surprise.parent if surprise is not None else ""
+        known |= way
 
 
 def _ends_with_run(program: OptimizerProgram) -> bool:

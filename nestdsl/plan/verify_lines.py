@@ -103,15 +103,16 @@ def _verify_stages(body: Body, parts: _Parts) -> None:
     found = stages(body.lines)
     is_so = (found.before, found.loop, found.after) == (body.instructions, body.loop, body.after)
     require(is_so, f"what runs chunk by chunk in `{body.name}` is not what must")
-    chunks = [0]
+    chunks: list[int] = []
     for line in body.lines:
         if isinstance(line, Peek):
-            for name in parts.together.get(line.level, (line.level,)):
-                options = dict(parts.levels[name].options)
-                chunks.append(int(options.get("chunk") or 0))
-                is_kept = parts.levels[name].kind != "matrix" or options.get("anchored")
-                require(bool(chunks[-1] and is_kept), f"`{name}` of `{body.name}` keeps no anchor")
-    require(body.chunk_tokens == min(chunks[1:], default=0), f"the chunks of `{body.name}` are odd")
+            members = [parts.levels[name] for name in parts.together.get(line.level, (line.level,))]
+            options = [dict(level.options) for level in members]
+            # Of memories side by side, the one that reads itself keeps the anchor for all.
+            is_kept = any(one.get("anchored") for one in options) or members[0].kind != "matrix"
+            require(is_kept and bool(options[0]), f"`{line.level}` of `{body.name}` keeps no anchor")
+            chunks.append(int(options[0]["chunk"] or 0))
+    require(body.chunk_tokens == min(chunks, default=0), f"the chunks of `{body.name}` are odd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,5 +193,6 @@ def _verify_call(line: Call, here: str) -> None:
         require(not line.options, f"{here} has options")
     elif function is not None:  # one that is not known here is refused where it is built
         require_operands(function, count, here)
+        require(function.is_causal, f"{here} reads later tokens")
         require(flows == count, f"{here} reads a number")
         require_arguments(line.options, function.arguments, here)

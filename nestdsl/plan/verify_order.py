@@ -1,4 +1,4 @@
-"""The levels that a plan which was read lists, its clock and its costs, against its bodies: see `verify.py`."""
+"""The levels that a read plan lists, its clock and its costs, beside its bodies: see `verify.py`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.plan.clock import clock
-from nestdsl.plan.cost import BYTES, least_weights, total
+from nestdsl.plan.cost import BYTES, total, trained_weights
 from nestdsl.plan.optimizer_state import state_numbers
-from nestdsl.plan.plan import Body, LevelPlan, OrderedLevel, Plan, SharedPlan, SurprisePlan
-from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
+from nestdsl.plan.plan import Body, LevelPlan, OrderedLevel, Plan, SharedPlan
+from nestdsl.plan.sharing import ONE_PRODUCT
 from nestdsl.plan.verify_levels import shapes_of
 from nestdsl.plan.wellformed import require, require_identifier, require_member
 
@@ -25,27 +25,26 @@ def verify_order(plan: Plan) -> None:
         here = f"`{level.name}`"
         require_identifier(level.kind, f"the kind of {here}", free=False)
         require_member(level.unit, ("step", "token"), f"the unit of {here}")
-        is_memory = bool(level.owner)
-        wanted = 0 if is_memory else level.copies
+        wanted = 0 if level.owner else level.copies
         require(len(level.modules) == wanted, f"{here} has {len(level.modules)} modules")
-        for path in level.modules:
-            _verify_copy(plan, level, built[path], here)
+        for number, path in enumerate(level.modules):
+            _verify_copy(level, built[path], here, is_first=number == 0)
     for one in plan.weights:
         require_member(one.module, built, "a level with weights from a file")
         shapes = shapes_of(built[one.module])
         own = None if shapes is None else {name for name, _ in shapes}
         require(own is None or {name for name, _ in one.tensors} <= own, f"`{one.module}` has other weights")
     _verify_clock(plan)
-    _verify_costs(plan, built, bodies)
+    _verify_costs(plan, built)
 
 
-def _verify_copy(plan: Plan, level: OrderedLevel, built: LevelPlan, here: str) -> None:
-    """What the list says of a level is what its body says of it."""
+def _verify_copy(level: OrderedLevel, built: LevelPlan, here: str, *, is_first: bool) -> None:
+    """What the list says of a level is what the body of a copy says; its sizes are those of the first."""
+    require(level.kind == built.kind, f"the kind of {here} is said in two ways")
+    if is_first:
+        is_same = (level.input_size, level.output_size) == (built.input_size, built.output_size)
+        require(is_same and level.carried == built.carried, f"what {here} is, is said in two ways")
     surprise = built.surprise
-    same = (level.kind, level.input_size, level.output_size, level.carried)
-    require(
-        same == (built.kind, built.input_size, built.output_size, built.carried), f"{here} is there twice"
-    )
     options = dict(built.options)
     if built.association:
         learns: tuple[str, ...] = (f"{options.get('objective', 'softmax')}: key -> value",)
@@ -60,70 +59,52 @@ def _verify_copy(plan: Plan, level: OrderedLevel, built: LevelPlan, here: str) -
     require(is_so, f"when {here} moves is said in two ways")
     if level.unit == "step" and level.optimizer is not None:
         require(level.optimizer.program is not None, f"the optimizer of {here} has no program")
-    kind = LIBRARY.kinds.get(level.kind)
     shapes = shapes_of(built)
-    if kind is None or shapes is None:
-        return
-    if level.matrices:
-        require(any(len(shape) == 2 for _, shape in shapes), f"{here} has no matrices")
+    has_some = shapes is None or any(len(shape) == 2 for _, shape in shapes)
+    require(has_some or not level.matrices, f"{here} has no matrices")
 
 
 def _verify_clock(plan: Plan) -> None:
     """Periods are those of the levels, and divide one another."""
     require(plan.clock == clock(plan.levels), "its clock is not that of its levels")
-    for periods in (plan.clock.tokens, plan.clock.steps):
-        for (shorter, _), (longer, _) in pairwise(periods):
+    for unit in ("token", "step"):
+        own = (level for level in plan.levels if level.unit == unit and not (level.owner or level.frozen))
+        for shorter, longer in pairwise(sorted({level.period for level in own})):
             require(longer % shorter == 0, f"its periods {shorter} and {longer} do not divide one another")
 
 
-def _verify_costs(plan: Plan, built: Mapping[str, LevelPlan], bodies: Mapping[str, Body]) -> None:
-    """Costs say how much memory is needed before anything is built, so they are no less than what is."""
-    costs = plan.costs
+def _verify_costs(plan: Plan, built: Mapping[str, LevelPlan]) -> None:
+    """Costs say how much memory is needed before anything is built, so they are no less than what is.
+
+    They are those of the first copy of each level: the sizes of other copies may differ.
+    """
+    costs, moved = plan.costs, 0
     require(costs == total(plan.levels, dict(costs.optimizer_memories)), "its costs are not its levels'")
-    require(costs.parameters >= least_weights(plan), "its levels have more weights than it says")
-    kept = sum(_numbers(level) * copies for level, copies in _keeping(plan, bodies)) * BYTES
-    require(costs.state_bytes_per_sequence >= kept, "its levels keep more than it says")
-    moved = 0
     for level in plan.levels:
-        optimizer = (level.unit == "step" and level.optimizer) or plan.train.optimizer
-        for path in level.modules if not level.frozen and level.parameters else ():
-            shapes = shapes_of(built[path]) or ()
-            if level.matrices:
-                moved += state_numbers(optimizer.program, shapes, True)
-            else:
-                both = (state_numbers(optimizer.program, shapes, one) for one in (False, True))
-                moved += min(both)
+        if level.owner:
+            continue
+        here, first = f"`{level.name}`", built[level.modules[0]]
+        require(level.parameters >= trained_weights(first), f"{here} has more weights than it says")
+        kept = _numbers(first) * BYTES
+        require(level.state_bytes_per_sequence >= kept, f"{here} keeps more than it says")
+        if level.parameters and not level.frozen:
+            own = level.optimizer if level.unit == "step" else None
+            program, shapes = (own or plan.train.optimizer).program, shapes_of(first) or ()
+            moved += min(state_numbers(program, shapes, one) for one in {level.matrices, True})
     require(costs.optimizer_bytes >= moved * BYTES, "its optimizers keep more than it says")
 
 
-def _keeping(plan: Plan, bodies: Mapping[str, Body]) -> Iterator[tuple[LevelPlan, int]]:
-    """The levels that keep a state for each sequence, each with the number of its copies."""
-    copies = dict.fromkeys(bodies, 0)
-    copies[plan.root.name] = 1
-    for body in reversed(plan.bodies):  # wholes before their parts
-        for block in body.blocks:
-            for name in block.bodies:
-                copies[name] += copies[body.name]
-        sides = (shared.members for shared in body.shared if shared.form == SIDE_BY_SIDE)
-        joined = {name for members in sides for name in members}
-        for level in body.levels:
-            if level.stateful or level.attribute in joined:
-                yield level, copies[body.name]
-
-
 def _numbers(level: LevelPlan) -> int:
-    """How many numbers a level keeps for each sequence, at the least."""
-    kind = LIBRARY.kinds.get(level.kind)
-    if kind is None:
+    """How many numbers a level by itself keeps for each sequence, at the least."""
+    kind, surprise = LIBRARY.kinds.get(level.kind), level.surprise
+    if kind is None or not level.stateful or (kind.is_memory and not level.association):
         return 0
     numbers = count(kind.state(dict(level.arguments), level.input_size, level.output_size))
-    return numbers + (_numbers_of(level, level.surprise) if level.surprise is not None else 0)
-
-
-def _numbers_of(level: LevelPlan, surprise: SurprisePlan) -> int:
-    """Of a level that learns from surprise: weights, what gathers, and what its optimizer keeps."""
-    shapes = shapes_of(level) or ()
-    return 2 * count(shapes) + state_numbers(surprise.optimizer.program, shapes, surprise.matrices)
+    if surprise is not None:  # weights, what gathers, and what the optimizer keeps
+        shapes = shapes_of(level) or ()
+        numbers += 2 * count(shapes)
+        numbers += state_numbers(surprise.optimizer.program, shapes, surprise.matrices)
+    return numbers
 
 
 def _built(body: Body, bodies: Mapping[str, Body], prefix: str) -> Iterator[tuple[str, LevelPlan]]:

@@ -197,7 +197,7 @@ class _Ids:
                 case Read():
                     wanted = _takes_ids(levels[line.level])
                     is_fit = wanted is None or wanted == (line.flow in ids)
-                    require(is_fit, f"{here} reads {'vectors' if wanted else 'ids'}")
+                    require(is_fit, f"{here} reads {'vectors, not ids' if wanted else 'ids, not vectors'}")
                 case _:
                     require(ids.isdisjoint(operands(line)), f"{here} computes with ids")
         return body.output in ids

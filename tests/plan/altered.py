@@ -67,10 +67,10 @@ def _form(place: Place) -> Form:
 
 
 class Alterations:
-    """Draws altered plans: `draw` gives one of them, and what was done to it."""
+    """Draws altered plans from those of all programs."""
 
-    def __init__(self, seed: int) -> None:
-        self.draws = random.Random(seed)
+    def __init__(self) -> None:
+        self.draws = random.Random()
         self.plans = plans()
         self.places: list[dict[Form, list[Place]]] = []
         self.alike: dict[Form, list[object]] = defaultdict(list)
@@ -84,8 +84,14 @@ class Alterations:
                     self.alike[_form(place)].append(value)
             self.places.append(forms)
 
-    def draw(self) -> tuple[dict[str, Any], str]:
-        """A plan altered in one place, or in a few cases in two, as plain data; and in words."""
+    def draw(self, seed: int, count: int) -> Iterator[tuple[dict[str, Any], str]]:
+        """So many altered plans, as plain data, each with what was done to it in words."""
+        self.draws = random.Random(seed)
+        for _ in range(count):
+            yield self._one()
+
+    def _one(self) -> tuple[dict[str, Any], str]:
+        """A plan altered in one place, or now and then in two."""
         number = self.draws.randrange(len(self.plans))
         data = copy.deepcopy(self.plans[number])
         done = [self._altered(data, number) for _ in range(self.draws.choice((1, 1, 1, 2)))]
@@ -190,12 +196,17 @@ def _rearrange(items: list[Any], draws: random.Random) -> str:
             return f"items {one} and {two} swapped"
 
 
+def as_text(data: dict[str, Any]) -> str:
+    """The YAML of a plan that is plain data."""
+    return yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False)
+
+
 def outcome(data: dict[str, Any]) -> str:
     """The code by which a plan is refused, or `runs` if its model can be trained by one step.
 
     Raises whatever else comes of it, and TimeoutError after `SECONDS`.
     """
-    text = yaml.dump(data, Dumper=yaml.CSafeDumper, sort_keys=False)
+    text = as_text(data)
     with _in_time(SECONDS):
         try:
             plan = from_yaml(text)

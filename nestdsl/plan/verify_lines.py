@@ -85,7 +85,7 @@ def _verify_runs(body: Body, parts: _Parts) -> None:
     starts = {line.level for line in body.lines if isinstance(line, ReadStart)}
     factored = {name for shared in body.shared if shared.form == ONE_PRODUCT for name in shared.members}
     joined = {name for members in parts.together.values() for name in members}
-    for name in parts.attributes:
+    for name in sorted(parts.attributes):
         here = f"`{name}` of `{body.name}`"
         if name in factored or name in joined:
             by_itself = runs[name] or (reads[name] and name in joined)

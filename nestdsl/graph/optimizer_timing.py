@@ -69,6 +69,11 @@ def timing(program: OptimizerProgram) -> Timing:
 def _known(program: OptimizerProgram) -> frozenset[str]:
     known = {name for name, _ in program.parameters} | {"step_count"}
     known |= {schedule.parameter for schedule in program.schedules}
+    # Parameters whose value another program hands on stand where they are read alone.
+    of_weight = {"grad", "weight", *(line.result for line in program.lines)}
+    read = [operand for line in program.lines for operand in line.operands]
+    read += [value for memory in program.memories for _, value in memory.arguments]
+    known |= {operand for operand in read if isinstance(operand, str)} - of_weight
     for line in program.lines:
         is_number = line.function in ("bias", "rows", "columns") or line.shape == CONSTANT
         if is_number or all(not isinstance(one, str) or one in known for one in line.operands):

@@ -136,13 +136,13 @@ def least_weights(plan: Plan) -> int:
     """How many numbers the weights of a built model hold at least, counted from its bodies alone."""
     counts: dict[str, int] = {}
     for body in plan.bodies:
-        own = sum(_weights_of(level) for level in body.levels)
+        own = sum(trained_weights(level) for level in body.levels)
         counts[body.name] = own + sum(counts[name] for block in body.blocks for name in block.bodies)
     return counts[plan.root.name]
 
 
-def _weights_of(level: LevelPlan) -> int:
-    """0 where the outer levels do not train the start, and for kinds from Python: theirs are not known."""
+def trained_weights(level: LevelPlan) -> int:
+    """How many numbers of a level's start are trained; 0 of kinds from Python: theirs are not known."""
     kind = LIBRARY.kinds.get(level.kind)
     starts_from = level.surprise is not None and level.surprise.parent
     if kind is None or kind.is_custom or not is_trained(level) or starts_from:

@@ -7,21 +7,12 @@ numbers become sizes. What is not of the form that `lower` makes is refused here
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
 from nestdsl import limits
 from nestdsl.graph.optimizer import GradientMemory
-from nestdsl.library.signatures import (
-    LIBRARY,
-    OBJECTIVES_IN_CONTEXT,
-    OBJECTIVES_TRAIN,
-    READS,
-    RESETS,
-    Value,
-)
-from nestdsl.plan.names import identifier
+from nestdsl.library.signatures import OBJECTIVES_TRAIN
 from nestdsl.plan.plan import (
     Body,
     InputPlan,
@@ -29,26 +20,19 @@ from nestdsl.plan.plan import (
     OptimizerPlan,
     OrderedLevel,
     Plan,
-    SharedPlan,
     SurprisePlan,
     TrainPlan,
     WeightsPlan,
 )
-from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
-from nestdsl.plan.starts import verify_start, without_start
+from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.verify_levels import verify_levels
 from nestdsl.plan.verify_lines import verify_lines
+from nestdsl.plan.verify_order import verify_order
 from nestdsl.plan.verify_program import verify_program
+from nestdsl.plan.verify_shared import verify_shared
 from nestdsl.plan.verify_sizes import verify_sizes
-from nestdsl.plan.wellformed import (
-    is_number,
-    require,
-    require_arguments,
-    require_identifier,
-    require_member,
-    shown,
-)
+from nestdsl.plan.wellformed import require, require_identifier, require_member, shown
 
-_GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,18}\)")
 _FREE_TEXT = {(Plan, "source"), (WeightsPlan, "file"), (WeightsPlan, "key"), (WeightsPlan, "tensors")}
 """Paths and foreign names: shown in messages and opened, but no part of a model."""
 _POSITIVE = {
@@ -62,45 +46,24 @@ _POSITIVE = {
     GradientMemory: ("period",),
 }
 """Numbers that are at least 1; all others of a plan's own fields are at least 0."""
-_OPTIONS: dict[str, tuple[Value, ...] | type] = {
-    "objective": OBJECTIVES_IN_CONTEXT,
-    "p": float,
-    "optimizer": ("gd", "dgd", "momentum", "dgd_momentum"),
-    "toward": ("zero", "init"),
-    "forget_first": (True, False),
-    "read": READS,
-    "period": int,
-    "chunk": int,
-    "gradient": ("stop", "through"),
-    "anchored": (True, False),
-}
-"""The options of levels: what each may be; numbers are positive. `starts.py` has those of their starts."""
 
 
 def verify(plan: Plan) -> None:
     """Raises OddPlanError for what no program gives."""
     _verify_values(plan, "plan")
     _verify_words(plan)
-    bodies: dict[str, Body] = {}
     counts: dict[str, int] = {}
     depths: dict[str, int] = {}
     for body in plan.bodies:
-        require(body.name not in bodies, f"there are two bodies `{body.name}`")
+        require(body.name not in counts, f"there are two bodies `{body.name}`")
         counts[body.name] = _verify_body(body, counts)
-        verify_sizes(body, bodies)
-        bodies[body.name] = body
         inner = [depths[name] for block in body.blocks for name in block.bodies]
         depths[body.name] = 1 + max(inner, default=0)
         require(counts[body.name] <= limits.MAX_NODES, "it has more levels than a program may have")
         require(depths[body.name] <= limits.MAX_BLOCK_DEPTH + 1, "its blocks stand too deep in one another")
     require(bool(plan.bodies), "plan.bodies is empty")
-    reads_ids = plan.input.takes == "ids" and plan.root.output == identifier("in")
-    require(not reads_ids, "it gives the ids that it reads")
-    paths = set(_paths(plan.root, bodies, ""))
-    named = [path for level in plan.levels for path in level.modules]
-    require(len(named) == len(set(named)) and paths == set(named), "its levels are not those of its bodies")
-    for one in plan.weights:
-        require_member(one.module, paths, "a level with weights from a file")
+    verify_sizes(plan)
+    verify_order(plan)
 
 
 def _verify_values(value: object, place: str) -> None:
@@ -143,9 +106,6 @@ def _verify_words(plan: Plan) -> None:
     require(plan.train.optimizer.program is not None, "its optimizer has no program")
     for name, _ in plan.parameters:
         require_identifier(name, "a parameter", free=False)
-    for level in plan.levels:
-        require_identifier(level.kind, f"the kind of `{level.name}`", free=False)
-        require_member(level.unit, ("step", "token"), f"the unit of `{level.name}`")
 
 
 def _verify_optimizer(optimizer: OptimizerPlan, place: str) -> None:
@@ -164,7 +124,7 @@ def _verify_optimizer(optimizer: OptimizerPlan, place: str) -> None:
 
 
 def _verify_body(body: Body, counts: dict[str, int]) -> int:
-    """Checks one body; gives the number of levels, blocks and lines in it, copies counted."""
+    """Checks one body by itself; gives the number of levels, blocks and lines in it, copies counted."""
     require_identifier(body.name, "a body", free=False)
     require_identifier(body.block, f"the block of `{body.name}`", free=False)
     together = [shared for shared in body.shared if shared.form == SIDE_BY_SIDE]
@@ -172,68 +132,13 @@ def _verify_body(body: Body, counts: dict[str, int]) -> int:
     attributes = {require_identifier(part.attribute, f"`{body.name}`") for part in parts}
     require(len(attributes) == len(parts), f"`{body.name}` has two parts of one name")
     count = len(parts) + len(body.lines)
-    for level in body.levels:
-        _verify_level(level, attributes)
     for block in body.blocks:
         require(bool(block.bodies), f"`{block.attribute}` of `{body.name}` has no body")
         require(block.repeated or len(block.bodies) == 1, f"`{block.attribute}` is not repeated")
         for name in block.bodies:
             require_member(name, counts, f"the body of `{block.attribute}` of `{body.name}`")
             count += counts[name]
-    levels = {level.attribute for level in body.levels}
-    for shared in body.shared:
-        require_member(shared.form, (SIDE_BY_SIDE, ONE_PRODUCT), f"the form of `{shared.attribute}`")
-        for name in shared.members:
-            require_identifier(name, f"`{shared.attribute}`")
-            is_there = shared.form == ONE_PRODUCT or name in levels
-            require(is_there, f"`{shared.attribute}` has no member `{name}`")
-        require_member(shared.attribute, attributes, f"what stands for memories of `{body.name}`")
-        require(not shared.source or shared.source in levels, f"`{shared.attribute}` has no such source")
+    verify_levels(body)
+    verify_shared(body)
     verify_lines(body)
     return count
-
-
-def _verify_level(level: LevelPlan, attributes: Set[str]) -> None:
-    here = f"`{level.attribute}`"
-    require(bool(re.fullmatch(_GRADIENT, level.gradient)), f"the gradient of {here} is odd")
-    kind = LIBRARY.kinds.get(level.kind)
-    require_identifier(level.kind, f"the kind of {here}", free=False)
-    if kind is not None:  # one that is not known here is refused where it is built
-        require_arguments(level.arguments, kind.arguments, here)
-    for name, _ in level.arguments:
-        require_identifier(name, f"an argument of {here}", free=False)
-    verify_start(level)
-    for name, value in without_start(level.options):
-        require_member(name, _OPTIONS, f"an option of {here}")
-        known = _OPTIONS[name]
-        if isinstance(known, tuple):
-            require_member(value, known, f"{name} of {here}")
-        else:
-            is_positive = type(value) in (int, known) and is_number(value) and value > 0
-            require(is_positive, f"{name} of {here} is no positive number")
-    told = dict(level.options)
-    if told.get("forget_first"):
-        rule = level.kind, told.get("optimizer"), told.get("objective"), told.get("period")
-        require(rule == ("matrix", "gd", "l2", 1), f"{here} has nothing to forget first")
-    surprise = level.surprise
-    if surprise is not None:
-        require(bool(re.fullmatch(_GRADIENT, surprise.gradient)), f"the gradient of {here} is odd")
-        require_member(surprise.reset, RESETS, f"the reset of {here}")
-        require(not surprise.parent or surprise.parent in attributes, f"{here} has no such parent")
-        own = {name for name, _ in surprise.optimizer.arguments}
-        has_rule = surprise.optimizer.program is not None or own >= {"step", "retain"}
-        require(has_rule, f"the optimizer of {here} has no rule")
-
-
-def _paths(body: Body, bodies: dict[str, Body], prefix: str) -> Iterator[str]:
-    """Where each declared level stands in the built model; one that stands for several is none of them."""
-    joint = {name for shared in body.shared if shared.form == ONE_PRODUCT for name in _stand_ins(shared)}
-    yield from (f"{prefix}{level.attribute}" for level in body.levels if level.attribute not in joint)
-    for block in body.blocks:
-        for number, name in enumerate(block.bodies):
-            inner = f"{block.attribute}.{number}." if block.repeated else f"{block.attribute}."
-            yield from _paths(bodies[name], bodies, prefix + inner)
-
-
-def _stand_ins(shared: SharedPlan) -> tuple[str, str]:
-    return shared.attribute, shared.source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,9 @@ from nestdsl.plan.instructions import (
 from nestdsl.plan.instructions import Read as ReadLevel
 from nestdsl.plan.names import identifier
 from nestdsl.plan.plan import Body, LevelPlan
-from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.rewrite import used
+from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
+from nestdsl.plan.stages import stages
 from nestdsl.plan.wellformed import (
     ARITHMETIC,
     is_number,
@@ -44,20 +47,72 @@ def verify_lines(body: Body) -> None:
         {shared.attribute: shared.members for shared in body.shared if shared.form == SIDE_BY_SIDE},
     )
     known = {identifier("in")}
-    contexts: set[str] = set()
+    contexts: dict[str, str] = {}
+    answers: dict[str, str] = {}
     for line in body.lines:
         here = f"`{line.result}` of `{body.name}`"
         require_identifier(line.result, f"a line of `{body.name}`")
-        require(line.result not in known | contexts, f"{here} is there twice")
+        require(line.result not in known | contexts.keys() | answers.keys(), f"{here} is there twice")
         for name in operands(line):
-            is_context = isinstance(line, Recall) and name == line.context
-            require(name in (contexts if is_context else known), f"{here} reads what is not there")
+            if isinstance(line, Recall) and name == line.context:
+                is_there = contexts.get(name) == line.level
+            elif isinstance(line, Columns):
+                is_there = answers.get(name) == line.level
+            else:
+                is_there = name in known
+            require(is_there, f"{here} reads what is not there")
         part = part_of(line)
         if part is not None:
             require_member(part, parts.attributes, f"what {here} runs")
         _verify(line, parts, here)
-        (contexts if isinstance(line, Learn) else known).add(line.result)
+        match line:
+            case Learn():
+                contexts[line.result] = line.level
+            case Peek(member=None) if line.level in parts.together:
+                answers[line.result] = line.level
+            case _:
+                known.add(line.result)
     require(body.output in known, f"`{body.name}` has no flow that is its output")
+    require(used(body.lines, [body.output]) == list(body.lines), f"`{body.name}` makes what nothing reads")
+    _verify_runs(body, parts)
+    _verify_stages(body, parts)
+
+
+def _verify_runs(body: Body, parts: _Parts) -> None:
+    """Each part runs: blocks and memories once in a pass, and those that work as others by these alone."""
+    runs = Counter(part_of(line) for line in body.lines if isinstance(line, Learn | RunBlock))
+    reads = Counter(part_of(line) for line in body.lines if not isinstance(line, Learn | RunBlock))
+    starts = {line.level for line in body.lines if isinstance(line, ReadStart)}
+    factored = {name for shared in body.shared if shared.form == ONE_PRODUCT for name in shared.members}
+    joined = {name for members in parts.together.values() for name in members}
+    for name in sorted(parts.attributes):
+        here = f"`{name}` of `{body.name}`"
+        if name in factored or name in joined:
+            by_itself = runs[name] or (reads[name] and name in joined)
+            require(not by_itself, f"{here} works by itself and with others")
+            require(name in starts or name in joined, f"nothing reads {here}")
+        elif name in parts.blocks or parts.is_memory(name):
+            require(runs[name] == 1, f"{here} runs {runs[name]} times in a pass")
+        else:
+            require(reads[name] > 0, f"nothing reads {here}")
+    require(starts <= factored, f"a start is read in `{body.name}` of what is no factor")
+
+
+def _verify_stages(body: Body, parts: _Parts) -> None:
+    """What runs chunk by chunk is what must, in chunks that its memories have."""
+    found = stages(body.lines)
+    is_so = (found.before, found.loop, found.after) == (body.instructions, body.loop, body.after)
+    require(is_so, f"what runs chunk by chunk in `{body.name}` is not what must")
+    chunks: list[int] = []
+    for line in body.lines:
+        if isinstance(line, Peek):
+            members = [parts.levels[name] for name in parts.together.get(line.level, (line.level,))]
+            options = [dict(level.options) for level in members]
+            # Of memories side by side, the one that reads itself keeps the anchor for all.
+            is_kept = any(one.get("anchored") for one in options) or members[0].kind != "matrix"
+            require(is_kept and bool(options[0]), f"`{line.level}` of `{body.name}` keeps no anchor")
+            chunks.append(int(options[0]["chunk"] or 0))
+    require(body.chunk_tokens == min(chunks, default=0), f"the chunks of `{body.name}` are odd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +146,11 @@ def _verify(line: Instruction, parts: _Parts, here: str) -> None:
             require(parts.is_memory(line.level), f"{here} is learned by no memory")
             count = len(parts.together.get(line.level, (line.level,)))
             require(len(line.values) == count, f"{here} learns {len(line.values)} values, not {count}")
+            wanted = _factors(parts.levels[parts.together.get(line.level, (line.level,))[0]])
+            require(
+                {name for name, _ in line.factors} == wanted, f"{here} takes other factors than its memory"
+            )
             for name, value in line.factors:
-                require_member(name, ("step", "retain", "momentum"), f"what {here} takes")
                 is_fit = isinstance(value, str) or (is_number(value) and 0 <= value <= 2)
                 require(is_fit, f"`{name}` of {here} is odd")
         case Recall() | Peek():
@@ -115,6 +173,12 @@ def _verify(line: Instruction, parts: _Parts, here: str) -> None:
             require(False, f"{here} is made where a plan is built")
 
 
+def _factors(level: LevelPlan) -> set[str]:
+    """What the optimizer of a memory takes at each token."""
+    rule = str(dict(level.options).get("optimizer", ""))
+    return ({"step", "retain"} if rule else set()) | ({"momentum"} if "momentum" in rule else set())
+
+
 def _verify_call(line: Call, here: str) -> None:
     require_identifier(line.function, f"the function of {here}", free=False)
     for name, _ in line.options:
@@ -129,5 +193,6 @@ def _verify_call(line: Call, here: str) -> None:
         require(not line.options, f"{here} has options")
     elif function is not None:  # one that is not known here is refused where it is built
         require_operands(function, count, here)
+        require(function.is_causal, f"{here} reads later tokens")
         require(flows == count, f"{here} reads a number")
         require_arguments(line.options, function.arguments, here)

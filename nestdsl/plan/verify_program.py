@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 
-from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
-from nestdsl.library.signatures import LIBRARY, Place, Value
+from nestdsl.graph.optimizer import (
+    CONSTANT,
+    NUMBER,
+    WEIGHT,
+    GradientMemory,
+    Line,
+    Operand,
+    OptimizerProgram,
+    Schedule,
+)
+from nestdsl.library.signatures import LIBRARY, Place
+from nestdsl.limits import MAX_OPTIMIZER_PARTS, MAX_WHOLE
 from nestdsl.plan.wellformed import (
     ARITHMETIC,
+    LONGEST,
     is_number,
     require,
     require_arguments,
@@ -15,15 +26,16 @@ from nestdsl.plan.wellformed import (
     require_member,
     require_operands,
 )
+from nestdsl.semantics.elaborate.optimizers.shapes import ShapeError, shape_of
 
-_OPERANDS = {**ARITHMETIC, "debias": 2}
 _MEMORIES = {
     "ema": ("decay",),
     "sum_of": ("decay",),
     "matrix": ("step", "retain"),
     "associative": ("step", "retain"),
 }
-_SHAPE = re.compile(rf"{CONSTANT}|{NUMBER}|{WEIGHT}|(out|in|1) × (out|in|1)")
+_NUMBERS = (CONSTANT, NUMBER)
+_SQUARE = "out × out"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[0-9]+\])?(\.[A-Za-z0-9_]+(\[[0-9]+\])?)*")
 """Memories and results: `m`, `slow[1]`, `update.4`."""
 
@@ -33,81 +45,171 @@ def verify_program(program: OptimizerProgram, given: tuple[str, ...] = ()) -> No
 
     given: the parameters that another program hands on to it.
     """
-    place = f"the optimizer `{require_identifier(program.name, 'an optimizer', free=False)}`"
-    names = [*given, *(name for name, _ in program.parameters)]
-    names += [schedule.parameter for schedule in program.schedules]
-    parameters = {require_identifier(name, place, free=False) for name in names}
-    memories = {one.name: one for one in program.memories}
-    require(len(memories) == len(program.memories), f"{place} has two memories of one name")
-    for name in memories:
-        require(bool(_NAME.fullmatch(name)), f"{place} has a memory of an odd name")
-    words = {name for name, value in program.parameters if not is_number(value)}
-    known = {"grad", "weight", "step_count", *memories, *(parameters - words)}
-    for line in program.lines:
-        _verify_line(line, known, memories, place)
-        known.add(line.result)
-    learning = [line.result for line in program.lines if line.function == "learn"]
-    require(sorted(learning) == sorted(memories), f"the memories of {place} and what they learn differ")
-    for memory in program.memories:
-        _verify_memory(memory, known, place)
-    require_member(program.update, known - parameters - {"step_count"}, f"the update of {place}")
-    for schedule in program.schedules:
-        require_member(schedule.shape, ("constant", "linear", "cosine"), f"a schedule of {place}")
-    for name in program.structural:
-        require_member(name, parameters, f"a structural parameter of {place}")
-    if program.otherwise is not None:
-        verify_program(program.otherwise, tuple(name for name, _ in program.otherwise_arguments))
-    for _, value in program.otherwise_arguments:
-        _verify_operand(value, known, place)
+    _Verifier(program).verify(given)
 
 
-def _verify_line(line: Line, known: set[str], memories: dict[str, GradientMemory], place: str) -> None:
-    require(bool(_NAME.fullmatch(line.result)), f"{place} has a result of an odd name")
-    require(bool(_SHAPE.fullmatch(line.shape)), f"`{line.result}` of {place} has an odd shape")
-    for operand in line.operands:
-        _verify_operand(operand, known, place)
-    here, count = f"`{line.result}` of {place}", len(line.operands)
-    options: tuple[tuple[str, Value], ...] = ()
-    match line.function:
-        case "learn":
-            require_member(line.result, memories, f"what learns in {place}")
-            pairs = memories[line.result].kind in ("matrix", "associative")
-            require(count in ((1, 2) if pairs else (1,)), f"{here} learns from {count} operands")
-        case "answer":
-            require(count == 2 and line.operands[0] in memories, f"{here} is the answer of no memory")
-        case "bias":
-            require(count == 1 and len(line.options) == 1, f"{here} corrects nothing")
-            options = line.options
-            require(options[0][0] == "memory" and options[0][1] in memories, f"{here} corrects no memory")
-        case arithmetic if arithmetic in _OPERANDS:
-            require(count == _OPERANDS[arithmetic], f"{here} has {count} operands")
-        case name:
-            require_member(name, LIBRARY.functions, f"the function of {here}")
-            function = LIBRARY.functions[name]
-            require(function.place is not Place.MODEL and not function.is_custom, f"{here} is of a model")
-            require_operands(function, count, here)
-            require_arguments(line.options, function.arguments, here)
-            options = line.options
-    require(options == line.options, f"{here} has options that `{line.function}` does not take")
+class _Verifier:
+    """Follows the lines of one program: `shapes` are those of all that is there so far, by its name."""
+
+    def __init__(self, program: OptimizerProgram) -> None:
+        self.program = program
+        self.place = f"the optimizer `{require_identifier(program.name, 'an optimizer', free=False)}`"
+        self.memories = {one.name: one for one in program.memories}
+        self.shapes = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
+        self.biases: dict[str, str] = {}
+        """The lines that say how far a moving average is from its start, each with that memory's name."""
+
+    def verify(self, given: tuple[str, ...]) -> None:
+        program, place = self.program, self.place
+        parts = len(program.lines) + len(program.memories)
+        require(parts <= MAX_OPTIMIZER_PARTS, f"{place} is too large")
+        self._verify_parameters(given)
+        require(len(self.memories) == len(program.memories), f"{place} has two memories of one name")
+        for memory in program.memories:
+            require(_is_name(memory.name), f"{place} has a memory of an odd name")
+            require(memory.name not in self.shapes, f"`{memory.name}` of {place} is there twice")
+            self.shapes[memory.name] = WEIGHT
+        learned: set[str] = set()
+        for line in program.lines:
+            self._verify_line(line)
+            if line.function == "learn":
+                learned.add(line.result)
+            self.shapes[line.result] = line.shape
+        learns = sum(line.function == "learn" for line in program.lines)
+        is_each = learned == set(self.memories) and learns == len(learned)
+        require(is_each, f"the memories of {place} and what they learn differ")
+        self._require_value(program.update)
+        require(self.shapes[program.update] == WEIGHT, f"the update of {place} has not the weight's shape")
+        if program.otherwise is not None:
+            verify_program(program.otherwise, tuple(name for name, _ in program.otherwise_arguments))
+        else:
+            require(not program.otherwise_arguments, f"{place} hands on to none")
+        for _, value in program.otherwise_arguments:
+            require(self._shape(value) == CONSTANT, f"what {place} hands on is no number")
+
+    def _verify_parameters(self, given: tuple[str, ...]) -> None:
+        program, place = self.program, self.place
+        scheduled = {schedule.parameter for schedule in program.schedules}
+        require(len(scheduled) == len(program.schedules), f"{place} has two schedules of one parameter")
+        names = {*given, *scheduled, *(name for name, _ in program.parameters)}
+        for name in names:
+            require_identifier(name, place, free=False)
+            require(name not in self.shapes, f"{place} has a parameter of an odd name")
+        self.shapes |= dict.fromkeys(names, CONSTANT)
+        for name in program.structural:
+            require_member(name, names, f"a structural parameter of {place}")
+        for name, value in program.parameters:
+            if not is_number(value) and name not in scheduled and name not in given:
+                del self.shapes[name]  # a word, with which nothing is computed
+        for schedule in program.schedules:
+            _verify_schedule(schedule, place)
+
+    def _verify_line(self, line: Line) -> None:
+        here = f"`{line.result}` of {self.place}"
+        require(_is_name(line.result), f"{self.place} has a result of an odd name")
+        is_new = line.result not in self.shapes or line.function == "learn"
+        require(is_new, f"{here} is there twice")
+        count = len(line.operands)
+        if line.function == "answer":
+            require(count == 2, f"{here} is the answer of no memory")
+            memory = self.memories.get(str(line.operands[0]))
+            is_asked = memory is not None and memory.kind in ("matrix", "associative")
+            require(is_asked, f"{here} is the answer of no memory")
+        shapes = [self._shape(operand) for operand in line.operands]
+        for operand in line.operands[line.function == "answer" :]:
+            self._require_value(operand)
+        if line.function not in LIBRARY.functions:
+            wanted_options = {"memory"} if line.function == "bias" else set()
+            is_fit = {name for name, _ in line.options} == wanted_options
+            require(is_fit, f"{here} has options that `{line.function}` does not take")
+        require(line.shape == self._made(line, shapes, here), f"{here} has another shape")
+
+    def _made(self, line: Line, shapes: list[str], here: str) -> str:
+        """The shape of what a line makes."""
+        count = len(shapes)
+        match line.function:
+            case "learn":
+                require_member(line.result, self.memories, f"what learns in {self.place}")
+                self._verify_memory(self.memories[line.result], shapes)
+                return WEIGHT
+            case "answer":
+                require(shapes[1] == WEIGHT, f"{here} asks with other keys")
+                return _SQUARE if self.memories[str(line.operands[0])].kind == "matrix" else WEIGHT
+            case "bias":
+                name = dict(line.options)["memory"]
+                memory = self.memories.get(name) if isinstance(name, str) else None
+                is_average = memory is not None and memory.kind == "ema"
+                require(is_average, f"{here} corrects no moving average")
+                decays = memory is not None and line.operands == (dict(memory.arguments).get("decay"),)
+                require(decays, f"{here} corrects by another decay")
+                self.biases[line.result] = str(name)
+                return CONSTANT
+            case "debias":
+                require(count == 2, f"{here} has {count} operands")
+                average, bias = line.operands
+                is_of_it = isinstance(bias, str) and self.biases.get(bias) == average
+                require(is_of_it, f"{here} corrects no moving average")
+                return shapes[0]
+            case arithmetic if arithmetic in ARITHMETIC:
+                require(count == ARITHMETIC[arithmetic], f"{here} has {count} operands")
+            case name:
+                require_member(name, LIBRARY.functions, f"the function of {here}")
+                function = LIBRARY.functions[name]
+                require(function.place is not Place.MODEL and not function.is_custom, f"{here} is of a model")
+                require_operands(function, count, here)
+                require(count <= 2, f"{here} has {count} operands")
+                require_arguments(line.options, function.arguments, here)
+        try:
+            return shape_of(line.function, shapes)
+        except ShapeError as error:
+            require(False, f"{here} {error}")
+            raise
+
+    def _verify_memory(self, memory: GradientMemory, learned: list[str]) -> None:
+        """A memory, where it learns: what it is made of is there then."""
+        here = f"`{memory.name}` of {self.place}"
+        require_member(memory.kind, _MEMORIES, f"the kind of {here}")
+        given = sorted(name for name, _ in memory.arguments)
+        require(given == sorted(_MEMORIES[memory.kind]), f"{here} has odd arguments")
+        for name, value in memory.arguments:
+            shape = self._shape(value)
+            is_fit = shape == CONSTANT or (shape == NUMBER and name != "decay")
+            require(is_fit, f"`{name}` of {here} is no number")
+            most = 2 if name == "step" else 1
+            known = dict(self.program.parameters).get(value) if isinstance(value, str) else value
+            is_in_range = not is_number(known) or 0 <= known <= most
+            require(is_in_range, f"`{name}` of {here} is not between 0 and {most}")
+        require(memory.shape == WEIGHT, f"{here} has an odd shape")
+        require_member(memory.read, ("after", "before"), f"the read of {here}")
+        require_member(memory.reduce, ("mean", "sum"), f"what {here} gathers")
+        values = {"matrix": (*_NUMBERS, _SQUARE), "associative": (WEIGHT,)}.get(memory.kind)
+        is_fit = len(learned) == (1 if values is None else 2) and learned[0] == WEIGHT
+        require(is_fit and (values is None or learned[1] in values), f"{here} cannot learn what it is given")
+        options = dict(memory.options)
+        wanted = {"hidden"} if memory.kind == "associative" else set()
+        require(set(options) == wanted, f"{here} has odd options")
+        is_sized = all(type(one) is int and 0 < one <= MAX_WHOLE for one in options.values())
+        require(is_sized, f"{here} has an odd size")
+
+    def _shape(self, operand: Operand) -> str:
+        if not isinstance(operand, str):
+            return CONSTANT
+        require_member(operand, self.shapes, f"an operand of {self.place}")
+        return self.shapes[operand]
+
+    def _require_value(self, operand: Operand) -> None:
+        """What is computed with has a value: a network only answers."""
+        self._shape(operand)
+        memory = self.memories.get(operand) if isinstance(operand, str) else None
+        has_value = memory is None or memory.kind != "associative"
+        require(has_value, f"`{operand}` of {self.place} has no value by itself")
 
 
-def _verify_memory(memory: GradientMemory, names: set[str], place: str) -> None:
-    here = f"`{memory.name}` of {place}"
-    require_member(memory.kind, _MEMORIES, f"the kind of {here}")
-    given = sorted(name for name, _ in memory.arguments)
-    require(given == sorted(_MEMORIES[memory.kind]), f"{here} has odd arguments")
-    for _, value in memory.arguments:
-        _verify_operand(value, names, place)
-    require(bool(_SHAPE.fullmatch(memory.shape)), f"{here} has an odd shape")
-    require_member(memory.read, ("after", "before"), f"the read of {here}")
-    require_member(memory.reduce, ("mean", "sum"), f"what {here} gathers")
-    options = dict(memory.options)
-    require(
-        set(options) == ({"hidden"} if memory.kind == "associative" else set()), f"{here} has odd options"
-    )
-    require(all(type(one) is int and one > 0 for one in options.values()), f"{here} has an odd size")
+def _is_name(name: str) -> bool:
+    return len(name) <= LONGEST and bool(_NAME.fullmatch(name))
 
 
-def _verify_operand(operand: Operand, known: set[str], place: str) -> None:
-    if isinstance(operand, str):
-        require_member(operand, known, f"an operand of {place}")
+def _verify_schedule(schedule: Schedule, place: str) -> None:
+    here = f"the schedule of `{schedule.parameter}` of {place}"
+    require_member(schedule.shape, ("constant", "linear", "cosine"), f"the shape of {here}")
+    require(0 <= schedule.floor <= 1, f"the floor of {here} is not between 0 and 1")

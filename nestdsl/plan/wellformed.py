@@ -7,11 +7,14 @@ import re
 from collections.abc import Collection
 from typing import TypeGuard
 
-from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Function, Type, Value
+from nestdsl.library.signatures import ArgumentSpec, Function, Type, Value
+from nestdsl.limits import MAX_NAME_LENGTH
 from nestdsl.plan.names import TAKEN
 
 ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1}
 """How many operands the arithmetic of flows and of optimizers takes."""
+LONGEST = 5 * MAX_NAME_LENGTH
+"""Characters of a name: those of variables are made of several of a program's."""
 _IDENTIFIER = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -27,7 +30,7 @@ def require(holds: bool, message: str) -> None:
 
 def require_identifier(name: str, place: str, *, free: bool = True) -> str:
     """A name as programs have it. With `free` it may not be one that modules have already."""
-    is_name = _IDENTIFIER.fullmatch(name) and not keyword.iskeyword(name)
+    is_name = len(name) <= LONGEST and _IDENTIFIER.fullmatch(name) and not keyword.iskeyword(name)
     require(bool(is_name) and not (free and name in TAKEN), f"{place} has the name {shown(name)}")
     return name
 
@@ -44,7 +47,7 @@ def require_arguments(
     known = {spec.name: spec for spec in specs}
     given = {name for name, _ in arguments}
     for spec in specs:
-        require(spec.default is not REQUIRED or spec.name in given, f"{place} does not say `{spec.name}`")
+        require(spec.name in given, f"{place} does not say `{spec.name}`")
     for name, value in arguments:
         require_member(name, known, f"an argument of {place}")
         require(_fits(value, known[name]), f"{name} of {place} is {shown(value)}")

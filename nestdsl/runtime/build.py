@@ -11,6 +11,7 @@ from torch import nn
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.memory import fits_memory
+from nestdsl.plan.cost import BYTES, least_weights
 from nestdsl.plan.instructions import Call
 from nestdsl.plan.plan import BlockPlan, Body, Plan
 from nestdsl.plan.sharing import SIDE_BY_SIDE
@@ -51,7 +52,9 @@ def build(
     """
     device = torch.device(device)
     what, hint = f"the model `{plan.model}`", "make it smaller, with `--set` for instance"
-    require_memory(plan.costs.parameter_bytes, device, what, hint)
+    # Copies of a level may be larger than the first, whose costs the plan has.
+    least = max(plan.costs.parameter_bytes, BYTES * least_weights(plan))
+    require_memory(least, device, what, hint)
     with fits_memory(what, hint):
         model = _with_weights(plan, seed, load=load).to(device)
         _verify_declarations(model)

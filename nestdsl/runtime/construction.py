@@ -60,19 +60,17 @@ def parents_first(body: Body) -> list[LevelPlan]:
     """The levels of a body, each after the one that it starts from."""
     by_attribute = {level.attribute: level for level in body.levels}
     ordered: dict[str, LevelPlan] = {}
-
-    def add(level: LevelPlan, waiting: tuple[str, ...]) -> None:
-        parent = level.surprise.parent if level.surprise else ""
-        if parent in waiting or (parent and parent not in by_attribute):
-            raise fail(
-                "N0502", f"this plan has no level `{parent}` to start from", "compile the program again"
-            )
-        if parent and parent not in ordered:
-            add(by_attribute[parent], (*waiting, parent))
-        ordered.setdefault(level.attribute, level)
-
     for level in body.levels:
-        add(level, (level.attribute,))
+        waiting: dict[str, LevelPlan] = {}
+        name = level.attribute
+        while name and name not in ordered:
+            if name in waiting or name not in by_attribute:
+                raise fail(
+                    "N0502", f"this plan has no level `{name}` to start from", "compile the program again"
+                )
+            one = waiting[name] = by_attribute[name]
+            name = one.surprise.parent if one.surprise else ""
+        ordered |= dict(reversed(waiting.items()))
     return list(ordered.values())
 
 

@@ -93,8 +93,8 @@ def test_a_plan_with_one_odd_value_trains_or_is_refused(seed: int) -> None:
             continue
         try:
             model = build(plan, compile=False)
-        except (NestError, TypeError, ValueError):
-            continue  # sizes that contradict one another
+        except NestError:
+            continue
         ids = torch.randint(16, (2, 16))
         model.loss(ids, ids).backward()
         try:

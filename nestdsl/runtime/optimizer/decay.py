@@ -25,8 +25,9 @@ def split_decay(program: OptimizerProgram) -> tuple[OptimizerProgram, str | None
         return program, None
     lines = _needed(program, (*program.lines, *splitter.added), rest, decay)
     found = replace(program, lines=lines, update=rest)
-    # What is kept between updates must stay what it is.
-    return (found, decay) if timing(found).kept == timing(program).kept else (program, None)
+    # What is kept between updates must stay what it is, and the rest must be a tensor.
+    is_so = timing(found).kept == timing(program).kept and rest not in timing(found).known
+    return (found, decay) if is_so else (program, None)
 
 
 @dataclass(slots=True)

@@ -80,6 +80,17 @@ PROGRAMS = {
         flow update = -lr * (orthogonal + mix * newton_schulz(far, precision = "float32"))
     }""",
 }
+PROGRAMS[
+    "handing_on"
+] = """optimizer handing_on(lr = linear(0.1, warmup = 4, steps = 30), keep = linear(0.9, steps = 40)) {
+        only matrices else handed(eps = lr, beta = keep)
+        level m = sum_of(keep) { learn grad }
+        flow update = -lr * m
+    }
+    optimizer handed(lr = 1e-2, eps = 1e-8, beta = 0.9) {
+        level m = ema(beta) { learn grad }
+        flow update = -lr * m / (abs(m) + eps)
+    }"""
 TEXT = "\n".join(PROGRAMS.values())
 SHAPES = [(3,), (7, 5), (4, 6), (1,), (2, 3, 4), (), (5, 5), (7, 5), (2, 3, 4)]
 

@@ -15,6 +15,7 @@ UPDATES = {
     "no_decay": ("-lr * m", False),
     "weight_alone": ("-lr * weight", False),
     "of_each": ("-lr * m * weight", False),
+    "to_a_number": ("-lr * (1 + decay * weight)", False),
     "by_a_norm": ("-lr * m - norm(grad) * weight", False),
 }
 

@@ -43,4 +43,12 @@ def path_text(what: str, value: object, give: str) -> str:
         return value
     if not isinstance(value, os.PathLike):
         raise wrong_type(what, value, give)
-    return os.fsdecode(value)
+    try:
+        return os.fsdecode(value)
+    except TypeError as error:  # its own path is none
+        raise wrong_type(what, value, give) from error
+
+
+def is_module_name(name: object) -> bool:
+    """Whether it is the full name of a Python module, as `import` takes it."""
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))

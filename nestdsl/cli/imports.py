@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from nestdsl.diagnostics import NestError, fail
+from nestdsl.given import is_module_name
 from nestdsl.interrupts import interrupts_held
 from nestdsl.memory import was_refused
 from nestdsl.ranges import shown
@@ -45,16 +46,12 @@ def import_modules(names: Sequence[str]) -> None:
 
 def _verify_name(name: str) -> None:
     is_file = name.endswith(".py") and (os.sep in name or not os.path.exists(name[:-3]))
-    if not is_file and _is_module(name):
+    if not is_file and is_module_name(name):
         return
     module = name.removesuffix(".py").replace(os.sep, ".").strip(".")
-    meant = module if is_file and _is_module(module) else "my.module"
+    meant = module if is_file and is_module_name(module) else "my.module"
     hint = f"write it as in Python: `--import {meant}`"
     raise fail("N0105", f"{shown(name)} is no name of a Python module", hint)
-
-
-def _is_module(name: str) -> bool:
-    return all(part.isidentifier() for part in name.split("."))
 
 
 @contextmanager

@@ -122,12 +122,15 @@ def _train(arguments: argparse.Namespace, chosen: Chosen, out: Path) -> Result:
         from nestdsl.training.checkpoint import load
         from nestdsl.training.data.sources import read_data
         from nestdsl.training.device import usable_device
+        from nestdsl.training.imports import require_imports
         from nestdsl.training.loop import proceed, start
         from nestdsl.training.progress import reporter
         from nestdsl.training.restore import data_of
 
     device = usable_device(arguments.device)
-    saved = load(out) if arguments.resume else None  # first: it says what to import for the program
+    saved = load(out) if arguments.resume else None
+    if saved is not None:  # before the program, for which it says what to import
+        require_imports(saved.progress.imports, out)
     program = load_program(arguments, chosen, weights=saved is None)
     shown = reporter(arguments.quiet)
     if saved is None:

@@ -34,14 +34,16 @@ class Diagnostic(Finding):
         is_notes = isinstance(self.notes, tuple) and all(isinstance(one, Note) for one in self.notes)
         if not (is_text and is_place and is_notes and self.code in CODES):
             raise fail(
-                "N0104", "this is no Diagnostic: a field is of another type, or the code is none", _FORM
+                "N0104",
+                "this is no Diagnostic: a field is of another type, or the code is none",
+                f"write {_FORM}",
             )
         if self.severity is None:
             object.__setattr__(self, "severity", CODES[self.code].severity)
 
 
 LIMIT = "N0004"
-_FORM = 'write nestdsl.Diagnostic("N0201", "what is wrong", hint="what to do")'
+_FORM = 'nestdsl.Diagnostic("N0201", "what is wrong", hint="what to do")'
 
 
 class TooManyError(Exception):
@@ -126,9 +128,12 @@ class NestError(Exception):
     diagnostics: tuple[Diagnostic, ...]
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        found = tuple(diagnostics) if isinstance(diagnostics, Iterable) else (diagnostics,)
+        try:
+            found = tuple(diagnostics)
+        except TypeError as error:
+            raise _no_diagnostics() from error
         if not all(isinstance(one, Diagnostic) for one in found):
-            raise fail("N0104", "NestError takes Diagnostics, and nothing else", _FORM)
+            raise _no_diagnostics()
         self.diagnostics = found
         super().__init__(self.diagnostics)
 
@@ -139,6 +144,10 @@ class NestError(Exception):
             return "\n" + render_text(self.diagnostics)
         except MemoryError:  # of which N0503 may have to say that there is none left
             return "\n".join(f"{one.code}: {one.message}; {one.hint}" for one in self.diagnostics)
+
+
+def _no_diagnostics() -> NestError:
+    return fail("N0104", "NestError takes Diagnostics, and nothing else", f"give a list of them: {_FORM}")
 
 
 def fail(code: str, message: str, hint: str = "", span: Span | None = None) -> NestError:

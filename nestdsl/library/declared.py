@@ -15,6 +15,8 @@ from nestdsl.ranges import shown
 
 _TYPES = {int: Type.WHOLE, float: Type.NUMBER, bool: Type.BOOLEAN, str: Type.STRING}
 _NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
+MOST_OF_A_NAME = 200
+"""Characters of the name of a kind or function, and of the module that declares it."""
 _RESERVED = (
     "add",
     "subtract",
@@ -54,8 +56,9 @@ def checked_name(given: object, otherwise: str) -> str:
     if given is not None and not isinstance(given, str):
         raise wrong_type("`name`", given, "a string of letters, digits and _")
     name = otherwise if given is None else given
-    if not _NAME.match(name):
-        raise wrong_type("`name`", name, "a name of the language: letters, digits and _")
+    if not _NAME.match(name) or len(name) > MOST_OF_A_NAME:
+        give = f"a name of the language: at most {MOST_OF_A_NAME} letters, digits and _"
+        raise wrong_type("`name`", name, give)
     is_built_in = name in LIBRARY.kinds and not LIBRARY.kinds[name].is_custom
     is_built_in |= name in LIBRARY.functions and not LIBRARY.functions[name].is_custom
     if is_built_in or name in _RESERVED:
@@ -86,7 +89,7 @@ def arguments_of(thing: str, code: Callable[..., Any], skip: int) -> tuple[Argum
     found: list[ArgumentSpec] = []
     for parameter in list(_signature(thing, code).parameters.values())[skip:]:
         type_ = parameter.annotation
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or type_ not in _TYPES:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or not _is_type(type_):
             raise wrong_declaration(
                 thing,
                 f"has a parameter `{parameter.name}` that no program can give",
@@ -105,6 +108,10 @@ def arguments_of(thing: str, code: Callable[..., Any], skip: int) -> tuple[Argum
             )
         found.append(ArgumentSpec(parameter.name, _TYPES[type_], default))
     return tuple(found)
+
+
+def _is_type(annotation: object) -> bool:
+    return isinstance(annotation, type) and annotation in _TYPES
 
 
 def _signature(thing: str, code: Callable[..., Any]) -> inspect.Signature:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nestdsl.given import require_bool, wrong_type
+from nestdsl.given import is_module_name, require_bool, wrong_type
 from nestdsl.library.declared import (
+    MOST_OF_A_NAME,
     arguments_of,
     checked_name,
     checked_shapes,
@@ -29,7 +30,9 @@ PYTHON_FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """The functions that Python has added, by name."""
 
 DECLARED_IN: dict[str, str] = {}
-"""The module in which Python has declared a kind or a function, by its name in the language."""
+"""The module in which Python has declared a kind or a function, by its name in the language; SCRIPT for a
+script, a notebook or text that was run, which nobody can import."""
+SCRIPT = "__main__"
 
 ClassT = TypeVar("ClassT", bound="type[Module]")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -66,7 +69,7 @@ def kind(
     for what, function in sizes.items():
         if function is not None and not callable(function):
             raise wrong_type(f"`{what}` of nestdsl.kind", function, f"a function: `{what}={_FORMS[what]}`")
-    module = sys._getframe(1).f_globals.get("__name__", "")
+    module = _module_of(sys._getframe(1).f_globals)
 
     def declare(cls: ClassT) -> ClassT:
         if not _is_module_class(cls):
@@ -119,7 +122,7 @@ def function(
     if output_size is not None and not callable(output_size):
         give = "a function: `output_size=lambda sizes, arguments: sum(sizes)`"
         raise wrong_type("`output_size` of nestdsl.function", output_size, give)
-    module = sys._getframe(1).f_globals.get("__name__", "")
+    module = _module_of(sys._getframe(1).f_globals)
 
     def declare(body: FunctionT) -> FunctionT:
         if not callable(body) or isinstance(body, type):
@@ -153,6 +156,11 @@ _FORMS = {
     "state": 'lambda arguments, size, out: (("total", (size,)),)',
     "flops": "lambda arguments, size, out: 2 * size * out",
 }
+
+
+def _module_of(globals_: Mapping[str, object]) -> str:
+    name = globals_.get("__name__")
+    return name if isinstance(name, str) and is_module_name(name) and len(name) <= MOST_OF_A_NAME else SCRIPT
 
 
 def _is_module_class(thing: object) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from nestdsl.given import wrong_type
+from nestdsl.given import require_bool, wrong_type
 from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
@@ -25,6 +25,13 @@ from nestdsl.runtime.learning.levels import PlasticLevel, bare_state, plastic_le
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.learning.reading import at_end, read_and_learn
 from nestdsl.runtime.learning.strategies import Strategy, strategy_for, training_loss
+from nestdsl.runtime.method_checks import (
+    listed_states,
+    require_batch,
+    require_targets,
+    verify_mask,
+    verify_numbers,
+)
 from nestdsl.runtime.optimizer.precision import fast_precision, verified
 from nestdsl.runtime.program import Program
 from nestdsl.runtime.rows import join_rows, reset_rows, take_rows
@@ -45,8 +52,10 @@ class NestModule(Block):
     """
 
     def __init__(self, program: Program, plan: Plan) -> None:
-        if not isinstance(plan, Plan):
-            raise wrong_type("`plan` of nestdsl.NestModule", plan, "a program: `nestdsl.load(...).compile()`")
+        for name, value, type_ in (("plan", plan, Plan), ("program", program, Program)):
+            if not isinstance(value, type_):
+                give = "nothing: `nestdsl.load(...).compile()` makes models"
+                raise wrong_type(f"`{name}` of nestdsl.NestModule", value, give)
         super().__init__(program)
         self.plan = plan
         self.run: Run = PLAIN
@@ -63,6 +72,18 @@ class NestModule(Block):
         super().__setstate__({**state, "run": PLAIN})
         if state["run"] and can_compile(self._placement()[0]):
             self.run = compiled_run(self)
+
+    if TYPE_CHECKING:  # torch says of no module what calling it takes and gives
+
+        def __call__(
+            self,
+            x: Tensor,
+            state: State | None = None,
+            *,
+            targets: Tensor | None = None,
+            learn: bool = False,
+            stream: bool = False,
+        ) -> tuple[Tensor, Any]: ...
 
     def forward(
         self,
@@ -84,6 +105,8 @@ class NestModule(Block):
         Raises NestError N0501 for what is no such input; ids on a GPU are not looked at, which would make it
         wait.
         """
+        require_bool("`learn`", learn)
+        require_bool("`stream`", stream)
         if targets is not None:
             return self._losses(x, targets, state, stream=stream)
         verify_input(self, self.plan, x)
@@ -135,6 +158,7 @@ class NestModule(Block):
         targets [batch, tokens, output]. Levels that learn in context do so on the way. Raises NestError
         N0501 for other tensors; ids on a GPU are not looked at.
         """
+        require_targets(targets)
         return self(inputs, targets=targets)[0]
 
     def stream_loss(
@@ -148,6 +172,7 @@ class NestModule(Block):
         Of weights that learned from surprise, they take what earlier sequences changed as constant.
         Errors are those of `loss`.
         """
+        require_targets(targets)
         return self(inputs, state, targets=targets, stream=True)
 
     def _losses(
@@ -240,35 +265,55 @@ class NestModule(Block):
         return F.mse_loss(outputs, targets)
 
     def init_state(self, batch: int) -> State:
-        """The state at the start of a context for `batch` sequences, on the device of the weights."""
+        """The state at the start of a context for `batch` sequences, on the device of the weights.
+
+        Raises NestError N0202 for what is no number of sequences.
+        """
+        require_batch(batch)
         device, dtype = self._placement()
         return self.initial(batch, device, dtype)
 
     def detach_state(self, state: State) -> State:
-        """The same state without the graph that led to it."""
+        """The same state without the graph that led to it.
+
+        Raises NestError N0501 for a state of another model.
+        """
+        self._count_rows(state)
         return tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, state)
 
     def take_rows(self, state: State, rows: Tensor) -> State:
-        """The rows of a state whose numbers `rows` holds, whole numbers from 0, in that order."""
+        """The rows of a state whose numbers `rows` holds, whole numbers from 0, in that order.
+
+        Raises NestError N0501 for a state of another model, and for numbers of rows that it does not have.
+        """
+        verify_numbers(rows, self._count_rows(state))
         return take_rows(state, rows)
 
     def join_states(self, states: Sequence[State]) -> State:
         """One state with the rows of several, in their order, wherever in its context each stands.
 
-        Raises NestError N0501 if levels have learned from surprise in some of them alone.
+        Raises NestError N0501 if levels have learned from surprise in some of them alone, and for states of
+        another model; N0104 for what is no list of states.
         """
+        for state in listed_states(states):
+            self._count_rows(state)
         return join_rows(self, states)
 
     def reset_rows(self, state: State, rows: Tensor) -> State:
-        """The state in which the rows where `rows` [batch] is true begin a context, and the others go on."""
+        """The state in which the rows where `rows` [batch] is true begin a context, and the others go on.
+
+        Raises NestError N0501 for a state of another model, and for anything but a truth value for each row.
+        """
+        verify_mask(rows, self._count_rows(state))
         return reset_rows(self, state, self.init_state(len(rows)), rows)
 
     def reset_state(self, state: State) -> State:
         """The state with which the next sequences start, for as many as this one has.
 
-        Levels that say `reset never` keep theirs; all others start again.
+        Levels that say `reset never` keep theirs; all others start again. Raises NestError N0501 for a state
+        of another model.
         """
-        following = next_start(self, state, self.init_state(_batch(state)))
+        following = next_start(self, state, self.init_state(self._count_rows(state)))
         levels = self._levels()
         if any(level.carried for level in levels):
             following = at_end(state, from_parents(levels, following))
@@ -279,7 +324,12 @@ class NestModule(Block):
         return any(level.carried for body in self.plan.bodies for level in body.levels)
 
     def level_parameters(self, level: OrderedLevel) -> dict[str, nn.Parameter]:
-        """The weights of all copies of a declared level, by their full names."""
+        """The weights of all copies of a declared level, by their full names.
+
+        level: one of `plan.levels`. Raises NestError N0104 for anything else.
+        """
+        if not isinstance(level, OrderedLevel):
+            raise wrong_type("`level`", level, "one of the levels of the model: `model.plan.levels[0]`")
         return {
             f"{path}.{name}": parameter
             for path in level.modules
@@ -289,6 +339,15 @@ class NestModule(Block):
     def state_grows(self) -> bool:
         """Whether the state grows with the tokens read, as that of attention without a window does."""
         return self.plan.costs.state_bytes_per_token > 0
+
+    def _count_rows(self, state: State) -> int:
+        """The rows of a state: the first extent of each of its tensors. Raises NestError N0501 for a state of
+        another model."""
+        leaves = tree_leaves(state)
+        rows = next((leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim), 1)
+        if not torch.compiler.is_compiling():
+            verify_state(self, state, rows)
+        return rows
 
     def steady_run(self) -> Run:
         """The run for passes of one length, each of which goes on from the state of the one before."""
@@ -301,11 +360,12 @@ class NestModule(Block):
         """Fixes the precision of `newton_schulz` wherever the program leaves it to the machine, and gives
         it: that of a run that goes on, or else what this machine is fast at. Empty if nothing is left to it.
 
-        To be called before optimizers are built. Raises ValueError for another precision.
+        To be called before optimizers are built. Raises NestError N0203 for another precision.
         """
+        given = verified(precision)
         if not any(AUTO in found for found in precisions(self.plan).values()):
             return ""
-        self.product_precision = verified(precision) if precision else fast_precision([self._placement()[0]])
+        self.product_precision = given or fast_precision([self._placement()[0]])
         for level in self._levels():
             level.layer.optimizer = replace(level.layer.optimizer, precision=self.product_precision)
         return self.product_precision
@@ -321,9 +381,3 @@ class NestModule(Block):
         for parameter in self.parameters():
             return parameter.device, parameter.dtype
         return torch.device("cpu"), torch.get_default_dtype()
-
-
-def _batch(state: Any) -> int:
-    """The number of sequences of a state: the first extent of its tensors."""
-    leaves = tree_leaves(state)
-    return next((leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim > 1), 1)

@@ -57,7 +57,7 @@ def call_function(name: str, operands: Sequence[Any], options: Mapping[str, Any]
     flows = [one for one in operands if isinstance(one, Tensor)]
     if len(flows) == len(operands):
         size = LIBRARY.functions[name].output_size(tuple(flow.shape[-1] for flow in flows), options)
-        _require_shape(thing, made, [*flows[0].shape[:-1], size], "`output_size=`")
+        _require_flow(thing, made, [*flows[0].shape[:-1], size], flows[0].device)
     return made
 
 
@@ -94,16 +94,23 @@ def _guarded(thing: str, where: str, call: Callable[[], Any], code: object) -> A
 
 def _checked(declared: LevelPlan, x: Tensor, y: Any) -> Tensor:
     if not torch.compiler.is_compiling():
-        _require_shape(_kind(declared), y, [*x.shape[:-1], declared.output_size], "`output_size=`")
+        _require_flow(_kind(declared), y, [*x.shape[:-1], declared.output_size], x.device)
     return y
 
 
-def _require_shape(thing: str, made: Any, wanted: list[int], argument: str) -> None:
+def _require_flow(thing: str, made: Any, wanted: list[int], device: torch.device) -> None:
     if not isinstance(made, Tensor):
         raise wrong_declaration(thing, f"gives {_seen(made)}", f"let it give a tensor {wanted}")
     if list(made.shape) != wanted:
         what = f"gives a tensor {list(made.shape)} where {wanted} is declared: [batch, tokens, size]"
-        raise wrong_declaration(thing, what, f"let it give that, or declare its size with {argument}")
+        raise wrong_declaration(thing, what, "let it give that, or declare its size with `output_size=`")
+    if not made.is_floating_point() or made.layout is not torch.strided:
+        kind = made.layout if made.layout is not torch.strided else made.dtype
+        what = f"gives a tensor of {str(kind).removeprefix('torch.')}"
+        raise wrong_declaration(thing, what, "let it give a dense tensor of floating-point numbers, as x is")
+    if made.device != device:
+        what = f"gives a tensor on `{made.device}`, and reads one on `{device}`"
+        raise wrong_declaration(thing, what, "let it make tensors where x is: `device=x.device`")
 
 
 def _checked_state(declared: LevelPlan, x: Tensor, made: Any, where: str, *, exact: bool) -> State:

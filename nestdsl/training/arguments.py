@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import PurePath
 
 from nestdsl.diagnostics import Diagnostic, NestError, Severity, fail
 from nestdsl.given import described
+from nestdsl.ranges import shown
 from nestdsl.runtime.module import NestModule
 
 
@@ -21,8 +22,8 @@ def require_model(model: object, function: str) -> None:
     """Raises NestError N0104 for anything but a model, such as a Nest, which is not compiled yet."""
     if isinstance(model, NestModule):
         return
-    if isinstance(model, str | os.PathLike) and function == "resume":
-        hint = f"give the folder of a run by name: nestdsl.resume(out={os.fsdecode(model)!r})"
+    if isinstance(model, str | PurePath) and function == "resume":
+        hint = f"give the folder of a run by name: nestdsl.resume(out={shown(str(model))})"
     else:
         hint = f"compile first: nestdsl.{function}(nest.compile(), ...)"
     raise fail("N0104", f"`model` of nestdsl.{function} is {described(model)}, and no compiled model", hint)

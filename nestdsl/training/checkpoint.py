@@ -31,7 +31,7 @@ from nestdsl.training.checkpoint_file import Content, read_file, step_in, write_
 from nestdsl.training.data.interface import Data
 from nestdsl.training.differences import first_difference
 from nestdsl.training.figures import EXACT, Figures
-from nestdsl.training.imports import are_imports, require_imports
+from nestdsl.training.imports import are_imports
 from nestdsl.training.settings import Settings
 from nestdsl.training.staging import put_in_place, staging
 from nestdsl.training.weights import Tensors, odd_weight
@@ -49,7 +49,6 @@ _DTYPES = frozenset(
     {torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8}
     | {torch.bool}
 )
-_NOT_IMPORTED = "N0105"
 _NEW_RUN = "start a new run with another --out"
 
 
@@ -238,8 +237,7 @@ def names(folder: Path) -> list[str]:
 def load(folder: Path) -> Checkpoint:
     """Reads the last checkpoint of a run, or, where that is damaged, the newest that is whole.
 
-    Raises NestError: N0003 if there is none, N0502 if none is whole, N0105 where it needs Python that is not
-    imported.
+    Raises NestError: N0003 if there is none, N0502 if none is whole.
     """
     if os.path.isfile(folder):
         raise fail("N0003", f"`{folder}` is a file", f"give the folder that it is in: `{folder.parent}`")
@@ -251,7 +249,7 @@ def load(folder: Path) -> Checkpoint:
         except NestError as error:
             is_closed = os.path.isfile(path) and not os.access(path, os.R_OK)
             code = error.diagnostics[0].code
-            if code == _NOT_IMPORTED or (code != "N0502" and (is_closed or not before)):
+            if code != "N0502" and (is_closed or not before):
                 raise
             found.append(error)
             continue
@@ -284,7 +282,6 @@ def _read(path: Path) -> Checkpoint:
         why = error.diagnostics[0].message if isinstance(error, NestError) else str(error)
         message = f"`{path}` is not a checkpoint of this version of nestdsl: {why}"
         raise fail("N0502", message, "start a new run") from error
-    require_imports(described.progress.imports, path.parent)
     weights, optimizer_state, stream = _parts(content.tensors, path)
     return Checkpoint(path, plan, described.settings, described.progress, weights, optimizer_state, stream)
 

@@ -5,19 +5,16 @@ Nothing is imported because a file names it: whoever continues or measures a run
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from nestdsl.diagnostics import fail
-from nestdsl.library.extension import DECLARED_IN, PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.given import is_module_name
+from nestdsl.library.declared import MOST_OF_A_NAME
+from nestdsl.library.extension import DECLARED_IN, PYTHON_FUNCTIONS, PYTHON_KINDS, SCRIPT
 from nestdsl.plan.instructions import Call
 from nestdsl.plan.plan import Plan
 from nestdsl.semantics.suggestions import listed
-
-_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-_MOST = 200
-"""Characters of a name."""
 
 
 def imports_of(plan: Plan) -> dict[str, str]:
@@ -30,7 +27,7 @@ def imports_of(plan: Plan) -> dict[str, str]:
 def are_imports(imports: Mapping[str, str]) -> bool:
     """Whether these are names, each of a kind or function and of its module."""
     names = (*imports, *imports.values())
-    return all(len(name) <= _MOST and _MODULE.fullmatch(name) for name in names)
+    return all(is_module_name(name) and len(name) <= MOST_OF_A_NAME for name in names)
 
 
 def require_imports(imports: Mapping[str, str], folder: Path) -> None:
@@ -38,13 +35,13 @@ def require_imports(imports: Mapping[str, str], folder: Path) -> None:
     missing = {name: of for name, of in imports.items() if name not in {**PYTHON_KINDS, **PYTHON_FUNCTIONS}}
     if not missing:
         return
-    modules = sorted(set(missing.values()))
+    modules = sorted(set(missing.values()) - {SCRIPT})
+    needs = f"the run in `{folder}` needs {listed(sorted(missing))}"
+    if not modules:
+        hint = "put it into a module `my_kinds` and give `--import my_kinds`; in Python, run it again first"
+        raise fail("N0105", f"{needs}, declared in a script or notebook", hint)
     where = f"the Python module{'s' * (len(modules) > 1)} {listed(modules)}"
-    message = f"the run in `{folder}` needs {listed(sorted(missing))}, declared in {where}"
-    if modules == ["__main__"]:
-        hint = "it was declared in a script: put it into a module `my_kinds`, and give `--import my_kinds`"
-    else:
-        options = " ".join(f"--import {name}" for name in modules if name != "__main__")
-        imports_ = ", ".join(name for name in modules if name != "__main__")
-        hint = f"if you trust it, add `{options}`; in Python, `import {imports_}` first"
-    raise fail("N0105", message, hint)
+    where += " and a script" if SCRIPT in missing.values() else ""
+    options = " ".join(f"--import {name}" for name in modules)
+    hint = f"if you trust it, add `{options}`; in Python, `import {', '.join(modules)}` first"
+    raise fail("N0105", f"{needs}, declared in {where}", hint)

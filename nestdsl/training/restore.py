@@ -18,6 +18,7 @@ from nestdsl.training.data.interface import Data
 from nestdsl.training.data.sources import read_data
 from nestdsl.training.device import usable_device
 from nestdsl.training.folders import run_folder
+from nestdsl.training.imports import require_imports
 
 
 def restore(
@@ -27,7 +28,8 @@ def restore(
 
     Neither its program nor a file of `init from` is needed. Where the last checkpoint is damaged, a
     RuntimeWarning tells of it and the one before is read. Raises NestError: N0003 or N0502 where there
-    is no such run, N0203 for a device that is not there, N0104 for an argument of another type.
+    is no such run, N0203 for a device that is not there, N0104 for an argument of another type, N0105 where
+    it needs a kind or function from Python whose module is not imported.
 
         model = nestdsl.restore("runs/text")
         logits, state = model(ids)
@@ -54,8 +56,10 @@ def restored(
 def rebuilt(saved: Checkpoint, device: torch.device | str, compile: bool) -> NestModule:
     """A model for the weights of a checkpoint, in their precision.
 
-    Raises NestError N0502, before anything is allocated, where its plan is of more weights than it has.
+    Raises NestError N0502, before anything is allocated, where its plan is of more weights than it has, and
+    N0105 where it needs Python that is not imported.
     """
+    require_imports(saved.progress.imports, saved.folder)
     stored = sum(weight.numel() for weight in saved.weights.values())
     wanted = least_weights(saved.plan)
     if wanted > stored:

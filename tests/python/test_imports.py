@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import nestdsl
 from nestdsl.cli.main import main
 from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.library.signatures import LIBRARY
@@ -118,6 +119,34 @@ def test_a_run_has_the_name_of_the_module_and_imports_nothing(
     assert "SCALE" not in str(described)
     status, _ = command("eval", "run", "--quiet")
     assert status == 1 and "mine.kinds" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["größe", "__main__", "no-module", "", 5, None])
+def test_wherever_a_kind_was_declared_its_run_can_be_read(
+    folder: Path, command: Callable[..., tuple[int, str]], name: Any
+) -> None:
+    """In text that was run, too, in which a module has no name or one that nobody can import."""
+    command("check", "m.nest")  # which forgets
+    exec(KINDS.replace("from mine.helpers import SCALE", "SCALE = 1"), {"__name__": name})
+    model = nestdsl.load("m.nest").compile(compile=False)
+    nestdsl.train(
+        model, "text.txt", 1, "run", batch=2, tokens=8, quiet=True, held_out_sequences=2, evaluate_every=1
+    )
+    assert nestdsl.restore("run", compile=False).plan == model.plan
+    status, text = command("eval", "run")
+    assert status == 1
+    is_module = name == "größe"
+    assert ("declared in the Python module `größe`" in text) is is_module
+    assert ("declared in a script or notebook" in text) is not is_module
+
+
+def test_weights_of_a_run_are_taken_without_its_python(command: Callable[..., tuple[int, str]]) -> None:
+    """A program that has no such kind itself builds none."""
+    command("train", "m.nest", "--data", "text.txt", "--out", "run", *QUICK, "--quiet", *IMPORT)
+    Path("n.nest").write_text(PROGRAM.replace("-> half -> running_sum", ""))
+    train = ("train", "n.nest", "--data", "text.txt", "--out", "other", "--from", "run", *QUICK, "--quiet")
+    status, text = command(*train)
+    assert status == 0, text
 
 
 def test_modules_are_looked_for_here_first_while_they_are_imported_only(

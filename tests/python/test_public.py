@@ -41,10 +41,17 @@ nest.render("flow", optimizers=True).save(Path("m.svg"))
 warnings: list[str] = [one.message for one in nest.diagnostics]
 
 model: nestdsl.NestModule = nest.compile("cpu", compile=False, seed=1, sharing=False, kernels=False)
-logits, state = model.forward(torch.zeros(1, 4, dtype=torch.int64))
+ids = torch.zeros(1, 4, dtype=torch.int64)
+logits, state = model(ids)
+logits, state = model(ids, state, targets=ids, learn=True, stream=False)
+logits: torch.Tensor = model.forward(ids)[0]
 loss: torch.Tensor = model.loss(logits, logits)
 loss, following = model.stream_loss(logits, logits, state)
 following = model.reset_state(model.detach_state(model.init_state(2)))
+following = model.join_states([model.take_rows(following, ids[0]), following])
+following = model.reset_rows(following, ids[0] > 0)
+weights: dict[str, torch.nn.Parameter] = model.level_parameters(model.plan.levels[0])
+told: tuple[bool, bool, str] = (model.carries_state(), model.state_grows(), model.fix_precision("float32"))
 
 result = nestdsl.train(model, "text.txt", 2, Path("run"), batch=1, tokens=4, start_from=None, quiet=True)
 result = nestdsl.train(model, Path("text.txt"))
@@ -96,6 +103,8 @@ nestdsl.load(5)
 nestdsl.parse(b"")
 nestdsl.parse("").compile(seed="x")
 nestdsl.parse("").explain().no_such_thing
+nestdsl.parse("").compile()(5)
+nestdsl.parse("").compile().init_state("x")
 nestdsl.train(nestdsl.parse(""))
 nestdsl.resume("run")
 nestdsl.restore(5)

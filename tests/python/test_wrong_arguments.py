@@ -23,8 +23,19 @@ model m {
   flow out = in -> embedding(dim) -> linear(256)
 }
 """
+
+
+class NoPath:
+    """A path that names none."""
+
+    def __fspath__(self) -> Any:
+        return 5
+
+
 ODD: tuple[Any, ...] = (
-    None, True, 5, -1, 1.5, "x", b"x", [], {}, object(), numpy.zeros(3), torch.zeros(3), int, lambda *_: 0,
+    None, True, 5, -1, 10**400, 1.5, "x", b"x", [], {}, object(), numpy.zeros(3), numpy.zeros(()), int,
+    torch.zeros(3), torch.zeros(()), torch.zeros((), device="meta"), torch.zeros(2, 2).to_sparse(), NoPath(),
+    lambda *_: 0,
 )  # fmt: skip
 QUICK: dict[str, Any] = {"steps": 1, "batch": 1, "tokens": 4, "quiet": True, "held_out_sequences": 1}
 Call = Callable[[Any], object]
@@ -77,14 +88,31 @@ def programs() -> dict[str, Call]:
 
 
 def models() -> dict[str, Call]:
-    model = nestdsl.load("m.nest").compile(compile=False)
+    model = nestdsl.parse(PROGRAM.replace("-> linear", "-> conv(2) -> linear")).compile(compile=False)
     ids = torch.zeros(1, 2, dtype=torch.int64)
+    _, state = model(ids)
     return {
-        "NestModule": lambda odd: nestdsl.NestModule(odd, odd),
-        "model": model,
-        "loss inputs": lambda odd: model.loss(odd, ids),
-        "loss targets": lambda odd: model.loss(ids, odd),
-        "stream_loss": lambda odd: model.stream_loss(odd, ids),
+        **each(nestdsl.NestModule, "program plan", program=model.program, plan=model.plan),
+        **each(model, "x state targets learn stream", x=ids),
+        "join_states": model.join_states,
+        "join_states of one": lambda odd: model.join_states([state, odd]),
+        "detach_state": model.detach_state,
+        "reset_state": model.reset_state,
+        "init_state": model.init_state,
+        "level_parameters": model.level_parameters,
+        "fix_precision": model.fix_precision,
+        **{
+            f"{name} {one}": call
+            for name, calls in {
+                "loss": each(model.loss, "inputs targets", inputs=ids, targets=ids),
+                "stream_loss": each(
+                    model.stream_loss, "inputs targets state", inputs=ids, targets=ids, state=state
+                ),
+                "take_rows": each(model.take_rows, "state rows", state=state, rows=torch.tensor([0])),
+                "reset_rows": each(model.reset_rows, "state rows", state=state, rows=torch.tensor([True])),
+            }.items()
+            for one, call in calls.items()
+        },
     }
 
 
@@ -133,6 +161,18 @@ def of_group(key: str) -> Call:
     return call
 
 
+def changed(change: Callable[[Any, Any], object]) -> Call:
+    """An optimizer of which something is changed between two updates."""
+
+    def call(odd: Any) -> None:
+        made = muon()
+        made.step()
+        change(made, odd)
+        made.step()
+
+    return call
+
+
 def of_state(*place: Any) -> Call:
     """Loading a state in which an odd value stands at a place."""
 
@@ -172,6 +212,14 @@ def optimizers() -> dict[str, Call]:
         **{
             f"{key} set": of_group(key) for key in "lr momentum adamw_lr eps matrices bfloat16 params".split()
         },
+        **{
+            f"{key} set later": changed(lambda made, odd, key=key: made.param_groups[0].update({key: odd}))
+            for key in "lr matrices bfloat16 params".split()
+        },
+        "groups set": changed(lambda made, odd: setattr(made, "param_groups", odd)),
+        "a group set": changed(lambda made, odd: made.param_groups.__setitem__(0, odd)),
+        "a group put in": changed(lambda made, odd: made.param_groups.append(odd)),
+        "state set": changed(lambda made, odd: made.state.update(dict.fromkeys(made.state, odd))),
         "step": lambda odd: muon().step(odd),
         "add_param_group": lambda odd: muon().add_param_group(odd),
         "load_state_dict": lambda odd: muon().load_state_dict(odd),
@@ -289,6 +337,41 @@ def test_a_message_names_the_argument_its_type_and_what_to_give(
     assert hint in found.hint
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made: made.param_groups[0]["params"].pop(), "`params` of a group are others than those"),
+        (lambda made: made.param_groups[0].update(matrices=False), "`matrices` of a group was True when"),
+        (lambda made: made.param_groups.pop(), "`param_groups` has 0 groups, and this optimizer was given 1"),
+        (
+            lambda made: made.param_groups.append({}),
+            "`param_groups` has 2 groups, and this optimizer was given",
+        ),
+    ],
+)
+def test_what_memories_were_made_for_cannot_change(change: Call, message: str) -> None:
+    with pytest.raises(nestdsl.NestError, match=f"N0405.*{message}"):
+        changed(lambda made, odd: change(made))(None)
+
+
+def test_a_state_of_other_matrices_is_refused() -> None:
+    weights = list(torch.nn.Linear(2, 2).parameters())
+    none = nestdsl.optimizer("std.optim:muon", [{"params": weights, "matrices": False}], compile=False)
+    with pytest.raises(nestdsl.NestError, match=r"N0502.*saved with `matrices` False, and here it is True"):
+        muon().load_state_dict(none.state_dict())
+
+
+def test_memories_that_are_no_numbers_are_refused() -> None:
+    for change in (torch.Tensor.to_sparse, lambda one: one.to(torch.complex64), lambda one: one.to("meta")):
+        made = muon()
+        made.step()
+        state = made.state_dict()
+        kept = state["state"][0]
+        kept.update({name: change(one) for name, one in kept.items() if name != "step_count"})
+        with pytest.raises(nestdsl.NestError, match=r"N0502.*no dense tensor of real numbers"):
+            muon().load_state_dict(state)
+
+
 def test_a_number_that_is_gone_from_a_group() -> None:
     made = muon()
     del made.param_groups[0]["lr"]
@@ -339,3 +422,27 @@ def test_sparse_tensors_are_refused(name: str) -> None:
     ):
         with pytest.raises(nestdsl.NestError, match=r"(?s)N0501.*sparse.*to_dense"):
             call()
+
+
+def test_rows_of_states_are_those_that_there_are() -> None:
+    model = nestdsl.parse(PROGRAM.replace("-> linear", "-> conv(2) -> linear")).compile(compile=False)
+    _, state = model(torch.zeros(2, 3, dtype=torch.int64))
+    for call, message in (
+        (lambda: model.take_rows(state, torch.tensor([0, 2])), "the number 2, and the state has 2 rows"),
+        (lambda: model.take_rows(state, torch.tensor([-1])), "the number -1"),
+        (lambda: model.take_rows(state, torch.tensor([True, False])), "is bool"),
+        (lambda: model.reset_rows(state, torch.tensor([True])), "is for 1 rows, and the state has 2"),
+        (lambda: model.reset_rows(state, torch.tensor([1, 0])), "is int64"),
+        (lambda: model.detach_state({}), "the state has no"),
+    ):
+        with pytest.raises(nestdsl.NestError, match=f"N0501.*{message}"):
+            call()
+
+
+def test_a_loss_without_targets_is_refused() -> None:
+    """`forward` without them gives outputs."""
+    model = nestdsl.load("m.nest").compile(compile=False)
+    ids = torch.zeros(1, 2, dtype=torch.int64)
+    for call in (model.loss, model.stream_loss):
+        with pytest.raises(nestdsl.NestError, match=r"N0104.*`targets` is None"):
+            call(ids, None)

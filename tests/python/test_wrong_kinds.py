@@ -160,6 +160,35 @@ def test_a_class_that_is_not_what_its_kind_declares(
     assert hint in found.hint
 
 
+@pytest.mark.parametrize(
+    ("change", "message", "hint"),
+    [
+        (Tensor.long, "gives a tensor of int64", "floating-point numbers"),
+        (lambda x: x > 0, "gives a tensor of bool", "floating-point numbers"),
+        (lambda x: x.to(torch.complex64), "gives a tensor of complex64", "floating-point numbers"),
+        (Tensor.to_sparse, "gives a tensor of sparse_coo", "dense"),
+        (lambda x: x.to("meta"), "gives a tensor on `meta`, and reads one on `cpu`", "device=x.device"),
+    ],
+)
+def test_a_flow_is_of_dense_floating_point_numbers(
+    change: Callable[[Tensor], Tensor], message: str, hint: str
+) -> None:
+    class Changes(Plain):
+        def forward(self, x: Tensor) -> Any:
+            return change(x)
+
+    nestdsl.kind(causal=True, name="odd")(Changes)
+    nestdsl.function(causal=True, name="same")(lambda x: change(x))
+    for program, thing in (
+        (PROGRAM, "kind `odd`"),
+        (PROGRAM.replace("-> odd", "-> same"), "function `same`"),
+    ):
+        found = refused(lambda program=program: nestdsl.parse(program).compile(compile=False))
+        assert found.code == "N0506"
+        assert found.message.startswith(f"the {thing} {message}")
+        assert hint in found.hint
+
+
 def declare(**declared: Any) -> Callable[[], object]:
     def call() -> object:
         nestdsl.kind(causal=True, name="odd", **declared)(Plain)
@@ -300,6 +329,27 @@ model m {
     loss, _ = model.stream_loss(ids, ids)
     loss.backward()
     assert float(model.get_parameter("odd.layer.weight").grad.abs().sum()) > 0  # type: ignore[union-attr]
+
+
+def test_a_state_may_be_one_number_for_each_sequence() -> None:
+    class Counts(Plain):
+        def init_state(self, batch: int, device: Any, dtype: Any) -> Any:
+            return {"count": torch.zeros(batch, device=device, dtype=dtype)}
+
+        def forward(self, x: Tensor, state: dict[str, Tensor]) -> Any:
+            counts = state["count"][:, None] + torch.arange(1, x.shape[1] + 1)
+            return counts[..., None] * x, {"count": counts[:, -1]}
+
+    nestdsl.kind(causal=True, name="odd", state=lambda arguments, size, out: (("count", ()),))(Counts)
+    program = PROGRAM.replace("linear(2)\n", "linear(2)\n  train { objective mse }\n")
+    model = nestdsl.parse(program).compile(compile=False)
+    x, y = torch.randn(3, 5, 4), torch.randn(3, 5, 2)
+    whole, _ = model(x)
+    _, state = model(x[:, :2])
+    assert torch.allclose(whole[:, 2:], model(x[:, 2:], state)[0], atol=1e-6)
+    assert model.reset_state(state)["odd"]["count"].tolist() == [0, 0, 0]
+    _, state = model.stream_loss(x, y)
+    assert torch.equal(model.stream_loss(x, y, state)[0], model.loss(x, y))
 
 
 def test_a_kind_with_a_state_runs_compiled_as_it_is() -> None:

@@ -117,6 +117,6 @@ def test_what_is_no_precision_is_refused() -> None:
     model = nestdsl.parse(program(SAID)).compile(compile=False)
     for wrong in ("auto", "float16", "BFLOAT16"):
         with pytest.raises(
-            ValueError, match="is not a precision of products: there are bfloat16 and float32"
+            nestdsl.NestError, match=r"N0203.*is not a precision of products: there are bfloat16 and float32"
         ):
             model.fix_precision(wrong)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nestdsl.diagnostics import NestError, fail
@@ -24,14 +25,17 @@ PARAMS, MATRICES, BFLOAT16 = "params", "matrices", "bfloat16"
 its 2-D parameters are matrices. `bfloat16`: whether `newton_schulz` is in bfloat16 (or else in float32) where
 the program leaves that to the machine."""
 
+_AS_MADE = "the parameters that it was made with, in a list"
+_MOVED = "optimizers of the language move dense, real parameters by dense gradients"
+_ADD = "and add others with `add_param_group`"
 _GIVE_PARAMS = "parameters, such as `model.parameters()`, or a list of groups: `[{'params': …, 'lr': 1e-3}]`"
 
 
 def listed_params(params: object) -> list[Any]:
     """Parameters or groups as a list. Raises NestError N0104 for anything else, and if there are none."""
-    if isinstance(params, Tensor | str | bytes | Mapping) or not isinstance(params, Iterable):
+    if isinstance(params, Tensor):
         raise wrong_type("`params`", params, _GIVE_PARAMS)
-    found = list(params)
+    found = _each_of("`params`", params, _GIVE_PARAMS)
     if not found:
         raise fail("N0104", "`params` holds no parameters", f"give {_GIVE_PARAMS}")
     for one in found:
@@ -59,13 +63,22 @@ def group_params(group: Mapping[str, Any]) -> Any:
     params = group[PARAMS]
     if isinstance(params, Tensor | set):  # torch takes the one, and says why it takes no set
         return params
-    if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
-        raise wrong_type(_of_group(PARAMS), params, "a list of parameters")
-    found = list(params)
+    found = _each_of(_of_group(PARAMS), params, "a list of parameters")
     for one in found:
         if not _is_parameter(one):
             raise wrong_type(f"one of {_of_group(PARAMS)}", one, "parameters of a model")
     return found
+
+
+def _each_of(what: str, given: object, give: str) -> list[Any]:
+    """What an iterable holds. Raises NestError N0104 for others, such as an array without dimensions."""
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise wrong_type(what, given, give)
+    try:
+        each = iter(given)
+    except TypeError as error:
+        raise wrong_type(what, given, give) from error
+    return list(each)
 
 
 def refused(error: Exception) -> NestError:
@@ -78,12 +91,58 @@ def number_of(group: Mapping[str, Any], name: str) -> float:
     if name not in group:
         raise fail("N0103", f"{_of_group(name)} is gone", f"put it back: `group['{name}'] = …`")
     value = group[name]
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number and not (isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()):
+    if not (isinstance(value, Real) and not isinstance(value, bool)) and not _is_number_tensor(value):
         raise wrong_type(_of_group(name), value, "a number")
-    if not math.isfinite(number := float(value)):
-        raise fail("N0203", f"{_of_group(name)} is {shown(number)}", "give a finite number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise fail("N0203", f"{_of_group(name)} is {shown(value)}", "give a finite number")
     return number
+
+
+def _is_number_tensor(value: object) -> bool:
+    return isinstance(value, Tensor) and value.numel() == 1 and _has_numbers(value)
+
+
+def _has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor is real and dense, and not on `meta`, where there are shapes alone."""
+    return tensor.layout is torch.strided and not tensor.is_complex() and not tensor.is_meta
+
+
+def verify_groups(groups: object, count: int) -> None:
+    """Raises NestError N0104 or N0405 unless these are the groups of an optimizer that has so many."""
+    if not isinstance(groups, list):
+        raise wrong_type("`param_groups`", groups, f"the list of groups as it was, {_ADD}")
+    for group in groups:
+        if not isinstance(group, dict):
+            raise wrong_type("one of `param_groups`", group, f"the list of groups as it was, {_ADD}")
+    if len(groups) != count:
+        raise fail(
+            "N0405",
+            f"`param_groups` has {len(groups)} groups, and this optimizer was given {count}",
+            f"leave the list as it was, {_ADD}",
+        )
+
+
+def verify_same(group: Mapping[str, Any], weights: Sequence[Tensor], matrices: bool | None) -> None:
+    """Raises NestError N0405 if a group has other parameters than when its memories were made, or, unless
+    `matrices` is None, another choice of what matrices are."""
+    now = group.get(PARAMS)
+    if not isinstance(now, list | tuple):
+        raise wrong_type(_of_group(PARAMS), now, _AS_MADE)
+    if len(now) != len(weights) or any(one is not other for one, other in zip(now, weights, strict=True)):
+        what = f"{_of_group(PARAMS)} are others than those that its memories were made for"
+        raise fail("N0405", what, f"leave them as they were, {_ADD}; or make a new optimizer")
+    require_bool(_of_group(MATRICES), group.get(MATRICES))
+    if matrices is not None and group[MATRICES] is not matrices:
+        raise fail(
+            "N0405",
+            f"{_of_group(MATRICES)} was {matrices} when its memories were made, and cannot become "
+            f"{group[MATRICES]}",
+            "give it to the group when the optimizer is made",
+        )
 
 
 def verify_precision(program: OptimizerProgram, group: Mapping[str, Any]) -> None:
@@ -102,16 +161,20 @@ def verify_precision(program: OptimizerProgram, group: Mapping[str, Any]) -> Non
 def verify_weights(group: Mapping[str, Any]) -> None:
     """Raises NestError N0104 or N0501 for parameters that no optimizer of the language moves."""
     weights = group.get(PARAMS)
-    for weight in weights if isinstance(weights, Sequence) else [weights]:
+    if not isinstance(weights, list | tuple):
+        raise wrong_type(_of_group(PARAMS), weights, _AS_MADE)
+    for weight in weights:
         if not isinstance(weight, Tensor):
-            raise wrong_type(f"one of {_of_group(PARAMS)}", weight, "parameters, those that it was made with")
-        is_sparse = weight.grad is not None and weight.grad.is_sparse
-        if weight.is_complex() or is_sparse:
-            raise fail(
-                "N0501",
-                "a parameter has a sparse gradient" if is_sparse else "a parameter is complex",
-                "optimizers written in the language move real parameters by dense gradients",
-            )
+            raise wrong_type(f"one of {_of_group(PARAMS)}", weight, _AS_MADE)
+        if weight.is_complex() or weight.layout is not torch.strided:
+            raise fail("N0501", f"a parameter is {'complex' if weight.is_complex() else 'sparse'}", _MOVED)
+
+
+def verify_gradients(weights: Sequence[Tensor]) -> None:
+    """Raises NestError N0501 for a sparse gradient."""
+    for weight in weights:
+        if (grad := weight.grad) is not None and grad.layout is not torch.strided:
+            raise fail("N0501", "a parameter has a sparse gradient", _MOVED)
 
 
 def verify_saved_groups(state_dict: object, groups: Sequence[Mapping[str, Any]]) -> None:
@@ -151,12 +214,13 @@ def verify_state(one: Driven, saved: Any) -> None:
             f"this one remembers {listed(sorted(one.state))}; a state fits the text that it was saved with",
         )
     count = saved.get(STEP_COUNT)
-    is_count = isinstance(count, int) or (isinstance(count, Tensor) and count.numel() == 1)
-    if count is None or not is_count or int(count) < 0:
+    if not _is_count(count):
         raise _no_state(f"its `{STEP_COUNT}` of a weight is {shown(count)}")
     for name, tensor in one.state.items():
         if not isinstance(saved[name], Tensor):
             raise _no_state(f"its `{name}` of a weight is {shown(saved[name])}, and no tensor")
+        if not _has_numbers(saved[name]):
+            raise _no_state(f"its `{name}` of a weight is no dense tensor of real numbers")
         if saved[name].shape != tensor.shape:
             raise fail(
                 "N0502",
@@ -164,6 +228,12 @@ def verify_state(one: Driven, saved: Any) -> None:
                 f"{list(tensor.shape)}, of a weight {list(one.weight.shape)}",
                 "give the optimizer the parameters of the model that it was saved with, in their order",
             )
+
+
+def _is_count(count: object) -> bool:
+    if isinstance(count, Tensor):
+        return _is_number_tensor(count) and 0 <= float(count) < math.inf
+    return isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**63
 
 
 def _no_state(why: str) -> NestError:

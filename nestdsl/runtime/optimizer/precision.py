@@ -15,6 +15,8 @@ from functools import lru_cache
 import torch
 
 from nestdsl import processor
+from nestdsl.diagnostics import fail
+from nestdsl.given import described
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.functions import AUTO, PRECISION, PRECISIONS
 from nestdsl.plan.precision import precisions_of
@@ -58,10 +60,12 @@ def _seconds(device: torch.device, kind: torch.dtype) -> float:
 
 
 def verified(precision: str) -> str:
-    """The same precision; raises ValueError for what is none, or leaves it open."""
-    if precision == AUTO or precision not in PRECISIONS:
-        known = " and ".join(one for one in PRECISIONS if one != AUTO)
-        raise ValueError(f"`{precision}` is not a precision of products: there are {known}")
+    """The same precision, or ""; raises NestError N0203 for anything else, such as what leaves it open."""
+    fixed = [one for one in PRECISIONS if one != AUTO]
+    if not isinstance(precision, str) or precision not in ("", *fixed):
+        known = " and ".join(fixed)
+        message = f"{described(precision)} is not a precision of products: there are {known}"
+        raise fail("N0203", message, "give one of them, or nothing for that of this machine")
     return precision
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
 from nestdsl.plan.precision import precisions_of
-from nestdsl.ranges import require_whole
+from nestdsl.ranges import require_whole, shown
 from nestdsl.runtime.compile_cache import use_compile_cache
 from nestdsl.runtime.optimizer.constants import needs_run_steps
 from nestdsl.runtime.optimizer.constants import scheduled as schedule_value
@@ -27,8 +28,11 @@ from nestdsl.runtime.optimizer.face_checks import (
     listed_params,
     number_of,
     refused,
+    verify_gradients,
     verify_group,
+    verify_groups,
     verify_precision,
+    verify_same,
     verify_saved_groups,
     verify_state,
     verify_weights,
@@ -84,6 +88,18 @@ def optimizer(
     return NestOptimizer(named_optimizer(file), params, arguments, compile=compile, steps=steps)
 
 
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """What moves the parameters of a group, and for which it was built.
+
+    matrices: whether its 2-D parameters are matrices; None where the program moves all of them alike.
+    """
+
+    weights: tuple[Tensor, ...]
+    matrices: bool | None
+    parts: tuple[Part, ...]
+
+
 class NestOptimizer(torch.optim.Optimizer):
     """An optimizer written in the language. `optimizer` makes it.
 
@@ -111,7 +127,7 @@ class NestOptimizer(torch.optim.Optimizer):
         self._in_bfloat16: list[bool | None] = []
         """Of each group, whether the products are whose precision its program leaves to the machine; None
         where it leaves none."""
-        self._moving: dict[int, tuple[Part, ...]] = {}
+        self._moving: dict[int, _Moving] = {}
         self._scheduled: list[dict[str, float]] = []
         """The values that schedules gave to each group's numbers last."""
         super().__init__(listed_params(params), {**_numbers(self._program({})), MATRICES: True})
@@ -143,6 +159,7 @@ class NestOptimizer(torch.optim.Optimizer):
         anything has changed, for the state of another optimizer, of other periods, or of other shapes, and
         N0104 for what is no state dict.
         """
+        verify_groups(self.param_groups, len(self._of_groups))
         verify_saved_groups(state_dict, self.param_groups)
         saved = self._saved(state_dict)
         for number, group in enumerate(state_dict["param_groups"]):
@@ -183,6 +200,7 @@ class NestOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        verify_groups(self.param_groups, len(self._of_groups))
         for number, group in enumerate(self.param_groups):
             self._step(number, group)
         return loss
@@ -191,12 +209,15 @@ class NestOptimizer(torch.optim.Optimizer):
     def _step(self, number: int, group: dict[str, Any]) -> None:
         program = self._of_groups[number]
         given = self._given(number, program, group)
-        verify_weights(group)
-        for moving in self._of_group(number):
+        parts = self._of_group(number)
+        verify_gradients(self._moving[number].weights)
+        for moving in parts:
             moving.step(given, self._run_steps)
             for one in moving.fast.driven:
                 if one.step_count:
                     kept = self.state[one.weight]
+                    if not isinstance(kept, dict):
+                        raise wrong_type("`state` of a parameter", kept, "what was there, or nothing")
                     if not kept:
                         kept.update(one.state)
                     kept[STEP_COUNT] = one.step_count
@@ -206,17 +227,22 @@ class NestOptimizer(torch.optim.Optimizer):
 
     def _of_group(self, number: int) -> tuple[Part, ...]:
         """The matrices of a group and its other weights, each with what moves them."""
-        if number not in self._moving:
-            group = self.param_groups[number]
-            require_bool(f"`{MATRICES}` of a group", group.get(MATRICES))
-            self._moving[number] = parts_of(
-                self._of_groups[number],
-                group[PARAMS],
-                lambda weight: group[MATRICES] and weight.ndim == 2,
-                compile=self._compile,
-                precision=_PRECISIONS[group.get(BFLOAT16)],
-            )
-        return self._moving[number]
+        group = self.param_groups[number]
+        if (moving := self._moving.get(number)) is not None:
+            verify_same(group, moving.weights, moving.matrices)
+            return moving.parts
+        require_bool(f"`{MATRICES}` of a group", group.get(MATRICES))
+        verify_weights(group)
+        program, weights, matrices = self._of_groups[number], tuple(group[PARAMS]), group[MATRICES]
+        parts = parts_of(
+            program,
+            weights,
+            lambda weight: matrices and weight.ndim == 2,
+            compile=self._compile,
+            precision=_PRECISIONS[group.get(BFLOAT16)],
+        )
+        self._moving[number] = _Moving(weights, None if program.otherwise is None else matrices, parts)
+        return parts
 
     def _all_moving(self) -> Iterator[Part]:
         for number in range(len(self.param_groups)):
@@ -233,6 +259,13 @@ class NestOptimizer(torch.optim.Optimizer):
         made = _numbers(program)
         for name in made.keys() & saved.keys():
             number_of(saved, name)
+        own = self.param_groups[number].get(MATRICES)
+        if program.otherwise is not None and (its := saved.get(MATRICES, own)) != own:
+            raise fail(
+                "N0502",
+                f"group {number} of this state was saved with `{MATRICES}` {its}, and here it is {own}",
+                f"make the optimizer with `'{MATRICES}': {its}` in that group",
+            )
         for name in program.structural:
             if name in made and saved.get(name, made[name]) != made[name]:
                 raise fail(
@@ -286,7 +319,7 @@ class NestOptimizer(torch.optim.Optimizer):
             raise fail(
                 "N0405",
                 f"`{BFLOAT16}` of a group was {self._in_bfloat16[number]} when the optimizer was made, and "
-                f"cannot become {group.get(BFLOAT16)!r}",
+                f"cannot become {shown(group.get(BFLOAT16))}",
                 "give it to the group when the optimizer is made",
             )
         scheduled = self._scheduled[number]

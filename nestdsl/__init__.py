@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nestdsl.api import Nest, load, parse
     from nestdsl.diagnostics import Diagnostic, NestError
-    from nestdsl.library.extension import function, kind
     from nestdsl.runtime.module import NestModule
     from nestdsl.runtime.optimizer.torch_face import optimizer
     from nestdsl.training.evaluate import evaluate, measure
     from nestdsl.training.generate import generate
     from nestdsl.training.loop import resume, train
     from nestdsl.training.restore import restore
+    from nestdsl.vocabulary.extension import function, kind
 
 __version__ = "0.1.0"
 
@@ -54,9 +54,9 @@ _MODULES = {
     "NestError": "nestdsl.diagnostics",
     "NestModule": "nestdsl.runtime.module",
     "evaluate": "nestdsl.training.evaluate",
-    "function": "nestdsl.library.extension",
+    "function": "nestdsl.vocabulary.extension",
     "generate": "nestdsl.training.generate",
-    "kind": "nestdsl.library.extension",
+    "kind": "nestdsl.vocabulary.extension",
     "load": "nestdsl.api",
     "measure": "nestdsl.training.evaluate",
     "optimizer": "nestdsl.runtime.optimizer.torch_face",

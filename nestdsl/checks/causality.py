@@ -5,7 +5,7 @@ from __future__ import annotations
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level, Operation
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.signatures import LIBRARY
 
 _HINT = "a model predicts each token from those before it, so nothing in it may read later ones"
 

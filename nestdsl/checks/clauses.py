@@ -5,9 +5,9 @@ from __future__ import annotations
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, Learning, Level, Unit
-from nestdsl.library.signatures import LIBRARY
-from nestdsl.library.starts import LEARNED
 from nestdsl.semantics.suggestions import listed
+from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.starts import LEARNED
 
 _ONLY_OF_ASSOCIATION = ("objective", "read", "chunk")
 _OF_ASSOCIATION = {

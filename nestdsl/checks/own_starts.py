@@ -6,9 +6,9 @@ from nestdsl.checks.clauses import WITHOUT_START
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level
-from nestdsl.library.signatures import LIBRARY
-from nestdsl.library.starts import LEARNED
 from nestdsl.semantics.suggestions import listed
+from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.starts import LEARNED
 
 
 def check_own_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:

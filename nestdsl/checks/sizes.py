@@ -6,8 +6,8 @@ from nestdsl.diagnostics import LIMIT, Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, Learning, Level, OptimizerUse
 from nestdsl.inference.sizes import report_ids, shown_number
-from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.limits import MAX_NUMBERS
+from nestdsl.vocabulary.signatures import LIBRARY, count
 
 
 def check_sizes(graph: NestGraph, diagnostics: Diagnostics) -> None:

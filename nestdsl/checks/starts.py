@@ -6,7 +6,7 @@ from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Learning, Level, Read
 from nestdsl.graph.self_reference import anchored_reads
-from nestdsl.library.signatures import LIBRARY, Shapes
+from nestdsl.vocabulary.signatures import LIBRARY, Shapes
 
 
 def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:

@@ -11,8 +11,8 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import FROZEN_BLOCK, Flow, Input, Learning, Level
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.source import Source, Span
+from nestdsl.vocabulary.signatures import LIBRARY
 
 
 def check_use(graph: NestGraph, diagnostics: Diagnostics) -> None:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from nestdsl.diagnostics.quantities import in_bytes
-from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
 from nestdsl.processor import has_bfloat16
+from nestdsl.vocabulary.functions import AUTO
 
 _WIDE = 110
 """From so many columns on, there is room between the columns of the table."""

@@ -22,7 +22,7 @@ from nestdsl.explain.terms import (
     plus,
     times,
 )
-from nestdsl.library.signatures import Arguments
+from nestdsl.vocabulary.signatures import Arguments
 
 J, N, R = Symbol("j"), Symbol("n"), Symbol("r")
 PERSISTENT_KEY, PERSISTENT_VALUE = Symbol("K"), Symbol("V")

@@ -18,7 +18,7 @@ from nestdsl.explain.terms import (
     terms_in,
     times,
 )
-from nestdsl.library.signatures import Arguments
+from nestdsl.vocabulary.signatures import Arguments
 
 _SPREAD, _J = Symbol("spread"), Symbol("j")
 

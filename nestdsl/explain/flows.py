@@ -25,7 +25,7 @@ from nestdsl.explain.terms import (
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Input, Level, Operation, Read
 from nestdsl.graph.self_reference import anchored_reads
-from nestdsl.library.signatures import LIBRARY, Value
+from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 _DEPTH = 40
 """So many stages of an unnamed flow are written out."""

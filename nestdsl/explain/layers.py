@@ -20,7 +20,7 @@ from nestdsl.explain.terms import (
     plus,
     times,
 )
-from nestdsl.library.signatures import Arguments
+from nestdsl.vocabulary.signatures import Arguments
 
 X, Y, W = Symbol("x").at(T), Symbol("y").at(T), Symbol("W")
 _J = Symbol("j")

@@ -14,9 +14,9 @@ from nestdsl.explain.terms import Equation, Line, Number, Symbol, symbols
 from nestdsl.explain.words import in_brackets, parameters, state
 from nestdsl.graph.nodes import EdgeType, Level, Read
 from nestdsl.graph.order import describe_frequency
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.cost import memory_states
 from nestdsl.plan.plan import OrderedLevel
+from nestdsl.vocabulary.signatures import LIBRARY
 
 _OBJECTIVES = {
     "l2": "l2: half the squared error of its answer to the key",

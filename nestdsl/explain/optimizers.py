@@ -36,7 +36,7 @@ from nestdsl.explain.terms import (
 )
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_text import named_flows
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.signatures import LIBRARY
 
 Equations = tuple[Equation, ...]
 

@@ -22,8 +22,8 @@ from nestdsl.explain.terms import (
     times,
 )
 from nestdsl.graph.nodes import Init, Learning, Level
-from nestdsl.library.signatures import LIBRARY
-from nestdsl.library.starts import LEARNED, MEMORY_DEVIATION, OF_THE_LAST
+from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.starts import LEARNED, MEMORY_DEVIATION, OF_THE_LAST
 
 _W, _LOWER, _O, _ZERO = Symbol("W"), Symbol("w"), Symbol("O"), Number(0)
 _INPUTS, _HIDDEN, _WIDTH, _HEADS = (Symbol(name) for name in ("inputs", "hidden", "width", "heads"))

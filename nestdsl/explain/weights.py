@@ -15,9 +15,9 @@ from nestdsl.explain.words import in_brackets, optimizer, parameters, shapes, st
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency
-from nestdsl.library.signatures import LIBRARY, Arguments, Shapes
 from nestdsl.plan.cost import numbers_in_context
 from nestdsl.plan.plan import OrderedLevel
+from nestdsl.vocabulary.signatures import LIBRARY, Arguments, Shapes
 
 _INPUT_DEPTH = 4
 """So many stages back the input of a level is written out; further back other levels say it."""

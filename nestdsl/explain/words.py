@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from nestdsl.diagnostics.quantities import as_written, in_bytes
 from nestdsl.explain.terms import Line
 from nestdsl.graph.nodes import OptimizerUse
-from nestdsl.library.signatures import Shapes
 from nestdsl.plan.plan import OrderedLevel
+from nestdsl.vocabulary.signatures import Shapes
 
 
 def optimizer(use: OptimizerUse) -> str:

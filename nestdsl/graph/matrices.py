@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Level, Operation, Read
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.signatures import LIBRARY
 
 NO_MATRICES = ("embedding", "conv")
 """Kinds whose 2-D weights are no matrices: each row is moved by few tokens, or is a filter of one feature."""

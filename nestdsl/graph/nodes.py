@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.signatures import Takes, Value
 from nestdsl.source import Span
+from nestdsl.vocabulary.signatures import Takes, Value
 
 TRAIN = "@train"
 """The id of the outermost level; no name of a program has its first sign."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestdsl.library.signatures import Value
+from nestdsl.vocabulary.signatures import Value
 
 Operand = str | int | float
 """A name, or a number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram
-from nestdsl.library.signatures import LIBRARY, Value
+from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 _SIGNS = {"add": ("+", 1), "subtract": ("-", 1), "multiply": ("*", 2), "divide": ("/", 2), "power": ("**", 4)}
 """The sign of each operation, and how tightly it binds."""

@@ -17,7 +17,7 @@ import networkx
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Level, Read, Unit
 from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.signatures import LIBRARY
 
 Frequency = tuple[int, Fraction]
 """Sorts: (3, ·) re-solved at every read, (2, updates per token), (1, updates per step), (0, ·) never."""

@@ -13,7 +13,7 @@ import networkx
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Read
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.signatures import LIBRARY
 
 LEARNING = (EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE)
 

@@ -11,9 +11,9 @@ from nestdsl.diagnostics import LIMIT, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Input, Learning, Level, Node, Operation, Read
 from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
-from nestdsl.library.signatures import LIBRARY, Kind, Takes
 from nestdsl.limits import MAX_SIZE
 from nestdsl.source import Span
+from nestdsl.vocabulary.signatures import LIBRARY, Kind, Takes
 
 _SIZE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 

@@ -12,8 +12,8 @@ from itertools import islice
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level
-from nestdsl.library.signatures import LIBRARY, Shapes
 from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.vocabulary.signatures import LIBRARY, Shapes
 from nestdsl.weights import FLOATS, Found, Stored, UnreadableError, find, fits, stored
 
 _MOST_SHOWN = 3

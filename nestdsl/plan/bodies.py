@@ -15,7 +15,6 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Learning, Level, Operation, Read, Scope
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels, without_anchored_reads
 from nestdsl.graph.streams import is_carried
-from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.plan.collapse import collapse
 from nestdsl.plan.instructions import (
     Call,
@@ -33,6 +32,7 @@ from nestdsl.plan.rewrite import once
 from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, share
 from nestdsl.plan.stages import stages
 from nestdsl.plan.starts import start_options
+from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 _RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 

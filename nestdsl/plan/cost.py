@@ -8,10 +8,10 @@ from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, Learning, Level
 from nestdsl.graph.optimizer_levels import name_in, optimizer_of, place_of
-from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
 from nestdsl.plan.plan import Costs, LevelPlan, OrderedLevel, Plan
 from nestdsl.plan.starts import is_trained
+from nestdsl.vocabulary.signatures import LIBRARY, count
 
 BYTES = 4
 """Of a float32 number: weights, optimizer memories and the state of memories are kept in it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from nestdsl.library.signatures import Value
+from nestdsl.vocabulary.signatures import Value
 
 Pairs = tuple[tuple[str, Value], ...]
 Operand = str | int | float

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.functions import PRECISION
 from nestdsl.plan.plan import Plan
+from nestdsl.vocabulary.functions import PRECISION
 
 
 def precisions(plan: Plan) -> dict[str, frozenset[str]]:

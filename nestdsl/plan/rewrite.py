@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from nestdsl.library.extension import PYTHON_FUNCTIONS
 from nestdsl.plan.instructions import (
     Call,
     Columns,
@@ -19,6 +18,7 @@ from nestdsl.plan.instructions import (
     renamed,
 )
 from nestdsl.plan.names import Names
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS
 
 _WITHOUT_EFFECT = (Call, Peek, Recall, ReadStart, Columns)
 """Instructions that may be left out if nothing needs their result."""

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from nestdsl.graph.nodes import Learning, Level
-from nestdsl.library.signatures import LIBRARY, STARTS, Value
-from nestdsl.library.starts import ALWAYS_TRAINED, LEARNED
 from nestdsl.plan.plan import LevelPlan, Pairs
 from nestdsl.plan.wellformed import require, require_arguments, require_member
+from nestdsl.vocabulary.signatures import LIBRARY, STARTS, Value
+from nestdsl.vocabulary.starts import ALWAYS_TRAINED, LEARNED
 
 WORD, TRAINED = "init", "init_trained"
 NUMBERS = {word: f"init_{spec.name}" for word, spec in STARTS.items() if spec}

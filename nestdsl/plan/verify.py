@@ -12,7 +12,6 @@ from dataclasses import fields, is_dataclass
 
 from nestdsl import limits
 from nestdsl.graph.optimizer import GradientMemory
-from nestdsl.library.signatures import OBJECTIVES_TRAIN
 from nestdsl.plan.plan import (
     Body,
     InputPlan,
@@ -32,6 +31,7 @@ from nestdsl.plan.verify_program import verify_program
 from nestdsl.plan.verify_shared import verify_shared
 from nestdsl.plan.verify_sizes import verify_sizes
 from nestdsl.plan.wellformed import require, require_identifier, require_member, shown
+from nestdsl.vocabulary.signatures import OBJECTIVES_TRAIN
 
 _FREE_TEXT = {(Plan, "source"), (WeightsPlan, "file"), (WeightsPlan, "key"), (WeightsPlan, "tensors")}
 """Paths and foreign names: shown in messages and opened, but no part of a model."""

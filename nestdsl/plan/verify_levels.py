@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.signatures import LIBRARY, OBJECTIVES_IN_CONTEXT, READS, RESETS, Kind, Shapes, Value
 from nestdsl.plan.plan import Body, LevelPlan, SurprisePlan
 from nestdsl.plan.starts import verify_start, without_start
 from nestdsl.plan.wellformed import (
@@ -17,6 +16,7 @@ from nestdsl.plan.wellformed import (
     require_identifier,
     require_member,
 )
+from nestdsl.vocabulary.signatures import LIBRARY, OBJECTIVES_IN_CONTEXT, READS, RESETS, Kind, Shapes, Value
 
 _GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,18}\)")
 _OPTIONS: dict[str, tuple[Value, ...] | type] = {

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.instructions import (
     Call,
     Cast,
@@ -36,6 +35,7 @@ from nestdsl.plan.wellformed import (
     require_member,
     require_operands,
 )
+from nestdsl.vocabulary.signatures import LIBRARY
 
 
 def verify_lines(body: Body) -> None:

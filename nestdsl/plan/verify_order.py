@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from nestdsl.library.signatures import LIBRARY, count
 from nestdsl.plan.clock import clock
 from nestdsl.plan.cost import BYTES, total, trained_weights
 from nestdsl.plan.optimizer_state import state_numbers
@@ -13,6 +12,7 @@ from nestdsl.plan.plan import Body, LevelPlan, OrderedLevel, Plan, SharedPlan
 from nestdsl.plan.sharing import ONE_PRODUCT
 from nestdsl.plan.verify_levels import shapes_of
 from nestdsl.plan.wellformed import require, require_identifier, require_member
+from nestdsl.vocabulary.signatures import LIBRARY, count
 
 
 def verify_order(plan: Plan) -> None:

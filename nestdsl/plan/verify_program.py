@@ -14,7 +14,6 @@ from nestdsl.graph.optimizer import (
     OptimizerProgram,
     Schedule,
 )
-from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.limits import MAX_OPTIMIZER_PARTS, MAX_WHOLE
 from nestdsl.plan.wellformed import (
     ARITHMETIC,
@@ -27,6 +26,7 @@ from nestdsl.plan.wellformed import (
     require_operands,
 )
 from nestdsl.semantics.elaborate.optimizers.shapes import ShapeError, shape_of
+from nestdsl.vocabulary.signatures import LIBRARY, Place
 
 _MEMORIES = {
     "ema": ("decay",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nestdsl.library.signatures import LIBRARY, Kind, Takes, count
 from nestdsl.limits import MAX_NUMBERS, MAX_SIZE
 from nestdsl.plan.instructions import (
     Call,
@@ -23,6 +22,7 @@ from nestdsl.plan.names import identifier
 from nestdsl.plan.plan import Body, LevelPlan, Plan
 from nestdsl.plan.sharing import SIDE_BY_SIDE
 from nestdsl.plan.wellformed import ARITHMETIC, require
+from nestdsl.vocabulary.signatures import LIBRARY, Kind, Takes, count
 
 Sizes = dict[str, int | None]
 """The last dimension of each flow; None where it is not known here, as of what is no flow."""

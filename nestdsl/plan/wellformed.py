@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection
 from typing import TypeGuard
 
-from nestdsl.library.signatures import ArgumentSpec, Function, Type, Value
 from nestdsl.limits import MAX_NAME_LENGTH
 from nestdsl.plan.names import TAKEN
+from nestdsl.vocabulary.signatures import ArgumentSpec, Function, Type, Value
 
 ARITHMETIC = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "negate": 1}
 """How many operands the arithmetic of flows and of optimizers takes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from nestdsl.diagnostics.quantities import as_written
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse, Train
 from nestdsl.graph.order import describe_frequency
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.render.style import FAINT, label, number, text
+from nestdsl.vocabulary.signatures import LIBRARY
 
 SMALL = 9
 

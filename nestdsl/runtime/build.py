@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from nestdsl.diagnostics import NestError, fail
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.memory import fits_memory
 from nestdsl.plan.cost import BYTES, least_weights
 from nestdsl.plan.instructions import Call
@@ -32,6 +31,7 @@ from nestdsl.runtime.program import Program, program_of
 from nestdsl.runtime.python_parts import constructed, verify_weights
 from nestdsl.runtime.run import PLAIN
 from nestdsl.runtime.stored import load_weights
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 
 
 def build(

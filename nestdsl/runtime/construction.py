@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from nestdsl.diagnostics import fail
-from nestdsl.library.extension import PYTHON_KINDS
-from nestdsl.library.starts import LEARNED
 from nestdsl.plan.plan import Body, LevelPlan
 from nestdsl.plan.sharing import ONE_PRODUCT
 from nestdsl.plan.starts import is_trained, number_of, without_start, word_of
 from nestdsl.runtime.kinds import LAYERS, MEMORIES, Start
+from nestdsl.vocabulary.extension import PYTHON_KINDS
+from nestdsl.vocabulary.starts import LEARNED
 
 
 def class_of(level: LevelPlan) -> type:

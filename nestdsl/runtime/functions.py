@@ -1,6 +1,6 @@
 """What the functions and operators of a flow compute. Flows are `[batch, tokens, size]`.
 
-`nestdsl/library/functions.py` declares the same names; a flow of size 1 broadcasts over the
+`nestdsl/vocabulary/functions.py` declares the same names; a flow of size 1 broadcasts over the
 features of another. Functions of optimizers that see whole matrices are in `optimizer/functions.py`.
 """
 

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.plan import instructions as plan
 from nestdsl.runtime.compile_regions import INPUT
 from nestdsl.runtime.functions import FUNCTIONS, at_least_float32, precise, precision_beside
 from nestdsl.runtime.program import Program
 from nestdsl.runtime.python_parts import call_function, read_level
 from nestdsl.runtime.state import State
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 
 
 class RunsBlocks(Protocol):

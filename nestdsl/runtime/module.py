@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from nestdsl.given import require_bool, wrong_type
-from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
 from nestdsl.plan.reach import reach
@@ -40,6 +39,7 @@ from nestdsl.runtime.state import State, get, put, settled
 from nestdsl.runtime.state_checks import explain_state, verify_state
 from nestdsl.runtime.streams import from_parents, next_start, with_present_starts
 from nestdsl.runtime.watch import Watch
+from nestdsl.vocabulary.functions import AUTO
 
 
 class NestModule(Block):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from nestdsl.library.functions import AUTO
 from nestdsl.plan.plan import OptimizerPlan, OrderedLevel
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.parts import Part, parts_of
+from nestdsl.vocabulary.functions import AUTO
 
 Weights = Mapping[str, nn.Parameter]
 

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from nestdsl.diagnostics import NestError
 from nestdsl.given import described
-from nestdsl.library.declared import raised_inside, wrong_declaration
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
-from nestdsl.library.signatures import LIBRARY, Shapes
 from nestdsl.memory import was_refused
 from nestdsl.plan.plan import LevelPlan
 from nestdsl.runtime.state import State
+from nestdsl.vocabulary.declared import raised_inside, wrong_declaration
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY, Shapes
 
 
 def constructed(declared: LevelPlan, make: Callable[[], nn.Module]) -> nn.Module:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.plan import instructions as lines
 from nestdsl.plan.names import Names, identifier
 from nestdsl.plan.plan import BlockPlan, Body, LevelPlan, Plan
@@ -23,6 +22,7 @@ from nestdsl.runtime.construction import class_of, constructor_arguments, parent
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.optimizer_source import program_names, program_source
 from nestdsl.runtime.state import POSITION
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 
 _HEADER = '''"""{model}: written by nestdsl from its plan."""
 
@@ -31,7 +31,7 @@ from types import SimpleNamespace
 from torch import nn
 
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram, Schedule
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.runtime.functions import FUNCTIONS, at_least_float32, precise, precision_beside
 from nestdsl.runtime.kinds import *
 from nestdsl.runtime.run import in_chunks, in_turn

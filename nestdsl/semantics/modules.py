@@ -18,6 +18,7 @@ from nestdsl.syntax import ast
 from nestdsl.syntax.files import read_source
 from nestdsl.syntax.parser import parse
 
+_STD = files("nestdsl").joinpath("std")
 _RELATIVE = "the path is taken from the folder of this file"
 Declared = ast.Param | ast.Block | ast.Optimizer | ast.Model
 
@@ -168,7 +169,7 @@ class _Loader:
         package, _, name = use.module.partition(".")
         available = library_modules()
         if package == "std" and name in available:
-            file = files("nestdsl.library").joinpath(f"{name}.nest")
+            file = _STD.joinpath(f"{name}.nest")
             return Source(file.read_text("utf-8"), f"std/{name}.nest"), use.module
         names = _library_uses()
         self.diagnostics.report(
@@ -233,7 +234,7 @@ def _nearest_file(use: ast.Use, path: Path) -> str:
 @cache
 def library_modules() -> tuple[str, ...]:
     """The names of the standard library's modules, without `std.`."""
-    names = (file.name for file in files("nestdsl.library").iterdir())
+    names = (file.name for file in _STD.iterdir())
     return tuple(sorted(name.removesuffix(".nest") for name in names if name.endswith(".nest")))
 
 
@@ -241,7 +242,7 @@ def library_modules() -> tuple[str, ...]:
 def library_module(name: str) -> Module:
     """One module of the standard library, parsed once for all programs."""
     found = Diagnostics()
-    file = files("nestdsl.library").joinpath(f"{name}.nest")
+    file = _STD.joinpath(f"{name}.nest")
     module = _Loader(found, None).load(Source(file.read_text("utf-8"), f"std/{name}.nest"), f"std.{name}")
     assert not len(found), list(found)
     return module

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from nestdsl.library.types import Function
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.types import Function
 
 _BLANKS = re.compile(r"\s+")
 _AFTER = re.compile(r"[ \t]*(?:[),\n#}]|->|\Z)")

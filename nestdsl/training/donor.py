@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from nestdsl.diagnostics import Diagnostics, NestError
-from nestdsl.library.starts import LEARNED
 from nestdsl.plan.plan import Body, LevelPlan, Plan
 from nestdsl.plan.starts import word_of
 from nestdsl.training.checkpoint import Checkpoint
+from nestdsl.vocabulary.starts import LEARNED
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from nestdsl.diagnostics import fail
 from nestdsl.given import is_module_name
-from nestdsl.library.declared import MOST_OF_A_NAME
-from nestdsl.library.extension import DECLARED_IN, PYTHON_FUNCTIONS, PYTHON_KINDS, SCRIPT
 from nestdsl.plan.instructions import Call
 from nestdsl.plan.plan import Plan
 from nestdsl.semantics.suggestions import listed
+from nestdsl.vocabulary.declared import MOST_OF_A_NAME
+from nestdsl.vocabulary.extension import DECLARED_IN, PYTHON_FUNCTIONS, PYTHON_KINDS, SCRIPT
 
 
 def imports_of(plan: Plan) -> dict[str, str]:

@@ -14,7 +14,6 @@ import torch
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.diagnostics.quantities import counted
 from nestdsl.interrupts import Held, Interrupted, interrupts_held
-from nestdsl.library.functions import AUTO
 from nestdsl.runtime.compile_progress import compiling_shown
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.state import State
@@ -30,6 +29,7 @@ from nestdsl.training.progress import Reporter
 from nestdsl.training.schedule import rate_scale
 from nestdsl.training.settings import Settings
 from nestdsl.training.staging import alone_in
+from nestdsl.vocabulary.functions import AUTO
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import torch
 
 import nestdsl
 from nestdsl.diagnostics import NestError
-from nestdsl.library.extension import PYTHON_KINDS
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.extension import PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY
 
 GAIN = """
 model m {{

@@ -11,15 +11,15 @@ import pytest
 from nestdsl.cli.commands import COMMANDS
 from nestdsl.cli.main import main
 from nestdsl.compiler import analyse
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.source import Source
 from nestdsl.syntax.files import read_source
 from nestdsl.syntax.formatter import format_source
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = sorted([*(ROOT / "examples").rglob("*.nest"), *(ROOT / "nestdsl" / "library").glob("*.nest")])
+PROGRAMS = sorted([*(ROOT / "examples").rglob("*.nest"), *(ROOT / "nestdsl" / "std").glob("*.nest")])
 
 
 def fences(language: str) -> list[tuple[str, str]]:
@@ -102,7 +102,7 @@ def test_the_language_page_lists_every_block_and_optimizer_of_the_library() -> N
     listed = re.findall(r"^std\.(\w+): (.+)$", (ROOT / "docs/language.md").read_text("utf-8"), re.MULTILINE)
     library = [
         (path.stem, signature)
-        for path in sorted((ROOT / "nestdsl/library").glob("*.nest"))
+        for path in sorted((ROOT / "nestdsl/std").glob("*.nest"))
         for signature in re.findall(
             r"^(?:block|optimizer) (\w+\([^)]*\)) \{", path.read_text("utf-8"), re.MULTILINE
         )

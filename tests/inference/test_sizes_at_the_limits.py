@@ -3,12 +3,12 @@
 import pytest
 
 from nestdsl.compiler import analyse
-from nestdsl.library.kinds import KINDS
-from nestdsl.library.signatures import LIBRARY, Takes, count
 from nestdsl.limits import MAX_NUMBERS, MAX_SIZE
 from nestdsl.plan.lower import lower
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.source import Source
+from nestdsl.vocabulary.kinds import KINDS
+from nestdsl.vocabulary.signatures import LIBRARY, Takes, count
 
 LARGE = ("1e308", "1e100", "2**63", "2**62", "2**40", "1e18", "9007199254740993", "2147483648", "2147483647")
 CLAUSES = (

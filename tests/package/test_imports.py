@@ -8,7 +8,7 @@ WITHOUT_TORCH = (
     "nestdsl.source",
     "nestdsl.diagnostics",
     "nestdsl.syntax",
-    "nestdsl.library",
+    "nestdsl.vocabulary",
     "nestdsl.semantics",
     "nestdsl.graph",
     "nestdsl.inference",

@@ -25,7 +25,7 @@ program, diagnostics = parse(Source("param depth = 2\\n"))
 assert len(program.declarations) == 1, program
 assert not list(diagnostics), list(diagnostics)
 assert explain("N0301").startswith("# N0301"), explain("N0301")
-assert any(file.name.endswith(".nest") for file in files("nestdsl").joinpath("library").iterdir())
+assert any(file.name.endswith(".nest") for file in files("nestdsl").joinpath("std").iterdir())
 print(*nestdsl.__path__)
 """
 
@@ -74,7 +74,7 @@ def test_wheel_holds_what_the_program_reads(unpacked_wheel: Path) -> None:
     for name in ("grammars/nest.lark", "grammars/nest.tables.json"):
         assert (package / name).read_text() == (CHECKOUT / name).read_text()
     assert (package / "py.typed").exists()
-    for folder, pattern in (("library", "*.nest"), ("diagnostics/pages", "*.md")):
+    for folder, pattern in (("std", "*.nest"), ("diagnostics/pages", "*.md")):
         expected = {path.name for path in (CHECKOUT / "nestdsl" / folder).glob(pattern)}
         assert expected
         assert {path.name for path in (package / folder).glob(pattern)} == expected

@@ -16,11 +16,11 @@ import yaml
 
 import nestdsl
 from nestdsl.diagnostics import NestError
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.plan import Plan
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.build import build
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels, UntrainedLevelError
+from nestdsl.vocabulary.signatures import LIBRARY
 from tests.plan.hostile import NUMBERS, PROGRAM, Place
 
 SMALL: dict[str, Any] = {"dim": 8, "depth": 1, "heads": 2, "vocab": 16, "size": 8, "period": 4, "segment": 4}

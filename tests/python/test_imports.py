@@ -11,9 +11,9 @@ import pytest
 
 import nestdsl
 from nestdsl.cli.main import main
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.training.checkpoint_file import read_file
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY
 
 KINDS = '''
 import torch

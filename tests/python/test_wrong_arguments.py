@@ -13,8 +13,8 @@ import torch
 
 import nestdsl
 from nestdsl.compiler import analyse
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY
 
 PROGRAM = """
 param dim = 8

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import nestdsl
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
-from nestdsl.library.signatures import LIBRARY
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY
 
 SIZES = {"parameters": lambda arguments, size, out: (("weight", (out,)),)}
 STATE = {"state": lambda arguments, size, out: (("total", (size,)),)}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.runtime.kinds.conv import Conv
+from nestdsl.vocabulary.signatures import LIBRARY
 
 BATCH, TOKENS, SIZE = 2, 7, 3
 

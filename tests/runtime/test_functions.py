@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.runtime.functions import FUNCTIONS
+from nestdsl.vocabulary.signatures import LIBRARY, Place
 
 # what the compiler writes for operators and numbers
 OPERATORS = {"add", "subtract", "multiply", "divide", "power", "negate", "constant"}

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from nestdsl.library.signatures import LIBRARY, REQUIRED, Value
 from nestdsl.runtime.kinds.attention import Attention
 from nestdsl.runtime.kinds.conv import Conv
 from nestdsl.runtime.kinds.embedding import Embedding
 from nestdsl.runtime.kinds.linear import Linear
 from nestdsl.runtime.kinds.mlp import ACTIVATIONS, Mlp
 from nestdsl.runtime.kinds.norms import LayerNorm, RmsNorm
+from nestdsl.vocabulary.signatures import LIBRARY, REQUIRED, Value
 
 BATCH, TOKENS = 2, 7
 

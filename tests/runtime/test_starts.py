@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import nestdsl
-from nestdsl.library.signatures import LIBRARY, STARTS
-from nestdsl.library.starts import LEARNED
 from nestdsl.runtime.kinds import LAYERS, Associative, Matrix
 from nestdsl.runtime.kinds.weights import Start, initialize, normal
+from nestdsl.vocabulary.signatures import LIBRARY, STARTS
+from nestdsl.vocabulary.starts import LEARNED
 
 SIZE, HEADS, HIDDEN, WIDTH = 128, 2, 96, 4
 ARGUMENTS: dict[str, dict] = {

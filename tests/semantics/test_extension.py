@@ -6,9 +6,9 @@ from torch import nn
 
 import nestdsl
 from nestdsl.diagnostics import Diagnostic, NestError
-from nestdsl.library.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.plan.yaml import from_yaml, to_yaml
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY
 from tests.semantics.programs import codes, graph, messages, model
 
 

@@ -77,7 +77,7 @@ model two(dim = 8) {
   train { objective mse  optimizer all }
 }
 """
-LIBRARY = [path.read_text("utf-8") for path in sorted((ROOT / "nestdsl/library").glob("*.nest"))]
+LIBRARY = [path.read_text("utf-8") for path in sorted((ROOT / "nestdsl/std").glob("*.nest"))]
 LIBRARY_OF_OPTIMIZERS = tuple(text for text in LIBRARY if "\noptimizer" in text)
 FOLDERS = ("examples", "tests/golden/good", "tests/golden/bad")
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.nest"))]

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestdsl.library.starts import MEMORY_DEVIATION
 from nestdsl.runtime.kinds.weights import Start, initialize, normal, per_head, require_division
 from nestdsl.runtime.ops.deep_memory import (
     Activation,
@@ -23,6 +22,7 @@ from nestdsl.runtime.ops.deep_memory import (
 )
 from nestdsl.runtime.ops.deep_memory.pointwise import activate
 from nestdsl.runtime.ops.linear_memory import Gradient, Read
+from nestdsl.vocabulary.starts import MEMORY_DEVIATION
 
 
 class _TwoLayers(nn.Module):

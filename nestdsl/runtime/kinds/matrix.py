@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nestdsl.library.starts import MEMORY_DEVIATION
 from nestdsl.runtime.kinds.weights import Start, initialize, normal, per_head, require_division
 from nestdsl.runtime.ops.linear_memory import (
     BLOCK,
@@ -25,6 +24,7 @@ from nestdsl.runtime.ops.linear_memory import (
     learn,
     read,
 )
+from nestdsl.vocabulary.starts import MEMORY_DEVIATION
 
 
 class Matrix(nn.Module):

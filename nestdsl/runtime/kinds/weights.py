@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from nestdsl.library.starts import ALWAYS_TRAINED, LEARNED, OF_THE_LAST, STARTS
+from nestdsl.vocabulary.starts import ALWAYS_TRAINED, LEARNED, OF_THE_LAST, STARTS
 
 
 @dataclass(frozen=True, slots=True)

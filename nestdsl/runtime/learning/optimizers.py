@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from nestdsl.graph.optimizer import OptimizerProgram, chain
-from nestdsl.library.functions import AUTO
 from nestdsl.runtime.optimizer import naive
 from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.precision import with_precision
+from nestdsl.vocabulary.functions import AUTO
 
 Memory = dict[str, Any]
 """What is remembered of one weight: tensors [batch, ...], and how often it has moved [batch], on the CPU."""

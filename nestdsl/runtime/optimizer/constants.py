@@ -21,7 +21,7 @@ from nestdsl.graph.optimizer import (
     Schedule,
 )
 from nestdsl.graph.optimizer_timing import timing
-from nestdsl.library.signatures import LIBRARY, Value
+from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 Numbers = dict[str, float]
 

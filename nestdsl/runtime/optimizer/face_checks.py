@@ -13,12 +13,12 @@ from torch import Tensor
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.given import require_bool, wrong_type
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.functions import AUTO
 from nestdsl.plan.precision import precisions_of
 from nestdsl.ranges import shown
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.semantics.suggestions import listed
+from nestdsl.vocabulary.functions import AUTO
 
 PARAMS, MATRICES, BFLOAT16 = "params", "matrices", "bfloat16"
 """Keys of a group: its parameters, and what is ours beside the numbers of the program. `matrices`: whether

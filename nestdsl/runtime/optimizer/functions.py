@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nestdsl.library.functions import AUTO
 from nestdsl.runtime.functions import POINTWISE
 from nestdsl.runtime.optimizer.precision import fast_precision
+from nestdsl.vocabulary.functions import AUTO
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _SMALLEST_NORM = 1e-7

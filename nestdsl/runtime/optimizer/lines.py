@@ -14,8 +14,8 @@ from typing import Literal
 from nestdsl.graph.optimizer import NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
-from nestdsl.library.signatures import Value
 from nestdsl.runtime.optimizer.constants import Numbers
+from nestdsl.vocabulary.signatures import Value
 
 Form = Literal["value", "reciprocal", "rest"]
 Given = tuple[str, Form]

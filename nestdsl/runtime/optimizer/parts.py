@@ -9,10 +9,10 @@ from functools import partial
 from torch import Tensor
 
 from nestdsl.graph.optimizer import OptimizerProgram, chain
-from nestdsl.library.functions import AUTO
 from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.runtime.optimizer.fast import FastOptimizer
 from nestdsl.runtime.optimizer.precision import with_precision
+from nestdsl.vocabulary.functions import AUTO
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from nestdsl import processor
 from nestdsl.diagnostics import fail
 from nestdsl.given import described
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.functions import AUTO, PRECISION, PRECISIONS
 from nestdsl.plan.precision import precisions_of
+from nestdsl.vocabulary.functions import AUTO, PRECISION, PRECISIONS
 
 _MEASURED_SIZE, _MEASURED_TIMES = 192, 3
 """Of the products that are timed where nothing says what the hardware has."""

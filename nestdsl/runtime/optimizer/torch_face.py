@@ -13,7 +13,6 @@ from torch import Tensor
 from nestdsl.diagnostics import fail
 from nestdsl.given import path_text, require_bool, wrong_type
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.functions import AUTO
 from nestdsl.memory import fits_memory
 from nestdsl.plan.precision import precisions_of
 from nestdsl.ranges import require_whole, shown
@@ -41,6 +40,7 @@ from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizer.parts import Part, parts_of
 from nestdsl.runtime.optimizer.precision import fast_precision
 from nestdsl.semantics.elaborate.optimizers.named import NamedOptimizer, named_optimizer
+from nestdsl.vocabulary.functions import AUTO
 
 _COPIED = ("_named", "_arguments", "_compile", "_run_steps", "_of_groups", "_in_bfloat16", "_scheduled")
 """What a copy of an optimizer has beside what copies of torch's have."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Init, Learning, Level, OptimizerUse, Unit
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.complete.starts import start_from
 from nestdsl.semantics.elaborate.flows import ModelFlows
 from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
 from nestdsl.semantics.names.clauses import Clauses, is_surprise
 from nestdsl.semantics.names.meanings import FlowName
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY
 
 
 def complete_level(waiting: WaitingLevel) -> None:

@@ -9,9 +9,9 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Learning, Level, OptimizerUse
 from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_levels import levels_of, optimizer_of, place_of, programs_of
-from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.limits import MAX_NODES
 from nestdsl.semantics.elaborate.shared import WITH_TRAIN, Shared
+from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 
 def connect_training(shared: Shared) -> None:

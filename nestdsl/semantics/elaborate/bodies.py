@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nodes import KIND_CALL, Flow, Level, Scope
-from nestdsl.library.signatures import LIBRARY, Kind
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_LEVELS
 from nestdsl.semantics.constants import UNKNOWN, describe, is_number
 from nestdsl.semantics.elaborate.flows import ModelFlows
@@ -23,6 +22,7 @@ from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.names import names_in
+from nestdsl.vocabulary.signatures import LIBRARY, Kind
 
 _OUTPUTS = frozenset(("output", "outputs", "result", "logits", "y"))
 """What other programs call the flow that a body gives."""

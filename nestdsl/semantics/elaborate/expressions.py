@@ -14,12 +14,12 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.library.signatures import LIBRARY, Function, Value
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe
 from nestdsl.semantics.values.arguments import bind
 from nestdsl.semantics.values.arithmetic import Arithmetic
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, Function, Value
 
 FlowT = TypeVar("FlowT")
 Result = FlowT | Constant | Unknown

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 
 from nestdsl.diagnostics import Note
 from nestdsl.graph.nodes import Operand, Operation, Read
-from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe
 from nestdsl.semantics.elaborate.arrays import position_in, report_no_array
 from nestdsl.semantics.elaborate.expressions import ARITHMETIC, FlowElaborator
@@ -18,6 +17,7 @@ from nestdsl.semantics.rewriting import as_call, as_pipe, is_flow, piped, text_o
 from nestdsl.semantics.values.arguments import match_arguments
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, Function, Place, Value
 
 Result = FlowName | Constant | Unknown
 _WITH_NUMBERS = frozenset((*ARITHMETIC.values(), "negate"))

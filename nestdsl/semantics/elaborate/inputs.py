@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from nestdsl.graph.nodes import Flow, Input
-from nestdsl.library.signatures import ArgumentSpec, Takes, Type
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.suggestions import did_you_mean
 from nestdsl.semantics.twice import report_said_twice
 from nestdsl.semantics.values.arguments import bind
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import ArgumentSpec, Takes, Type
 
 _INPUTS = {
     "ids": (Takes.IDS, ArgumentSpec("vocab", Type.WHOLE, minimum=1)),

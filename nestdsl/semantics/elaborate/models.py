@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Flow, Scope
-from nestdsl.library.signatures import Takes
 from nestdsl.semantics.elaborate.bodies import Body
 from nestdsl.semantics.elaborate.inputs import add_input
 from nestdsl.semantics.elaborate.optimizers.clause import try_optimizer
@@ -17,6 +16,7 @@ from nestdsl.semantics.elaborate.shared import Shared
 from nestdsl.semantics.names.program import ProgramNames
 from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import Takes
 
 
 @dataclass(frozen=True, slots=True)

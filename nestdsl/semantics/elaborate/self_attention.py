@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Learning, Level, Read, Unit
-from nestdsl.library.signatures import LIBRARY, Value
-from nestdsl.library.starts import OF_THE_LAST
 from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
 from nestdsl.semantics.names.clauses import Clauses, start_word
 from nestdsl.semantics.names.meanings import Stage
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, Value
+from nestdsl.vocabulary.starts import OF_THE_LAST
 
 _PROJECTIONS = ("query", "key", "value", "output")
 

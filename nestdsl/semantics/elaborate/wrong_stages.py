@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nestdsl.library.signatures import LIBRARY
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.names.meanings import FlowName, LevelName
 from nestdsl.semantics.rewriting import as_sum, loosest, text_of
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY
 
 
 def report_reversed(body: BodyScope, stages: Sequence[ast.Expression]) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.library.starts import LEARNED
 from nestdsl.semantics.twice import report_said_twice
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.starts import LEARNED
 
 Clauses = dict[str, ast.Clause]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.semantics.constants import UNKNOWN, Unknown
 from nestdsl.semantics.modules import Module, from_library, library_module, like_in_library
 from nestdsl.semantics.names.meanings import ConstantName, Meaning
 from nestdsl.semantics.suggestions import did_you_mean
 from nestdsl.semantics.synonyms import INPUTS, PHRASES, name_meant, number_meant
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, Place
 
 
 class Names:

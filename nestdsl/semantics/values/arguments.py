@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.library.signatures import REQUIRED, ArgumentSpec, Type, Value
 from nestdsl.limits import MAX_WHOLE
 from nestdsl.semantics.constants import UNKNOWN, describe, is_number
 from nestdsl.semantics.suggestions import argument_meant, did_you_mean, listed
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import REQUIRED, ArgumentSpec, Type, Value
 
 
 def match_arguments(

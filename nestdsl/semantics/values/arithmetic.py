@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.library.signatures import LIBRARY, Place
 from nestdsl.limits import MAX_WHOLE
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe, is_number
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, Place
 
 Lookup = Callable[[ast.Name], Constant | Unknown]
 

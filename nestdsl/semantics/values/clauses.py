@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nodes import Init, Unit
-from nestdsl.library.signatures import (
+from nestdsl.semantics.constants import UNKNOWN
+from nestdsl.semantics.names.clauses import start_in_brackets
+from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.semantics.synonyms import unit_meant
+from nestdsl.semantics.values.arguments import bind, check_argument
+from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import (
     GRADIENTS,
     OBJECTIVES_IN_CONTEXT,
     OBJECTIVES_TRAIN,
@@ -17,13 +23,7 @@ from nestdsl.library.signatures import (
     ArgumentSpec,
     Type,
 )
-from nestdsl.library.starts import ALWAYS_TRAINED, LEARNED
-from nestdsl.semantics.constants import UNKNOWN
-from nestdsl.semantics.names.clauses import start_in_brackets
-from nestdsl.semantics.suggestions import did_you_mean, listed
-from nestdsl.semantics.synonyms import unit_meant
-from nestdsl.semantics.values.arguments import bind, check_argument
-from nestdsl.syntax import ast
+from nestdsl.vocabulary.starts import ALWAYS_TRAINED, LEARNED
 
 _UNITS = {"token": Unit.TOKEN, "tokens": Unit.TOKEN, "step": Unit.STEP, "steps": Unit.STEP}
 _COUNT = ArgumentSpec("every", Type.WHOLE, minimum=1)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.library.signatures import Type
 from nestdsl.semantics.constants import Constant, describe
 from nestdsl.semantics.suggestions import argument_meant, did_you_mean, listed
 from nestdsl.semantics.synonyms import ARGUMENTS
 from nestdsl.semantics.values.settings import Setting
+from nestdsl.vocabulary.signatures import Type
 
 Override = Constant | Setting
 """A value from Python, or an expression of the language from `--set name=expression`."""

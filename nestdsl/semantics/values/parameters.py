@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import OptimizerProgram
-from nestdsl.library.signatures import Type
 from nestdsl.limits import MAX_OPTIMIZER_PARTS, MAX_PARAMETER_DEPTH
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown, describe
 from nestdsl.semantics.modules import Module
@@ -20,6 +19,7 @@ from nestdsl.semantics.values.settings import Setting
 from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import Type
 
 
 @dataclass(slots=True)

@@ -15,11 +15,11 @@ from torch.testing import assert_close
 import nestdsl
 from nestdsl import processor
 from nestdsl.diagnostics import NestError
-from nestdsl.library.functions import AUTO
 from nestdsl.runtime.learning.optimizers import ContextOptimizer
 from nestdsl.runtime.optimizer import precision as precisions
 from nestdsl.runtime.optimizer.functions import newton_schulz
 from nestdsl.runtime.optimizer.precision import fast_precision, has_fast_bfloat16, with_precision
+from nestdsl.vocabulary.functions import AUTO
 from tests.runtime.optimizer.programs import program, run_fast, run_naive, start
 
 CPU = torch.device("cpu")

@@ -151,7 +151,7 @@ def test_no_false_alarm_in_the_library():
 
 def library_text(name: str) -> str:
     """The library, with the update of one of its optimizers turned around."""
-    text = (ROOT / "nestdsl/library/optim.nest").read_text("utf-8")
+    text = (ROOT / "nestdsl/std/optim.nest").read_text("utf-8")
     (body,) = re.findall(rf"^optimizer {name}\(.*?^}}", text, re.S | re.M)
     return body.replace("flow update = -lr", "flow update = lr")
 

@@ -8,13 +8,13 @@ import pytest
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Operation, Read
-from nestdsl.library.signatures import Takes
 from nestdsl.semantics.complete.models import complete_model
 from nestdsl.semantics.elaborate.models import Elaborated, elaborate_models
 from nestdsl.semantics.modules import read_modules
 from nestdsl.semantics.names.program import declare_program
 from nestdsl.semantics.values.parameters import evaluate_parameters
 from nestdsl.source import Source
+from nestdsl.vocabulary.signatures import Takes
 from tests.semantics import programs
 
 

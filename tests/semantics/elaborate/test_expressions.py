@@ -10,13 +10,13 @@ import pytest
 from nestdsl.compiler import analyse
 from nestdsl.diagnostics import Diagnostic, Diagnostics
 from nestdsl.graph.nodes import Operation
-from nestdsl.library.signatures import Function, Value
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.elaborate.expressions import FlowElaborator, Result
 from nestdsl.semantics.values.arithmetic import fold
 from nestdsl.source import Source, Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.parser import parse
+from nestdsl.vocabulary.signatures import Function, Value
 from tests.semantics.programs import graph
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from nestdsl.compiler import analyse
-from nestdsl.library.signatures import LIBRARY, Type
 from nestdsl.plan.lower import lower
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.runtime.optimizer import naive
 from nestdsl.runtime.optimizer.constants import parameters_at
 from nestdsl.semantics.elaborate.optimizers.schedules import SCHEDULES
 from nestdsl.source import Source
+from nestdsl.vocabulary.signatures import LIBRARY, Type
 
 OF_OPTIMIZERS = (
     *"2 -0.5 0 1e308 lr step_count grad weight average pairs network index update nothing true".split(),

@@ -1,7 +1,7 @@
 """The clause `optimizer`: which optimizer a call names, and what it becomes with its arguments.
 
 A memory that learns `key -> value` in context is moved by the built-in optimizers of
-`library/optimizers.py`. All other levels are moved by those written in the language: of the
+`vocabulary/optimizers.py`. All other levels are moved by those written in the language: of the
 program itself, or else of `std.optim`, which needs no `use`.
 """
 
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nodes import OptimizerUse
 from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedule
-from nestdsl.library.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_DIAGNOSTICS
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.elaborate.optimizers.body import OptimizerBody
@@ -38,6 +37,7 @@ from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
 
 Evaluate = Callable[[ast.Expression], object]
 ElaborateFlow = Callable[[str, ast.Expression], object]

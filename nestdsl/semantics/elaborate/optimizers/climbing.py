@@ -12,9 +12,9 @@ from enum import Enum
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram
-from nestdsl.library.signatures import LIBRARY
-from nestdsl.library.types import Range
 from nestdsl.source import Span
+from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.types import Range
 
 NEVER_NEGATIVE = ("lr", "eps", "decay")
 """Parameters that have a meaning by their name in every optimizer, and are never below zero."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from nestdsl.graph.optimizer import CONSTANT
-from nestdsl.library.signatures import LIBRARY, Function, Place, Value
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.elaborate.expressions import FlowElaborator, Result, sign_of
 from nestdsl.semantics.elaborate.optimizers.lines import Flow, number
@@ -16,6 +15,7 @@ from nestdsl.semantics.elaborate.optimizers.wrong_calls import report_no_functio
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.names import names_in
+from nestdsl.vocabulary.signatures import LIBRARY, Function, Place, Value
 
 
 class OptimizerFlows(FlowElaborator[Flow]):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import gcd
 
 from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
-from nestdsl.library.signatures import LIBRARY, Value
 from nestdsl.semantics.elaborate.expressions import sign_of
 from nestdsl.semantics.values.arithmetic import compute
+from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 
 @dataclass(frozen=True, slots=True)

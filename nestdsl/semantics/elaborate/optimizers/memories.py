@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from nestdsl.graph.nodes import Unit
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
-from nestdsl.library.signatures import ArgumentSpec, Type
 from nestdsl.semantics.constants import UNKNOWN, Unknown
 from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
 from nestdsl.semantics.elaborate.optimizers.lines import Flow
@@ -20,6 +19,7 @@ from nestdsl.semantics.values.arguments import bind, match_arguments
 from nestdsl.semantics.values.clauses import ClauseReader
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import ArgumentSpec, Type
 
 REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 """How what gathered over a period is taken together."""

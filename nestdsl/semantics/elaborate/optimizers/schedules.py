@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.optimizer import Schedule
-from nestdsl.library.signatures import LIBRARY, ArgumentSpec, Type
 from nestdsl.semantics.constants import describe
 from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.values.arguments import bind
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, ArgumentSpec, Type
 
 SCHEDULES = ("constant", "linear", "cosine")
 _ARGUMENTS = (

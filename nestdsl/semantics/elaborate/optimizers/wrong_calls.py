@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from nestdsl.library.signatures import LIBRARY, Function, Place
 from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope
 from nestdsl.semantics.names.optimizers import MEMORIES
 from nestdsl.semantics.rewriting import is_flow, loosest, text_of
 from nestdsl.semantics.suggestions import listed
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.signatures import LIBRARY, Function, Place
 
 
 def report_no_stage(body: OptimizerScope, stage: ast.Expression, start: Span) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from nestdsl.diagnostics import NestError, fail
 from nestdsl.given import described, wrong_type
-from nestdsl.library.signatures import LIBRARY, REQUIRED, ArgumentSpec, Shapes, Type
 from nestdsl.ranges import shown
+from nestdsl.vocabulary.signatures import LIBRARY, REQUIRED, ArgumentSpec, Shapes, Type
 
 _TYPES = {int: Type.WHOLE, float: Type.NUMBER, bool: Type.BOOLEAN, str: Type.STRING}
 _NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)

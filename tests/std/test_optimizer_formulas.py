@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import nestdsl
-from tests.library.moving import Formula, moved, moved_with_state, weight_and_gradients
+from tests.std.moving import Formula, moved, moved_with_state, weight_and_gradients
 
 STEPS = 12
 SHAPES = ((6, 4), (4, 6), (5, 5))

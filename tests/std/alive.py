@@ -88,7 +88,7 @@ def own_weights(model: NestModule) -> dict[str, dict[str, tuple[str, ...]]]:
 
 def text(rows: int, tokens: int) -> Tensor:
     """Bytes of the library's own files: ids [rows, tokens], from evenly spaced places."""
-    folder = Path(nestdsl.__file__).parent / "library"
+    folder = Path(nestdsl.__file__).parent / "std"
     read = b"".join(file.read_bytes() for file in sorted(folder.glob("*.nest")))
     starts = [row * (len(read) - tokens) // rows for row in range(rows)]
     return torch.stack([torch.tensor(list(read[start : start + tokens])) for start in starts])

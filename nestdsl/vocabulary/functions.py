@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from nestdsl.library.kinds import EPSILON, whole
-from nestdsl.library.types import ArgumentSpec, Function, Place, Range, Type
+from nestdsl.vocabulary.kinds import EPSILON, whole
+from nestdsl.vocabulary.types import ArgumentSpec, Function, Place, Range, Type
 
 
 def _sigmoid(x: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nestdsl.library.types import ArgumentSpec, OptimizerSignature, Type
+from nestdsl.vocabulary.types import ArgumentSpec, OptimizerSignature, Type
 
 
 def _number(name: str, default: float, minimum: float = 0.0, maximum: float | None = None) -> ArgumentSpec:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nestdsl.library.starts import LEARNED, STARTS
-from nestdsl.library.types import (
+from nestdsl.vocabulary.starts import LEARNED, STARTS
+from nestdsl.vocabulary.types import (
     REQUIRED,
     Arguments,
     ArgumentSpec,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nestdsl.given import is_module_name, require_bool, wrong_type
-from nestdsl.library.declared import (
+from nestdsl.vocabulary.declared import (
     MOST_OF_A_NAME,
     arguments_of,
     checked_name,
@@ -18,7 +18,7 @@ from nestdsl.library.declared import (
     require_positional,
     wrong_declaration,
 )
-from nestdsl.library.signatures import LIBRARY, Arguments, Function, Kind, Place, Shapes
+from nestdsl.vocabulary.signatures import LIBRARY, Arguments, Function, Kind, Place, Shapes
 
 if TYPE_CHECKING:
     from torch.nn import Module

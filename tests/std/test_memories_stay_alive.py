@@ -8,7 +8,7 @@ import torch
 
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.step_levels import StepLevels
-from tests.library.alive import (
+from tests.std.alive import (
     NEXT_TOKENS,
     built,
     library_blocks,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from nestdsl.library.types import ArgumentSpec, Type
+from nestdsl.vocabulary.types import ArgumentSpec, Type
 
 
 def _positive(name: str, default: float | None = None) -> ArgumentSpec:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nestdsl.library.functions import FUNCTIONS
-from nestdsl.library.kinds import KINDS
-from nestdsl.library.optimizers import OPTIMIZERS
-from nestdsl.library.starts import STARTS
-from nestdsl.library.types import (
+from nestdsl.vocabulary.functions import FUNCTIONS
+from nestdsl.vocabulary.kinds import KINDS
+from nestdsl.vocabulary.optimizers import OPTIMIZERS
+from nestdsl.vocabulary.starts import STARTS
+from nestdsl.vocabulary.types import (
     REQUIRED,
     Arguments,
     ArgumentSpec,

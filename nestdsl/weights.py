@@ -20,7 +20,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 
 from nestdsl.files import NotAFileError, open_file
-from nestdsl.vocabulary.types import Shapes
+from nestdsl.vocabulary.arguments import Shapes
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 FLOATS = tuple(_BYTES)

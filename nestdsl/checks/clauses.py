@@ -6,6 +6,7 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, Learning, Level, Unit
 from nestdsl.semantics.suggestions import listed
+from nestdsl.vocabulary.kinds.linear import LINEAR
 from nestdsl.vocabulary.signatures import LIBRARY
 from nestdsl.vocabulary.starts import LEARNED
 
@@ -17,8 +18,6 @@ _OF_ASSOCIATION = {
     "gradient": "nothing happens in context that one could differentiate through",
     "chunk": "only levels that change at every token have chunks",
 }
-WITHOUT_START = ("rms_norm", "layer_norm", "attention")
-"""Kinds that have no random start."""
 
 
 def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -49,8 +48,9 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
             _check_memory(level, diagnostics)
         else:
             _check_surprise(level, diagnostics)
-        if "init" in written and level.kind in WITHOUT_START[:2] and not level.init.file:
-            _report(level, "init", f"`{level.kind}` always starts with a scale of 1", "", diagnostics)
+        fixed_start = LIBRARY.kinds[level.kind].fixed_start
+        if "init" in written and fixed_start and not level.init.file:
+            _report(level, "init", f"`{level.kind}` always starts with {fixed_start}", "", diagnostics)
         if level.frozen and level.learning is not Learning.ASSOCIATION:
             for name in ("every", "optimizer"):
                 if name in written and "frozen" in written:
@@ -64,7 +64,7 @@ def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
         if name == "frozen" and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
             continue
         if name == "init" and "learn" not in dict(level.written):
-            words = [word for word in LIBRARY.kinds["linear"].starts if word != "identity"]
+            words = [word for word in LINEAR.starts if word != "identity"]
             why = "it speaks of the projections of attention, which is never the identity"
             _report(
                 level,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Learning, Level
+from nestdsl.vocabulary.signatures import LIBRARY, Memory
 
 
 def check_optimizers(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -27,7 +28,7 @@ def check_optimizers(graph: NestGraph, diagnostics: Diagnostics) -> None:
 
 def _check_forgetting(level: Level, diagnostics: Diagnostics) -> None:
     """What forgets first asks what is left of it for its answer, token by token."""
-    if level.learning is Learning.SURPRISE or level.kind != "matrix":
+    if level.learning is Learning.SURPRISE or LIBRARY.memory(level.kind) is not Memory.MATRIX:
         why, hint = f"`{level.name}` is none", "leave it out"
     elif level.objective == "dot":
         why, hint = f"the gradient of `{level.name}` asks for no answer", "leave it out: nothing would change"

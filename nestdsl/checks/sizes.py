@@ -7,7 +7,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, Learning, Level, OptimizerUse
 from nestdsl.inference.sizes import report_ids, shown_number
 from nestdsl.limits import MAX_NUMBERS
-from nestdsl.vocabulary.signatures import LIBRARY, count
+from nestdsl.vocabulary.signatures import LIBRARY, Memory, count
 
 
 def check_sizes(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -61,7 +61,7 @@ def _check_generated(
 def _keeps_channels(level: Level) -> bool:
     """Whether a memory can retain each channel of its key at a rate of its own."""
     is_linear = level.rule_in_context in ("gd", "dgd") and level.objective in ("l2", "dot")
-    return level.kind == "matrix" and is_linear
+    return LIBRARY.memory(level.kind) is Memory.MATRIX and is_linear
 
 
 def _check_channels(level: Level, optimizer: OptimizerUse, diagnostics: Diagnostics) -> None:

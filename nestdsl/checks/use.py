@@ -6,7 +6,6 @@ from bisect import bisect_right, insort
 
 import networkx
 
-from nestdsl.checks.clauses import WITHOUT_START
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
@@ -86,7 +85,8 @@ def _written_name(graph: NestGraph, level: Level) -> str:
 def _check_start(graph: NestGraph, level: Level, diagnostics: Diagnostics) -> None:
     kind = LIBRARY.kinds.get(level.kind)
     is_static = level.frozen and level.learning is not Learning.ASSOCIATION
-    if kind is None or not is_static or "init" in dict(level.written) or level.kind in WITHOUT_START:
+    is_drawn = kind is not None and (kind.draws_start or kind.is_custom)
+    if not is_drawn or not is_static or "init" in dict(level.written):
         return
     block = dict(level.written).get(FROZEN_BLOCK)
     if block is not None:

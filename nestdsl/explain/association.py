@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.terms import (
     IDENTITY,
     ONE,
     Equation,

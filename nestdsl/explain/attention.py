@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.signatures import Arguments
+from nestdsl.vocabulary.terms import (
     Equation,
     Floor,
     Number,
@@ -22,7 +23,6 @@ from nestdsl.explain.terms import (
     plus,
     times,
 )
-from nestdsl.vocabulary.signatures import Arguments
 
 J, N, R = Symbol("j"), Symbol("n"), Symbol("r")
 PERSISTENT_KEY, PERSISTENT_VALUE = Symbol("K"), Symbol("V")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.signatures import Arguments
+from nestdsl.vocabulary.terms import (
     ONE,
     Apply,
     Equation,
@@ -18,7 +19,6 @@ from nestdsl.explain.terms import (
     terms_in,
     times,
 )
-from nestdsl.vocabulary.signatures import Arguments
 
 _SPREAD, _J = Symbol("spread"), Symbol("j")
 

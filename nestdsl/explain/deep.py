@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from nestdsl.explain.association import Association
 from nestdsl.explain.linear import slope
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.terms import (
     Apply,
     Condition,
     Equation,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.terms import (
     ONE,
     Condition,
     Equation,

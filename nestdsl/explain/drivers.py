@@ -11,7 +11,6 @@ from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
 from nestdsl.explain.optimizers import Equations, Writer
 from nestdsl.explain.section import Member, Row, Section, row
-from nestdsl.explain.terms import IDENTITY, ONE, Line, T, Term, Transpose, minus, times
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level
 from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram
@@ -19,6 +18,7 @@ from nestdsl.graph.optimizer_levels import level_of_program, levels_of, optimize
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.plan import OrderedLevel
 from nestdsl.semantics.elaborate.optimizers.schedules import written
+from nestdsl.vocabulary.terms import IDENTITY, ONE, Line, T, Term, Transpose, minus, times
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,11 @@ from collections.abc import Iterable
 
 from nestdsl.explain.association import anchor
 from nestdsl.explain.constants import spread
-from nestdsl.explain.terms import (
+from nestdsl.graph.nest import NestGraph
+from nestdsl.graph.nodes import EdgeType, Flow, Input, Level, Operation, Read
+from nestdsl.graph.self_reference import anchored_reads
+from nestdsl.vocabulary.signatures import LIBRARY, Value
+from nestdsl.vocabulary.terms import (
     Apply,
     Equation,
     Hadamard,
@@ -22,14 +26,9 @@ from nestdsl.explain.terms import (
     plus,
     times,
 )
-from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Flow, Input, Level, Operation, Read
-from nestdsl.graph.self_reference import anchored_reads
-from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 _DEPTH = 40
 """So many stages of an unnamed flow are written out."""
-_OF_WHOLE_FLOWS = ("conv", "attention")
 
 
 class Names:
@@ -128,7 +127,8 @@ class Names:
         is_named = not level.name.rpartition(f".{level.kind}")[0]
         name = Symbol(level.name.rpartition(".")[2] if is_named else level.kind)
         options = _options(dict(level.arguments), level.kind) if not is_named else ()
-        if level.in_context or level.kind in _OF_WHOLE_FLOWS or LIBRARY.kinds[level.kind].is_memory:
+        kind = LIBRARY.kinds[level.kind]
+        if level.in_context or kind.is_memory or kind.keeps_state(dict(level.arguments)):
             whole = self.expression(read.operand, own_tokens, at_token=False, depth=depth)
             return Apply(name, (whole,), options, T if at_token else None)
         return Apply(name, (self.expression(read.operand, own_tokens, at_token, depth),), options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from nestdsl.diagnostics.quantities import as_written
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.terms import (
     Absolute,
     Apply,
     Equation,

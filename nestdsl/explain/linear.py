@@ -7,7 +7,7 @@ al. 2024, eq. 10 (the gated delta rule as published, which forgets first).
 from __future__ import annotations
 
 from nestdsl.explain.association import Association
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.terms import (
     ONE,
     Absolute,
     Apply,

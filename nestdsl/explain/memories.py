@@ -10,13 +10,13 @@ from nestdsl.explain.association import Association, Factor, anchor_definition
 from nestdsl.explain.flows import Names, taken_names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
-from nestdsl.explain.terms import Equation, Line, Number, Symbol, symbols
 from nestdsl.explain.words import in_brackets, parameters, state
 from nestdsl.graph.nodes import EdgeType, Level, Read
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.cost import memory_states
 from nestdsl.plan.plan import OrderedLevel
-from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.signatures import LIBRARY, Memory
+from nestdsl.vocabulary.terms import Equation, Line, Number, Symbol, symbols
 
 _OBJECTIVES = {
     "l2": "l2: half the squared error of its answer to the key",
@@ -36,21 +36,18 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         return _attention(named, ordered)
     memory = named.association()
     arguments, (key_size, value_size) = dict(level.arguments), names.graph.level_sizes[level.id]
-    if level.kind == "associative":
+    is_network = LIBRARY.memory(level.kind) is Memory.NETWORK
+    if is_network:
         activation, residual = str(arguments["activation"]), key_size == value_size
         update = deep.update(memory, activation, residual)
         read = deep.read(memory, activation, residual)
     else:
         activation, residual = "", False
         update, read = linear.update(memory), linear.read(memory)
-    letter = memory.letter("W" if level.kind == "associative" else "S")
+    letter = memory.letter("W" if is_network else "S")
     if memory.peeked is not None:
         anchor = names.anchor_of(level, memory.anchor_tokens)
-        read += (
-            deep.peek(memory, anchor, activation, residual)
-            if level.kind == "associative"
-            else linear.peek(memory, anchor)
-        )
+        read += deep.peek(memory, anchor, activation, residual) if is_network else linear.peek(memory, anchor)
     where = (*named.definitions, *_anchors((update, read, named.definitions), memory.anchor_tokens))
     rows = [
         row("memory", _shape(level, names.graph.level_sizes[level.id])),
@@ -253,7 +250,7 @@ def _shape(level: Level, sizes: tuple[int, int]) -> str:
     heads = int(arguments["heads"] or 1)
     key, made = sizes[0] // heads, sizes[1] // heads
     each = ", for each head by itself" if heads > 1 else ""
-    if level.kind == "associative":
+    if LIBRARY.memory(level.kind) is Memory.NETWORK:
         hidden = int(arguments["hidden"] or key)
         residual = "z + " if key == made else ""
         many = f"{heads} times " if heads > 1 else ""

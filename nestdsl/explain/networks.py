@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nestdsl.explain.descent import Clock
-from nestdsl.explain.terms import (
+from nestdsl.vocabulary.terms import (
     Apply,
     Equation,
     Hadamard,

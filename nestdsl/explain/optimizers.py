@@ -10,7 +10,10 @@ from collections.abc import Callable
 
 from nestdsl.explain import networks
 from nestdsl.explain.descent import Clock
-from nestdsl.explain.terms import (
+from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer_text import named_flows
+from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.terms import (
     IDENTITY,
     ONE,
     Absolute,
@@ -34,9 +37,6 @@ from nestdsl.explain.terms import (
     plus,
     times,
 )
-from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
-from nestdsl.graph.optimizer_text import named_flows
-from nestdsl.vocabulary.signatures import LIBRARY
 
 Equations = tuple[Equation, ...]
 

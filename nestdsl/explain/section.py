@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestdsl.explain.terms import Equation, Line
+from nestdsl.vocabulary.terms import Equation, Line
 
 
 @dataclass(frozen=True, slots=True)

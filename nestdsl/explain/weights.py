@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nestdsl.explain import constants, descent, drivers, layers
+from nestdsl.explain import constants, descent, drivers
 from nestdsl.explain.association import anchor_definition
 from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
-from nestdsl.explain.terms import Equation, Line, Symbol, Term, symbols
 from nestdsl.explain.words import in_brackets, optimizer, parameters, shapes, state
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.cost import numbers_in_context
 from nestdsl.plan.plan import OrderedLevel
-from nestdsl.vocabulary.signatures import LIBRARY, Arguments, Shapes
+from nestdsl.vocabulary.signatures import LIBRARY, Arguments, Kind, Memory, Shapes
+from nestdsl.vocabulary.terms import Apply, Equation, Line, Symbol, T, Term, symbols
 
+Y, W = Symbol("y").at(T), Symbol("W")
 _INPUT_DEPTH = 4
 """So many stages back the input of a level is written out; further back other levels say it."""
 _CONTEXT_GRADIENTS = {
@@ -33,7 +34,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
     graph = names.graph
     sizes = graph.level_sizes[level.id]
     arguments, kind = dict(level.arguments), LIBRARY.kinds[level.kind]
-    residual = level.kind == "associative" and sizes[0] == sizes[1]
+    residual = kind.memory is Memory.NETWORK and sizes[0] == sizes[1]
     own = kind.parameters(arguments, *sizes)
     loss = graph.train.objective
     use = level.optimizer or graph.train.optimizer
@@ -49,7 +50,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
         *_reset(graph, level),
     ]
     equations = [*_updates(names, level, ordered, use)] if own else []
-    equations.append(("read", layers.read(level.kind, arguments, residual)))
+    equations.append(("read", (_read(kind, arguments, residual),)))
     return Section(
         ordered.rank,
         level.kind,
@@ -57,6 +58,12 @@ def section(names: Names, level: Level, ordered: OrderedLevel, segment_tokens: i
         tuple(rows),
         tuple((label, group) for label, group in equations if group),
     )
+
+
+def _read(kind: Kind, arguments: Arguments, is_residual: bool) -> Equation:
+    """y_t of x_t."""
+    made = kind.equation(arguments, is_residual) if kind.equation else None
+    return Equation(Y, made or Apply(Symbol(kind.name), (Symbol("x"), W), index=T))
 
 
 def _tied(graph: NestGraph, level: Level, ordered: OrderedLevel) -> tuple[Row, ...]:
@@ -72,7 +79,7 @@ def _kept(graph: NestGraph, level: Level, use: OptimizerUse) -> tuple[str, ...]:
     if level.learns_surprise_in_context:
         memories = (f"what {use.name} keeps",) if numbers_in_context(graph, level) else ()
         return ("its weights", "the gradient that gathers", *memories)
-    return ("the last inputs",) if level.kind == "conv" else ()
+    return LIBRARY.kinds[level.kind].keeps
 
 
 def _start(names: Names, level: Level, residual: bool) -> Line:

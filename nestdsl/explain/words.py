@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nestdsl.diagnostics.quantities import as_written, in_bytes
-from nestdsl.explain.terms import Line
 from nestdsl.graph.nodes import OptimizerUse
 from nestdsl.plan.plan import OrderedLevel
 from nestdsl.vocabulary.signatures import Shapes
+from nestdsl.vocabulary.terms import Line
 
 
 def optimizer(use: OptimizerUse) -> str:

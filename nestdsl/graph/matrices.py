@@ -8,9 +8,6 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Level, Operation, Read
 from nestdsl.vocabulary.signatures import LIBRARY
 
-NO_MATRICES = ("embedding", "conv")
-"""Kinds whose 2-D weights are no matrices: each row is moved by few tokens, or is a filter of one feature."""
-
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -25,8 +22,9 @@ def weights_of(graph: NestGraph, level: Level) -> Weights:
 
     Those of the level that makes the model's output are none, and neither are stacks for several heads.
     """
-    shapes = LIBRARY.kinds[level.kind].parameters(dict(level.arguments), 1, 1)
-    is_hidden = level.kind not in NO_MATRICES and level.id != output_level(graph)
+    kind = LIBRARY.kinds[level.kind]
+    shapes = kind.parameters(dict(level.arguments), 1, 1)
+    is_hidden = kind.has_matrices and level.id != output_level(graph)
     flat = [len(shape) == 2 for _, shape in shapes]
     return Weights(is_hidden and any(flat), not is_hidden or not all(flat))
 

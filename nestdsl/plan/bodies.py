@@ -32,7 +32,7 @@ from nestdsl.plan.rewrite import once
 from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, share
 from nestdsl.plan.stages import stages
 from nestdsl.plan.starts import start_options
-from nestdsl.vocabulary.signatures import LIBRARY, Value
+from nestdsl.vocabulary.signatures import LIBRARY, Memory, Value
 
 _RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 
@@ -267,7 +267,7 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
             ("chunk", level.chunk),
             ("gradient", "stop" if level.gradient == "stop" else "through"),
         ]
-        if is_self_referential and level.kind == "matrix":  # an associative memory remembers it anyway
+        if is_self_referential and kind.memory is Memory.MATRIX:  # an associative memory remembers it anyway
             options.append(("anchored", True))
     options += start_options(level)
     input_size, output_size = graph.level_sizes[level.id]
@@ -278,9 +278,7 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
         arguments=level.arguments,
         input_size=input_size,
         output_size=output_size,
-        stateful=association
-        or level.learns_surprise_in_context
-        or (not kind.is_memory and bool(kind.state(dict(level.arguments), 1, 1))),
+        stateful=association or level.learns_surprise_in_context or kind.keeps_state(dict(level.arguments)),
         association=association,
         gradient=level.gradient,
         surprise=_surprise(graph, level),

@@ -11,7 +11,7 @@ from nestdsl.graph.optimizer_levels import name_in, optimizer_of, place_of
 from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
 from nestdsl.plan.plan import Costs, LevelPlan, OrderedLevel, Plan
 from nestdsl.plan.starts import is_trained
-from nestdsl.vocabulary.signatures import LIBRARY, count
+from nestdsl.vocabulary.signatures import LIBRARY, Memory, count
 
 BYTES = 4
 """Of a float32 number: weights, optimizer memories and the state of memories are kept in it."""
@@ -82,8 +82,9 @@ def memory_states(level: Level, is_self_referential: bool) -> tuple[str, ...]:
     """What a memory keeps for each sequence, each as large as its weights: what it knows now, and more."""
     rule = level.rule_in_context
     optimizer = dict(level.optimizer.arguments) if level.optimizer else {}
-    linear = level.kind == "matrix" and level.objective == "dot"
-    is_stale = (rule != "gd" or level.objective == "lp" or level.kind == "associative") and not linear
+    memory = LIBRARY.memory(level.kind)
+    linear = memory is Memory.MATRIX and level.objective == "dot"
+    is_stale = (rule != "gd" or level.objective == "lp" or memory is Memory.NETWORK) and not linear
     keeps_anchor = level.chunk > 1 and (level.read == "anchor" or is_stale or is_self_referential)
     more = {
         "its momentum": "momentum" in rule,

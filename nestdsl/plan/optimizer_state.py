@@ -8,7 +8,7 @@ from math import prod
 from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram, chain
 from nestdsl.graph.optimizer_levels import levels_of
 from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
-from nestdsl.vocabulary.types import Shapes
+from nestdsl.vocabulary.arguments import Shapes
 
 
 def state_numbers(program: OptimizerProgram | None, shapes: Shapes, matrices: bool) -> int:

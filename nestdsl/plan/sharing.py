@@ -18,6 +18,7 @@ from nestdsl.plan.names import Names
 from nestdsl.plan.plan import LevelPlan, SharedPlan
 from nestdsl.plan.rewrite import Rewriter, ancestors, in_order, used
 from nestdsl.plan.starts import without_start
+from nestdsl.vocabulary.signatures import LIBRARY, Memory
 
 SIDE_BY_SIDE = "side by side"
 ONE_PRODUCT = "one running product"
@@ -48,7 +49,8 @@ def groups(body: Lowered) -> list[list[Learn]]:
     for line in body.lines:
         if isinstance(line, Learn) and len(line.values) == 1 and line.level in body.levels:
             level = body.levels[line.level]
-            if level.kind == "matrix" and not level.carried:  # what is carried keeps a state of its own
+            # What is carried keeps a state of its own.
+            if LIBRARY.memory(level.kind) is Memory.MATRIX and not level.carried:
                 found[line.key, line.factors, signature(level)].append(line)
     return [learns for learns in found.values() if len(learns) > 1]
 
@@ -56,7 +58,7 @@ def groups(body: Lowered) -> list[list[Learn]]:
 def signature(level: LevelPlan) -> object:
     """What two memories must have in common to share their factor, beside key, step, retain and momentum."""
     rule = tuple(pair for pair in without_start(level.options) if pair[0] != "anchored")
-    return level.input_size, level.arguments, level.gradient, rule
+    return level.kind, level.input_size, level.arguments, level.gradient, rule
 
 
 def _independent(lines: Sequence[Instruction], learns: Sequence[Learn]) -> list[Learn]:

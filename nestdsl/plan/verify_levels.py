@@ -16,7 +16,16 @@ from nestdsl.plan.wellformed import (
     require_identifier,
     require_member,
 )
-from nestdsl.vocabulary.signatures import LIBRARY, OBJECTIVES_IN_CONTEXT, READS, RESETS, Kind, Shapes, Value
+from nestdsl.vocabulary.signatures import (
+    LIBRARY,
+    OBJECTIVES_IN_CONTEXT,
+    READS,
+    RESETS,
+    Kind,
+    Memory,
+    Shapes,
+    Value,
+)
 
 _GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,18}\)")
 _OPTIONS: dict[str, tuple[Value, ...] | type] = {
@@ -70,7 +79,7 @@ def _verify_kind(level: LevelPlan, kind: Kind, here: str) -> None:
     is_solved = not kind.is_nonparametric or level.association
     require(is_solved, f"{here} learns from nothing")
     in_context = level.association or level.surprise is not None
-    keeps = not kind.is_memory and bool(kind.state(arguments, 1, 1))
+    keeps = kind.keeps_state(arguments)
     # A memory that works with others has its state in theirs; `verify_shared.py` says which those are.
     is_fit = level.stateful == (in_context or keeps) or (level.association and not level.stateful)
     require(is_fit, f"whether {here} keeps state is odd")
@@ -104,9 +113,9 @@ def _verify_options(level: LevelPlan, kind: Kind | None, here: str) -> None:
     is_cut = level.gradient == "stop"
     require((options["gradient"] == "stop") == is_cut, f"the gradient of {here} is said in two ways")
     if options.get("forget_first"):
-        rule = level.kind, options["optimizer"], options["objective"], options["period"]
-        require(rule == ("matrix", "gd", "l2", 1), f"{here} has nothing to forget first")
-    require(level.kind == "matrix" or not options.get("anchored"), f"{here} keeps no anchor")
+        rule = kind.memory, options["optimizer"], options["objective"], options["period"]
+        require(rule == (Memory.MATRIX, "gd", "l2", 1), f"{here} has nothing to forget first")
+    require(kind.memory is Memory.MATRIX or not options.get("anchored"), f"{here} keeps no anchor")
 
 
 def _verify_surprise(

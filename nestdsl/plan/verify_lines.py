@@ -35,7 +35,7 @@ from nestdsl.plan.wellformed import (
     require_member,
     require_operands,
 )
-from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.signatures import LIBRARY, Memory
 
 
 def verify_lines(body: Body) -> None:
@@ -109,7 +109,8 @@ def _verify_stages(body: Body, parts: _Parts) -> None:
             members = [parts.levels[name] for name in parts.together.get(line.level, (line.level,))]
             options = [dict(level.options) for level in members]
             # Of memories side by side, the one that reads itself keeps the anchor for all.
-            is_kept = any(one.get("anchored") for one in options) or members[0].kind != "matrix"
+            is_kept = any(one.get("anchored") for one in options)
+            is_kept |= LIBRARY.memory(members[0].kind) is not Memory.MATRIX
             require(is_kept and bool(options[0]), f"`{line.level}` of `{body.name}` keeps no anchor")
             chunks.append(int(options[0]["chunk"] or 0))
     require(body.chunk_tokens == min(chunks, default=0), f"the chunks of `{body.name}` are odd")

@@ -8,6 +8,7 @@ from nestdsl.plan.plan import Body, LevelPlan, SharedPlan
 from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE, signature
 from nestdsl.plan.starts import is_trained, word_of
 from nestdsl.plan.wellformed import require, require_identifier, require_member
+from nestdsl.vocabulary.signatures import LIBRARY, Memory
 
 
 def verify_shared(body: Body) -> None:
@@ -24,7 +25,7 @@ def verify_shared(body: Body) -> None:
         for name in shared.members:
             require_member(name, levels, f"what {here} stands for")
             level = levels[name]
-            is_fit = level.kind == "matrix" and level.association and not level.carried
+            is_fit = LIBRARY.memory(level.kind) is Memory.MATRIX and level.association and not level.carried
             require(is_fit and signature(level) == signature(levels[shared.members[0]]), f"{here} is odd")
         if shared.form == ONE_PRODUCT:
             _verify_product(shared, levels, here)
@@ -42,7 +43,7 @@ def _verify_product(shared: SharedPlan, levels: Mapping[str, LevelPlan], here: s
     ):
         require_member(name, levels, f"what {here} is made of")
         level = levels[name]
-        is_alike = level.kind == "matrix" and level.association and signature(level) == signature(first)
+        is_alike = level.association and signature(level) == signature(first)
         is_bare = word_of(level) == word and not is_trained(level)
         require(is_alike and is_bare, f"`{name}` of {here} is no such memory")
     for name in shared.members:

@@ -22,7 +22,7 @@ from nestdsl.plan.names import identifier
 from nestdsl.plan.plan import Body, LevelPlan, Plan
 from nestdsl.plan.sharing import SIDE_BY_SIDE
 from nestdsl.plan.wellformed import ARITHMETIC, require
-from nestdsl.vocabulary.signatures import LIBRARY, Kind, Takes, count
+from nestdsl.vocabulary.signatures import LIBRARY, Kind, Memory, Takes, count
 
 Sizes = dict[str, int | None]
 """The last dimension of each flow; None where it is not known here, as of what is no flow."""
@@ -140,7 +140,7 @@ class _Reader:
         if size is None or size in (1, heads):
             return
         rule = dict(level.options)
-        is_linear = level.kind == "matrix" and rule["optimizer"] in ("gd", "dgd")
+        is_linear = LIBRARY.memory(level.kind) is Memory.MATRIX and rule["optimizer"] in ("gd", "dgd")
         is_linear &= rule["objective"] in ("l2", "dot") and rule["period"] == 1
         is_stale = rule["optimizer"] == "dgd" and rule["objective"] == "l2" and rule["chunk"] != 1
         of_channels = name == "retain" and size == level.input_size and is_linear and not is_stale

@@ -11,8 +11,8 @@ from nestdsl.graph.order import Rank
 from nestdsl.render.fold import Folded
 from nestdsl.render.style import FAINT, label, text
 from nestdsl.render.words import SMALL, how_it_learns, level_label, parameters, shown, times
+from nestdsl.vocabulary.signatures import LIBRARY
 
-_NORMS = ("rms_norm", "layer_norm")
 _WIDTH = 38
 """Characters of a line in a list of gathered levels."""
 _MOST = 3
@@ -51,7 +51,7 @@ def gather(folded: Folded, rank: Rank) -> tuple[Box, ...]:
 
 def is_norm(level: Level) -> bool:
     """True for a norm without a name, past which context flows are drawn."""
-    return level.kind in _NORMS and _is_anonymous(level)
+    return not level.owner and LIBRARY.kinds[level.kind].is_norm and _is_anonymous(level)
 
 
 def _is_anonymous(level: Level) -> bool:

@@ -14,8 +14,9 @@ from dataclasses import replace
 from nestdsl.plan.instructions import Call, Cast, Instruction, Learn, Operand, Read, Round, operands, renamed
 from nestdsl.plan.names import Names
 from nestdsl.plan.plan import Body, Plan
+from nestdsl.runtime.kinds import LAYERS
 
-_KINDS = ("linear", "mlp", "matrix", "rms_norm", "layer_norm")
+_PRECISE = frozenset(name for name, module in LAYERS.items() if getattr(module, "keeps_precision", False))
 """Kinds that compute in their input's precision where that is higher than their weights'."""
 
 
@@ -30,7 +31,7 @@ def driving(body: Body) -> frozenset[str]:
     layers = {
         level.attribute
         for level in body.levels
-        if level.kind in _KINDS and not level.association and level.surprise is None
+        if level.kind in _PRECISE and not level.association and level.surprise is None
     }
     makers = {line.result: line for line in body.lines}
     learns = [line for line in body.lines if isinstance(line, Learn)]

@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 
 from nestdsl.plan.instructions import Call, Instruction, Learn, Read, RunBlock, operands, part_of
 from nestdsl.plan.names import Names, identifier
-from nestdsl.plan.plan import Body, Plan
+from nestdsl.plan.plan import Body, LevelPlan, Plan
+from nestdsl.runtime.kinds import LAYERS
+from nestdsl.vocabulary.signatures import LIBRARY, Memory
 
 INPUT = identifier("in")
 """The variable that holds what enters a body."""
 APART = "apart"
+_ONE_PRODUCT = frozenset(name for name, module in LAYERS.items() if getattr(module, "is_one_product", False))
 """The name of a region that is not compiled."""
 
 
@@ -99,12 +102,17 @@ def cycle_tokens(body: Body) -> int:
     return math.lcm(*lengths)
 
 
+def _is_solved(level: LevelPlan) -> bool:
+    """Whether it keeps keys and values, as attention does."""
+    return LIBRARY.memory(level.kind) is Memory.SOLVED
+
+
 def _caches(body: Body, plan: Plan) -> frozenset[str]:
     """The attentions of a body, if sequences are read in segments: what they keep grows with each, and each
     size would be compiled for itself. So they run as they are, and what stands around them is compiled."""
     if not plan.clock.segment_tokens:
         return frozenset()
-    return frozenset(level.attribute for level in body.levels if level.kind == "attention")
+    return frozenset(level.attribute for level in body.levels if _is_solved(level))
 
 
 def _around(lines: Sequence[Instruction], apart: Collection[str]) -> Iterable[Region]:
@@ -136,12 +144,12 @@ def _is_unit(region: Region, body: Body, apart: Set[str]) -> bool:
     if region.is_loop:
         blocks = any(isinstance(line, RunBlock) and line.block in apart for line in region.lines)
         return not blocks and all(
-            line.level not in levels or levels[line.level].kind != "attention"
+            line.level not in levels or not _is_solved(levels[line.level])
             for line in region.lines
             if isinstance(line, Learn)
         )
     match region.lines:
         case (Read(level=name),):
             level = levels[name]
-            return level.surprise is not None or level.kind not in ("embedding", "linear")
+            return level.surprise is not None or level.kind not in _ONE_PRODUCT
     return True

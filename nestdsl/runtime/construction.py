@@ -10,6 +10,7 @@ from nestdsl.plan.sharing import ONE_PRODUCT
 from nestdsl.plan.starts import is_trained, number_of, without_start, word_of
 from nestdsl.runtime.kinds import LAYERS, MEMORIES, Start
 from nestdsl.vocabulary.extension import PYTHON_KINDS
+from nestdsl.vocabulary.signatures import LIBRARY
 from nestdsl.vocabulary.starts import LEARNED
 
 
@@ -28,8 +29,9 @@ def class_of(level: LevelPlan) -> type:
 def constructor_arguments(level: LevelPlan, body: Body) -> dict[str, Any]:
     """What the class is built with, beside the sizes."""
     arguments: dict[str, Any] = dict(level.arguments) | dict(without_start(level.options))
-    if _remembers(level) and level.kind == "attention":
-        del arguments["bias"]  # its projections have taken it
+    if _remembers(level):
+        for name in LIBRARY.kinds[level.kind].of_projections:
+            del arguments[name]  # its projections have taken it
     if word_of(level) != LEARNED:
         trained = level.association and is_trained(level)
         stands_in = any(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from nestdsl.vocabulary.kinds import KINDS
+
 ARGUMENTS = {
     "weight_decay": ("decay",),
     "learning_rate": ("lr", "step"),
@@ -62,6 +64,7 @@ NEEDLESS_ARGUMENTS = {
 """Arguments that nothing here takes."""
 
 _NAMES = {
+    **{name: kind.name for kind in KINDS for name in kind.also_called},
     "cat": "concat",
     "linspace": "spread",
     "concatenate": "concat",
@@ -78,16 +81,6 @@ _NAMES = {
     "mm": "matmul",
     "eye": "identity",
     "dot": "matmul",
-    "Dense": "linear",
-    "MultiheadAttention": "attention",
-    "MultiHeadAttention": "attention",
-    "SelfAttention": "attention",
-    "Conv1d": "conv",
-    "MLP": "mlp",
-    "FeedForward": "mlp",
-    "ffn": "mlp",
-    "batch_norm": "layer_norm",
-    "BatchNorm1d": "layer_norm",
     "tokens": "ids",
     "text": "ids",
     "bytes": "ids",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from nestdsl.vocabulary.kinds import EPSILON, whole
-from nestdsl.vocabulary.types import ArgumentSpec, Function, Place, Range, Type
+from nestdsl.vocabulary.arguments import EPSILON, HEADS, ArgumentSpec, Type, whole
+from nestdsl.vocabulary.types import Function, Place, Range
 
 
 def _sigmoid(x: float) -> float:
@@ -97,7 +97,7 @@ FUNCTIONS = (
     Function(
         "l2_normalize",
         "divides by the Euclidean length",
-        arguments=(whole("heads", 1), EPSILON),
+        arguments=(HEADS, EPSILON),
         place=Place.MODEL,
     ),
     Function("silu", "x sigmoid(x)", fold=lambda x: x * _sigmoid(x)),
@@ -120,7 +120,7 @@ FUNCTIONS = (
     Function(
         "softmax",
         "positive, adding to 1 over the features",
-        arguments=(whole("heads", 1),),
+        arguments=(HEADS,),
         place=Place.MODEL,
     ),
     Function("stop", "the same value; no gradient passes", fold=_same, range=Range.SIGN_OF_FIRST),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nestdsl.vocabulary.types import ArgumentSpec, OptimizerSignature, Type
+from nestdsl.vocabulary.arguments import ArgumentSpec, Type
+from nestdsl.vocabulary.types import OptimizerSignature
 
 
 def _number(name: str, default: float, minimum: float = 0.0, maximum: float | None = None) -> ArgumentSpec:

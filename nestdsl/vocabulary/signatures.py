@@ -7,24 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nestdsl.vocabulary.arguments import REQUIRED, Arguments, ArgumentSpec, Shapes, Type, Value, count
 from nestdsl.vocabulary.functions import FUNCTIONS
 from nestdsl.vocabulary.kinds import KINDS
 from nestdsl.vocabulary.optimizers import OPTIMIZERS
 from nestdsl.vocabulary.starts import STARTS
-from nestdsl.vocabulary.types import (
-    REQUIRED,
-    Arguments,
-    ArgumentSpec,
-    Function,
-    Kind,
-    OptimizerSignature,
-    Place,
-    Shapes,
-    Takes,
-    Type,
-    Value,
-    count,
-)
+from nestdsl.vocabulary.types import Function, Kind, Memory, OptimizerSignature, Place, Takes
 
 OBJECTIVES_IN_CONTEXT = ("l2", "dot", "lp")
 OBJECTIVES_TRAIN = ("cross_entropy", "mse")
@@ -40,6 +28,11 @@ class Library:
     kinds: dict[str, Kind] = field(default_factory=dict)
     functions: dict[str, Function] = field(default_factory=dict)
     optimizers: dict[str, OptimizerSignature] = field(default_factory=dict)
+
+    def memory(self, kind: str) -> Memory | None:
+        """The form of a kind of memory; None for other kinds, and for one that is not declared here."""
+        found = self.kinds.get(kind)
+        return None if found is None else found.memory
 
 
 LIBRARY = Library(
@@ -62,6 +55,7 @@ __all__ = [
     "Function",
     "Kind",
     "Library",
+    "Memory",
     "OptimizerSignature",
     "Place",
     "Shapes",

@@ -1,4 +1,4 @@
-"""What a signature is: arguments, kinds, functions, optimizers, and what each needs and gives.
+"""What a signature is: kinds, functions, optimizers, and what each needs and gives.
 
 Sizes are the last dimension of a flow `[batch, tokens, size]`.
 """
@@ -6,45 +6,13 @@ Sizes are the last dimension of a flow `[batch, tokens, size]`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import cached_property
 
-Value = int | float | bool | str | None
-Arguments = Mapping[str, Value]
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
-
-
-class Type(Enum):
-    """The type of a compile-time argument, as messages name it."""
-
-    WHOLE = "a whole number"
-    NUMBER = "a number"
-    BOOLEAN = "true or false"
-    STRING = "a string"
-
-
-class Required:
-    def __repr__(self) -> str:
-        return "REQUIRED"
-
-
-REQUIRED = Required()
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentSpec:
-    """One argument: its type, default (REQUIRED if none; None means "inferred") and range.
-
-    `exclusive` leaves the minimum itself out; `choices` lists what a string may be.
-    """
-
-    name: str
-    type: Type
-    default: Value | Required = REQUIRED
-    minimum: float | None = None
-    maximum: float | None = None
-    exclusive: bool = False
-    choices: tuple[str, ...] = ()
+from nestdsl.vocabulary.arguments import Arguments, ArgumentSpec, Shapes
+from nestdsl.vocabulary.starts import LEARNED, STARTS, Beginnings, Role
+from nestdsl.vocabulary.terms import Term
 
 
 class Takes(Enum):
@@ -54,18 +22,38 @@ class Takes(Enum):
     VECTORS = "vectors"
 
 
-@dataclass(frozen=True, slots=True)
+class Memory(Enum):
+    """The form of a memory, as far as the rules by which it can learn depend on it."""
+
+    SOLVED = auto()
+    """It keeps keys and values; its answer is recomputed at every read, and no optimizer moves it."""
+    MATRIX = auto()
+    """One matrix for each head: what it answers is linear in what it knows."""
+    NETWORK = auto()
+    """A network for each head: gradients are those at the start of a chunk."""
+
+
+@dataclass(frozen=True, eq=False)
 class Kind:
-    """A kind of level.
+    """A kind of level, all that is known of it without torch.
 
     `output_size(arguments, input_size)` gives the size it makes; for a memory that learns
-    `key -> value` the value's size is used instead. `divisors(arguments)` names what must divide
-    the sizes it reads and makes. `parameters(arguments, input_size, output_size)` gives the
-    shapes of its learned tensors, `state(...)` those of what it keeps for each sequence,
+    `key -> value` the value's size is used instead. `parameters(arguments, input_size, output_size)` gives
+    the shapes of its learned tensors, `state(...)` those of what it keeps for each sequence,
     `flops(...)` the floating-point operations for one token, forward. `grows(...)` gives, for
     each token of context, how many numbers it keeps and how many operations that costs a token.
-    Of the arguments named in `alternatives` at most one may be given. `starts` are the words of
-    `init` that have a meaning for it, beside `learned`.
+
+    memory: the form in which it can learn `key -> value`; None: it cannot. has_matrices: whether its weights
+    of two dimensions are matrices of a hidden level, as `only matrices` means them.
+    alternatives: arguments of which at most one may be given; of_projections: those that go to the
+    projections of attention. keeps: what its state is, in words.
+
+    begins(arguments, role): how its weights start (None: nothing is drawn); lacks_start: words of `init` that
+    have no meaning for it, and why; fixed_start: how it always starts, in words.
+    equation(arguments, is_residual): what it makes of its input x_t as a layer; None: its page says it.
+
+    also_called: its names elsewhere. takes_input_size: whether torch's module of it is given the size of what
+    it reads first.
     """
 
     name: str
@@ -77,28 +65,49 @@ class Kind:
     state: Callable[[Arguments, int, int], Shapes] = lambda arguments, in_, out: ()
     flops: Callable[[Arguments, int, int], int] = lambda arguments, in_, out: 0
     grows: Callable[[Arguments, int, int], tuple[int, int]] = lambda arguments, in_, out: (0, 0)
-    is_memory: bool = False
-    is_nonparametric: bool = False
+    memory: Memory | None = None
+    has_matrices: bool = True
+    is_norm: bool = False
     is_causal: Callable[[Arguments], bool] = lambda arguments: True
     is_custom: bool = False
     alternatives: tuple[str, ...] = ()
-    starts: tuple[str, ...] = ()
+    of_projections: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    begins: Callable[[Arguments, Role], Beginnings] | None = None
+    lacks_start: Mapping[str, str] = field(default_factory=dict)
+    fixed_start: str = ""
+    equation: Callable[[Arguments, bool], Term] | None = None
+    also_called: tuple[str, ...] = ()
+    takes_input_size: bool = False
+
+    @cached_property
+    def is_memory(self) -> bool:
+        """Whether it can learn `key -> value`."""
+        return self.memory is not None
+
+    @cached_property
+    def is_nonparametric(self) -> bool:
+        """Whether it answers from the keys and values themselves, as attention does."""
+        return self.memory is Memory.SOLVED
+
+    @cached_property
+    def draws_start(self) -> bool:
+        """Whether its weights start at random, so that a word of `init` may say how."""
+        return self.begins is not None and not self.fixed_start
+
+    @cached_property
+    def starts(self) -> tuple[str, ...]:
+        """The words of `init` that have a meaning for it, beside `learned`."""
+        lacks = (LEARNED, *self.lacks_start)
+        return tuple(word for word in STARTS if word not in lacks) if self.draws_start else ()
 
     def has_parameters(self, arguments: Arguments) -> bool:
         """Whether a level of this kind has learned tensors."""
         return bool(self.parameters(arguments, 1, 1))
 
-
-def _prod(shape: tuple[int, ...]) -> int:
-    result = 1
-    for extent in shape:
-        result *= extent
-    return result
-
-
-def count(shapes: Shapes) -> int:
-    """How many numbers the tensors of these shapes hold."""
-    return sum(_prod(shape) for _, shape in shapes)
+    def keeps_state(self, arguments: Arguments) -> bool:
+        """Whether a level of this kind that is no memory keeps something of each sequence."""
+        return self.memory is None and bool(self.state(arguments, 1, 1))
 
 
 class Place(Enum):

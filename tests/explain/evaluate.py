@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nestdsl.explain import terms
-from nestdsl.explain.terms import Equation, Symbol, Term
+from nestdsl.vocabulary import terms
+from nestdsl.vocabulary.terms import Equation, Symbol, Term
 
 Value = Any
 

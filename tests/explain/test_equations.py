@@ -9,8 +9,8 @@ from torch import Tensor
 import nestdsl
 from nestdsl.explain import attention, sections
 from nestdsl.explain.section import Section
-from nestdsl.explain.terms import Equation, Symbol, T
 from nestdsl.runtime.kinds.attention import Attention, rotate
+from nestdsl.vocabulary.terms import Equation, Symbol, T
 from tests.explain.evaluate import Recurrence
 
 MEMORY = """

@@ -10,11 +10,11 @@ import nestdsl
 from nestdsl.explain import descent
 from nestdsl.explain.descent import Clock
 from nestdsl.explain.drivers import Driver, chain
-from nestdsl.explain.terms import Equation, Number, Symbol, T
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.graph.optimizer import chain as programs_of
 from nestdsl.runtime.optimizer import functions, naive
 from nestdsl.runtime.optimizer.constants import parameters_at
+from nestdsl.vocabulary.terms import Equation, Number, Symbol, T
 from tests.explain.evaluate import Recurrence
 
 UPDATES = 13

@@ -18,7 +18,8 @@ import nestdsl
 from nestdsl.cli.main import main
 from nestdsl.explain import as_latex, as_text, sections
 from nestdsl.explain.latex import term as latex_term
-from nestdsl.explain.terms import (
+from nestdsl.explain.unicode import term as unicode_term
+from nestdsl.vocabulary.terms import (
     Apply,
     Hadamard,
     Negative,
@@ -34,7 +35,6 @@ from nestdsl.explain.terms import (
     Transpose,
     before,
 )
-from nestdsl.explain.unicode import term as unicode_term
 from tests.invariants.programs import texts
 
 HERE = Path(__file__).parent / "golden"

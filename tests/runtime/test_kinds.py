@@ -11,9 +11,10 @@ from torch import nn
 from nestdsl.runtime.kinds.attention import Attention
 from nestdsl.runtime.kinds.conv import Conv
 from nestdsl.runtime.kinds.embedding import Embedding
+from nestdsl.runtime.kinds.layer_norm import LayerNorm
 from nestdsl.runtime.kinds.linear import Linear
 from nestdsl.runtime.kinds.mlp import ACTIVATIONS, Mlp
-from nestdsl.runtime.kinds.norms import LayerNorm, RmsNorm
+from nestdsl.runtime.kinds.rms_norm import RmsNorm
 from nestdsl.vocabulary.signatures import LIBRARY, REQUIRED, Value
 
 BATCH, TOKENS = 2, 7

@@ -85,6 +85,8 @@ class Associative(_TwoLayers):
     Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
     """
 
+    kind = "associative"
+
     def __init__(
         self,
         key_size: int,
@@ -203,6 +205,8 @@ class AssociativeLayer(_TwoLayers):
     without the residual a learned outer has deviation 1 / sqrt(hidden). Raises ValueError if `heads` does not
     divide the sizes, or an option is none of the choices.
     """
+
+    kind = "associative"
 
     def __init__(
         self,

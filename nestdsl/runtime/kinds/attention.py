@@ -77,6 +77,8 @@ class Attention(nn.Module):
     Raises ValueError if `heads` does not divide the sizes, or an argument has no meaning.
     """
 
+    kind = "attention"
+
     def __init__(
         self,
         key_size: int,

@@ -20,6 +20,8 @@ class Conv(nn.Module):
     the token itself, 0 on those before.
     """
 
+    kind = "conv"
+
     def __init__(
         self,
         input_size: int,

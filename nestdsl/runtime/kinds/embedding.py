@@ -17,6 +17,9 @@ class Embedding(nn.Module):
     than from deviation 0.02 or 1 / sqrt(output_size), at learning rates of 1e-3 and 3e-3.)
     """
 
+    kind = "embedding"
+    is_one_product = True
+
     def __init__(self, input_size: int, output_size: int, *, dim: int, init: Start | str = "learned") -> None:
         super().__init__()
         if dim != output_size:

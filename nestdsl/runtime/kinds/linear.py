@@ -21,6 +21,10 @@ class Linear(nn.Module):
     stay so. The bias always begins at zero.
     """
 
+    kind = "linear"
+    keeps_precision = True
+    is_one_product = True
+
     def __init__(
         self,
         input_size: int,

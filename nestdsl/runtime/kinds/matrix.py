@@ -43,6 +43,8 @@ class Matrix(nn.Module):
     Raises ValueError if `heads` does not divide the sizes, or an option is none of the choices.
     """
 
+    kind = "matrix"
+
     def __init__(
         self,
         key_size: int,
@@ -248,6 +250,9 @@ class BlockLinear(nn.Module):
     output_size / heads]. init learned: normal with deviation 1 / sqrt(input_size / heads), so that
     features of deviation 1 stay so. Raises ValueError if `heads` does not divide the sizes.
     """
+
+    kind = "matrix"
+    keeps_precision = True
 
     def __init__(
         self,

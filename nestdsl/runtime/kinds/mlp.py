@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from nestdsl.runtime.functions import FUNCTIONS
 from nestdsl.runtime.kinds.linear import Linear, Product
 from nestdsl.runtime.kinds.weights import Start
+from nestdsl.vocabulary.arguments import ACTIVATION
 
-ACTIVATIONS = ("gelu", "silu", "relu", "tanh")
+ACTIVATIONS = ACTIVATION.choices
 
 
 class Mlp(nn.Module):
@@ -17,6 +18,9 @@ class Mlp(nn.Module):
     The hidden size is `hidden`, or else `expand` (4 if not given) times the input size. Both
     matrices begin as `Linear`'s do; init zeros and scaled speak of `down`, and `up` is as learned.
     """
+
+    kind = "mlp"
+    keeps_precision = True
 
     def __init__(
         self,

@@ -113,6 +113,12 @@ def _orthogonal(weight: Tensor) -> Tensor:
     return q if tall is weight else q.mT
 
 
+def require_same_size(input_size: int, output_size: int) -> None:
+    """Raise ValueError for a kind that keeps the size and is asked for another."""
+    if input_size != output_size:
+        raise ValueError(f"keeps the size: {input_size} in, {output_size} out")
+
+
 def require_division(size: int, heads: int) -> None:
     """Raise ValueError unless `heads` equal parts make up `size` features."""
     if heads < 1 or size % heads:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nestdsl.plan.plan import Plan
+from nestdsl.plan.plan import LevelPlan, Plan
 from nestdsl.plan.reach import Path, Reach, reach
 from nestdsl.runtime.build import build
 from nestdsl.runtime.learning.levels import loss_sum, plastic_levels
@@ -28,6 +28,7 @@ from nestdsl.runtime.learning.optimizers import Memory
 from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.state import State
+from nestdsl.vocabulary.signatures import LIBRARY
 
 Weights = dict[str, Tensor]
 Constant = Callable[[Tensor], Tensor]
@@ -159,8 +160,8 @@ def without_surprise(plan: Plan) -> Plan:
                 replace(
                     level,
                     surprise=None,
-                    stateful=level.stateful and _keeps_state(level.kind),
-                    carried=level.carried and _keeps_state(level.kind),
+                    stateful=level.stateful and _keeps_state(level),
+                    carried=level.carried and _keeps_state(level),
                 )
                 if level.surprise
                 else level
@@ -172,8 +173,8 @@ def without_surprise(plan: Plan) -> Plan:
     return replace(plan, bodies=bodies)
 
 
-def _keeps_state(kind: str) -> bool:
-    return kind == "conv"
+def _keeps_state(level: LevelPlan) -> bool:
+    return LIBRARY.kinds[level.kind].keeps_state(dict(level.arguments))
 
 
 def ordinary_name(name: str) -> str:

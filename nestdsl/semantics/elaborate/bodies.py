@@ -185,7 +185,7 @@ class Body(BodyScope):
 
     def _has_input_size(self, call: ast.Call, kind: Kind) -> bool:
         """Reports `linear(64, 256)`, as torch writes it: here the size of what is read is inferred."""
-        if kind.name not in ("linear", "embedding") or len(call.arguments) != 2:
+        if not kind.takes_input_size or len(call.arguments) != 2:
             return False
         first, second = call.arguments
         if first.name or second.name or not is_number(self.constant(second.value)):

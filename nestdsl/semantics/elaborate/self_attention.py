@@ -9,6 +9,7 @@ from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
 from nestdsl.semantics.names.clauses import Clauses, start_word
 from nestdsl.semantics.names.meanings import Stage
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.kinds.linear import LINEAR
 from nestdsl.vocabulary.signatures import LIBRARY, Value
 from nestdsl.vocabulary.starts import OF_THE_LAST
 
@@ -39,7 +40,9 @@ def self_attention(body: BodyScope, level: Level, own: Clauses) -> Stage:
     init = own.get("init")
     starts = _that_start_so(init) if isinstance(init, ast.Init) else ()
     shared = ("every", "optimizer", "frozen", *(("init",) if starts else ()))
-    arguments: tuple[tuple[str, Value], ...] = (("out", None), ("bias", dict(level.arguments)["bias"]))
+    passed_on = LIBRARY.kinds[level.kind].of_projections
+    given = tuple(pair for pair in level.arguments if pair[0] in passed_on)
+    arguments: tuple[tuple[str, Value], ...] = (("out", None), *given)
     outputs: dict[str, str] = {}
 
     def project(name: str, source: str) -> str:
@@ -52,7 +55,7 @@ def self_attention(body: BodyScope, level: Level, own: Clauses) -> Stage:
             id=f"{level.id}.{name}",
             declared=f"{level.declared}.{name}",
             name=f"{level.name}.{name}",
-            kind="linear",
+            kind=LINEAR.name,
             arguments=arguments,
             written=tuple((key, span) for key, span in level.written if key in passed),
         )

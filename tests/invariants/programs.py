@@ -149,6 +149,14 @@ model m(dim = 16) {
   flow out = h + (h -> parallel(flat)) -> linear(11)
 }
 """,
+    "low_rank": """
+model m(dim = 16) {
+  input ids(11)
+  level own = low_rank(3) { every 8 tokens  optimizer gd(step = 0.5) }
+  flow h = in -> embedding(dim) -> conv(3) -> low_rank(4)
+  flow out = h -> own -> linear(11)
+}
+""",
     "nested": """
 model m(dim = 16) {
   input ids(11)

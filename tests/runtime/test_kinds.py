@@ -13,6 +13,7 @@ from nestdsl.runtime.kinds.conv import Conv
 from nestdsl.runtime.kinds.embedding import Embedding
 from nestdsl.runtime.kinds.layer_norm import LayerNorm
 from nestdsl.runtime.kinds.linear import Linear
+from nestdsl.runtime.kinds.low_rank import LowRank
 from nestdsl.runtime.kinds.mlp import ACTIVATIONS, Mlp
 from nestdsl.runtime.kinds.rms_norm import RmsNorm
 from nestdsl.vocabulary.signatures import LIBRARY, REQUIRED, Value
@@ -54,6 +55,7 @@ CASES = [
     Case("mlp", Mlp, 6, 6),
     Case("mlp", Mlp, 6, 6, {"expand": 1.6, "activation": "silu", "bias": False}),
     Case("mlp", Mlp, 6, 6, {"hidden": 3, "activation": "tanh"}),
+    Case("low_rank", LowRank, 6, 6, {"rank": 2}),
     Case("conv", Conv, 6, 6, {"width": 4}),
     Case("conv", Conv, 6, 6, {"width": 1, "bias": False}),
     Case("rms_norm", RmsNorm, 6, 6),

@@ -17,6 +17,7 @@ ARGUMENTS: dict[str, dict] = {
     "embedding": {"dim": SIZE},
     "linear": {},
     "mlp": {"hidden": HIDDEN},
+    "low_rank": {"rank": HIDDEN},
     "conv": {"width": WIDTH},
     "matrix": {"heads": HEADS},
     "associative": {"heads": HEADS, "hidden": HIDDEN},
@@ -26,12 +27,14 @@ LEARNED_DEVIATION = {
     ("linear", "weight"): SIZE**-0.5,
     ("mlp", "up.weight"): SIZE**-0.5,
     ("mlp", "down.weight"): HIDDEN**-0.5,
+    ("low_rank", "down.weight"): SIZE**-0.5,
+    ("low_rank", "up.weight"): 0.02,
     ("conv", "weight"): WIDTH**-0.5 / 3**0.5,
     ("matrix", "weight"): (SIZE // HEADS) ** -0.5,
     ("associative", "inner"): (SIZE // HEADS) ** -0.5,
     ("associative", "outer"): 0.02,
 }
-LAST = {"mlp": "down.weight", "associative": "outer"}
+LAST = {"mlp": "down.weight", "low_rank": "up.weight", "associative": "outer"}
 """Of kinds with two matrices, the one that makes what the level gives."""
 NUMBERS = {"normal": 0.3, "uniform": 0.3, "orthogonal": 0.3, "scaled": 0.25}
 
@@ -102,19 +105,20 @@ def test_a_scaled_start_gives_so_many_times_as_much(kind: str) -> None:
     torch.testing.assert_close(scaled, 0.25 * own)
 
 
-def test_a_scaled_residual_adds_so_many_times_as_much() -> None:
+@pytest.mark.parametrize("kind", ["associative", "low_rank"])
+def test_a_scaled_residual_adds_so_many_times_as_much(kind: str) -> None:
     x = torch.randn(2, 5, SIZE)
-    own, scaled = (read(layer("associative", start), x) - x for start in (LEARNED, Start("scaled", 0.25)))
+    own, scaled = (read(layer(kind, start), x) - x for start in (LEARNED, Start("scaled", 0.25)))
     torch.testing.assert_close(scaled, 0.25 * own, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "associative"])
+@pytest.mark.parametrize("kind", ["mlp", "low_rank", "associative"])
 @pytest.mark.parametrize("word", ["zeros", "scaled"])
 def test_two_matrices_never_start_where_no_gradient_passes(kind: str, word: str) -> None:
     module = layer(kind, Start(word, 0.0 if word == "scaled" else None))
     x = torch.randn(2, 5, SIZE)
     y = read(module, x)
-    assert torch.equal(y, x if kind == "associative" else torch.zeros_like(x))
+    assert torch.equal(y, torch.zeros_like(x) if kind == "mlp" else x)
     (y * torch.randn_like(y)).sum().backward()
     last = dict(module.named_parameters())[LAST[kind]].grad
     assert last is not None

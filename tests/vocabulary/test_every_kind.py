@@ -159,6 +159,7 @@ WEIGHTS = {
         for part in ("up", "down")
         for letter, name in (("W", "weight"), ("b", "bias"))
     },
+    "low_rank": lambda own: {("A", ()): own["down.weight"], ("B", ()): own["up.weight"]},
     "conv": lambda own: {
         ("b", ()): _column(own["bias"]),
         **{("w", (j,)): own["weight"][:, -1 - j, None] for j in range(own["weight"].shape[1])},

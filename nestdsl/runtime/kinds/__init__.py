@@ -11,13 +11,14 @@ from nestdsl.runtime.kinds.conv import Conv
 from nestdsl.runtime.kinds.embedding import Embedding
 from nestdsl.runtime.kinds.layer_norm import LayerNorm
 from nestdsl.runtime.kinds.linear import Linear
+from nestdsl.runtime.kinds.low_rank import LowRank
 from nestdsl.runtime.kinds.matrix import BlockLinear, Matrix
 from nestdsl.runtime.kinds.mlp import Mlp
 from nestdsl.runtime.kinds.rms_norm import RmsNorm
 from nestdsl.runtime.kinds.side_by_side import SideBySide
 from nestdsl.runtime.kinds.weights import Start
 
-_LAYERS = (Embedding, Linear, Mlp, Conv, RmsNorm, LayerNorm, BlockLinear, AssociativeLayer)
+_LAYERS = (Embedding, Linear, Mlp, LowRank, Conv, RmsNorm, LayerNorm, BlockLinear, AssociativeLayer)
 _MEMORIES = (Attention, Matrix, Associative)
 
 LAYERS: dict[str, type] = {module.kind: module for module in _LAYERS}
@@ -37,6 +38,7 @@ __all__ = [
     "Embedding",
     "LayerNorm",
     "Linear",
+    "LowRank",
     "Matrix",
     "Mlp",
     "RmsNorm",

@@ -55,6 +55,12 @@ class Start:
         """For the last matrix of a residual f(z) = z + ...: without it, f is the identity."""
         return replace(self, word="zeros", number=None) if self.word == "identity" else self
 
+    def where_learned_is(self, own: Start) -> Start:
+        """The same start where `learned` means `own`, for a module that takes that word otherwise."""
+        if self.word == LEARNED:
+            return own
+        return replace(own, number=_number(own) * _number(self)) if self.word == "scaled" else self
+
 
 def normal(std: float) -> Start:
     """Normal with this deviation."""

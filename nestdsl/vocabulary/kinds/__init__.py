@@ -6,6 +6,7 @@ from nestdsl.vocabulary.kinds.conv import CONV
 from nestdsl.vocabulary.kinds.embedding import EMBEDDING
 from nestdsl.vocabulary.kinds.layer_norm import LAYER_NORM
 from nestdsl.vocabulary.kinds.linear import LINEAR
+from nestdsl.vocabulary.kinds.low_rank import LOW_RANK
 from nestdsl.vocabulary.kinds.matrix import MATRIX
 from nestdsl.vocabulary.kinds.mlp import MLP
 from nestdsl.vocabulary.kinds.rms_norm import RMS_NORM
@@ -15,6 +16,7 @@ KINDS: tuple[Kind, ...] = (
     EMBEDDING,
     LINEAR,
     MLP,
+    LOW_RANK,
     CONV,
     RMS_NORM,
     LAYER_NORM,

@@ -105,7 +105,7 @@ def test_equal_to_the_plain_loop_in_value_and_in_every_gradient(
 
 
 @pytest.mark.parametrize(
-    "kind", ["linear(bias = false)", "conv(2)", "matrix(2)", "mlp(hidden = 6, bias = false)"]
+    "kind", ["linear(bias = false)", "low_rank(2)", "conv(2)", "matrix(2)", "mlp(hidden = 6, bias = false)"]
 )
 def test_every_kind_of_layer_learns(kind: str) -> None:
     model = model_of(mixer="linear", kind=kind)

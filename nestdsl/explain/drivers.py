@@ -18,7 +18,7 @@ from nestdsl.graph.optimizer_levels import level_of_program, levels_of, optimize
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.plan import OrderedLevel
 from nestdsl.semantics.elaborate.optimizers.schedules import written
-from nestdsl.vocabulary.terms import IDENTITY, ONE, Line, T, Term, Transpose, minus, times
+from nestdsl.vocabulary.terms import IDENTITY, Line, T, Term, Transpose, times
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
             row("objective", _objective(inner, writer)),
             row("frequency", *_frequency(level, inner)),
             row("optimizer", ("inside of ", *driver.words())),
-            row("start", "the identity: its first layer random, its second zeros" if read else "zeros"),
+            row("start", inner.declared.start),
         )
         equations = (("update", update), ("read", read), ("where", writer.where()))
     else:
@@ -162,25 +162,15 @@ def _driven(driven: list[Level]) -> str:
 
 
 def _memory(memory: GradientMemory, driven: list[Level]) -> str:
-    if memory.kind == "associative":
-        hidden = dict(memory.options)["hidden"]
-        layers = "m_2 hidden × in, m_1 in × hidden".replace("m", memory.name)
-        return f"a network of two layers for each weight of {_driven(driven)}: {layers}, hidden = {hidden}"
+    if memory.declared.made_of is not None:
+        layers = memory.declared.made_of(memory.name, dict(memory.options))
+        return f"a network of two layers for each weight of {_driven(driven)}: {layers}"
     return f"one number for each weight of {_driven(driven)}"
 
 
 def _objective(memory: GradientMemory, writer: Writer) -> Line:
     arguments = {name: writer.text_of(operand) for name, operand in memory.arguments}
-    match memory.kind:
-        case "ema":
-            step = minus(ONE, arguments["decay"])
-            return ("l2: half the squared distance to what it learns, by steps of ", step)
-        case "sum_of":
-            kept = "dot: minus the inner product with what it learns [E34]"
-            return (kept, "; it retains ", arguments["decay"]) if arguments["decay"] != ONE else (kept,)
-        case "matrix":
-            return ("l2: half the squared error of its answers to the rows of its key [E48]",)
-    return ("l2: half the squared error of its answers to the rows of its key, a mean over rows [E50]",)
+    return memory.declared.objective(arguments)
 
 
 def _frequency(level: Level, memory: GradientMemory) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nestdsl.explain import networks
+from nestdsl.explain import iterations
 from nestdsl.explain.descent import Clock
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_text import named_flows
+from nestdsl.vocabulary.gradient_memories import Move
 from nestdsl.vocabulary.signatures import LIBRARY
 from nestdsl.vocabulary.terms import (
-    IDENTITY,
     ONE,
     Absolute,
     Apply,
@@ -75,34 +75,23 @@ class Writer:
     def memory(self, memory: GradientMemory) -> tuple[Equations, Equations]:
         """How a memory moves, and how it answers keys, if it does."""
         clock = Clock(self.clock.index, self.clock.period * memory.period)
-        learned = self._learned(memory)
-        arguments = {name: self.term(operand, clock.index) for name, operand in memory.arguments}
-        state = Symbol(memory.name)
-        match memory.kind:
-            case "ema":
-                decay = arguments["decay"]
-                right = plus(
-                    times(decay, state.at(clock.last)), times(minus(ONE, decay), self._gathered(memory, 0))
-                )
-            case "sum_of":
-                right = self._gathered(memory, 0)
-                if arguments["decay"] != Number(0):
-                    right = plus(times(arguments["decay"], state.at(clock.last)), right)
-            case "matrix":
-                key, value = self._gathered(memory, 0), self._gathered(memory, 1)
-                if self._shape(learned[1]) in (CONSTANT, NUMBER):
-                    value = times(value, IDENTITY)
-                error = minus(times(state.at(clock.last), Transpose(key)), value)
-                kept = times(arguments["retain"], state.at(clock.last))
-                right = minus(kept, times(arguments["step"], error, key))
-            case _:
-                key, value = self._gathered(memory, 0), self._gathered(memory, 1)
-                error = Symbol(free(self._names, "error", "e"))
-                step, retain = arguments["step"], arguments["retain"]
-                return networks.learned(state, clock, error, key, value, step, retain), (
-                    networks.answer(state, clock.index),
-                )
-        return (clock.equation(state, right),), ()
+        declared, learned, state = memory.declared, self._learned(memory), Symbol(memory.name)
+        move = Move(
+            state,
+            clock.index,
+            clock.last,
+            tuple(self._gathered(memory, part) for part in range(len(learned))),
+            self._shape(learned[-1]) in (CONSTANT, NUMBER),
+            {name: self.term(operand, clock.index) for name, operand in memory.arguments},
+            Symbol(free(self._names, "error", "e")),
+        )
+        moved = declared.equation(move)
+        equations = tuple(
+            clock.equation(state, right) if part is None else clock.layer(state, part, right)
+            for part, right in moved.parts
+        )
+        answers = (declared.answered(state, clock.index),) if declared.answered else ()
+        return (*equations, *moved.where), answers
 
     def where(self) -> Equations:
         """The flows and debiased averages that were spoken of, and those that these speak of."""
@@ -128,7 +117,7 @@ class Writer:
         gram = Symbol(free(self._names, "A", "gram"))
         steps = dict(line.options)["steps"]
         assert isinstance(steps, int)
-        return start, x, networks.newton_schulz(start, x, gram, self._place, steps)
+        return start, x, iterations.newton_schulz(start, x, gram, self._place, steps)
 
     def text_of(self, operand: Operand) -> Term:
         """A number or a constant of the program, as the arguments of another optimizer name it."""
@@ -187,8 +176,11 @@ class Writer:
         if line.function == "answer":
             memory, key = str(line.operands[0]), self.term(line.operands[1], at)
             state = Symbol(memory).at(self._read_at(memory, at))
-            is_network = self.memories[memory].kind == "associative"
-            return Apply(state, (key,)) if is_network else times(state, Transpose(key))
+            return (
+                Apply(state, (key,))
+                if self.memories[memory].declared.is_network
+                else times(state, Transpose(key))
+            )
         operands = [self.term(operand, at) for operand in line.operands]
         numbers = [self._shape(operand) in (CONSTANT, NUMBER) for operand in line.operands]
         return _operation(line, operands, numbers)

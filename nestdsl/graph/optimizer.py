@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nestdsl.vocabulary.gradient_memories import MEMORY_KINDS, MemoryKind
 from nestdsl.vocabulary.signatures import Value
 
 Operand = str | int | float
@@ -50,16 +51,10 @@ class Line:
 class GradientMemory:
     """A level inside an optimizer: what it keeps for each weight, and how it learns.
 
-    kind:
-    - `ema(decay)`: m = decay m + (1 - decay) x;
-    - `sum_of(decay)`: m = decay m + x;
-    - `matrix(step, retain)`: m = retain m - step (m keyᵀ - value) key, a delta rule over the rows of the key;
-    - `associative(hidden, step, retain)`: a residual network of two layers over the rows of the key.
-
-    All start at zero, but for the network, which starts as the identity. `arguments` are numbers or
-    names of results. It moves once in `period` updates of the weight, by the mean (or, with `reduce` =
-    `sum`, the sum) of what gathered since. Lines read it as it is after that move, or with `read` =
-    `before` as it was before.
+    kind: a name of `MEMORY_KINDS`, which says what it is. `arguments`, its rates, are numbers or names of
+    results. It moves once in `period` updates of the weight, by the mean (or, with `reduce` = `sum`, the
+    sum) of what gathered since. Lines read it as it is after that move, or with `read` = `before` as it
+    was before.
     """
 
     name: str
@@ -70,6 +65,11 @@ class GradientMemory:
     read: str = "after"
     reduce: str = "mean"
     options: tuple[tuple[str, Value], ...] = ()
+
+    @property
+    def declared(self) -> MemoryKind:
+        """What is known of its kind."""
+        return MEMORY_KINDS[self.kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ from nestdsl.graph.optimizer_timing import timing
 class Slot:
     """One tensor that an optimizer keeps for each weight.
 
-    shape: as lines say it, in terms of `out`, `in`, `1` and `hidden`; `start` is `zero` or `random`.
+    shape: as lines say it, in terms of `out`, `in`, `1` and the `sizes`. It starts at zero, or `is_random`.
     """
 
     name: str
     shape: str
-    hidden: int = 0
-    start: str = "zero"
+    sizes: tuple[tuple[str, int], ...] = ()
+    is_random: bool = False
 
     def extents(self, weight: tuple[int, ...]) -> tuple[int, int]:
         """Rows and columns for a weight of this shape, of each of its matrices."""
         rows = weight[-2] if len(weight) > 1 else 1
-        sizes = {"out": rows, "in": weight[-1] if weight else 1, "1": 1, "hidden": self.hidden}
+        sizes = {"out": rows, "in": weight[-1] if weight else 1, "1": 1, **dict(self.sizes)}
         left, _, right = ("out × in" if self.shape == WEIGHT else self.shape).partition(" × ")
         return (sizes[left], sizes[right]) if right else (1, 1)
 
@@ -32,16 +32,14 @@ def gathered_names(memory: GradientMemory) -> tuple[str, ...]:
     """What gathers between the moves of a memory: what it learns, or keys and values."""
     if memory.period == 1:
         return ()
-    if memory.kind in ("matrix", "associative"):
+    if memory.declared.learns_pairs:
         return (f"{memory.name}.gathered", f"{memory.name}.gathered_value")
     return (f"{memory.name}.gathered",)
 
 
 def state_names(memory: GradientMemory) -> tuple[str, ...]:
-    """The state of a memory by its names: of a network those of both matrices."""
-    if memory.kind == "associative":
-        return (f"{memory.name}.inner", f"{memory.name}.outer")
-    return (memory.name,)
+    """The state of a memory by its names: its own, or those of its parts."""
+    return tuple(f"{memory.name}.{part.name}" if part.name else memory.name for part in memory.declared.parts)
 
 
 def slots(program: OptimizerProgram) -> tuple[Slot, ...]:
@@ -50,13 +48,10 @@ def slots(program: OptimizerProgram) -> tuple[Slot, ...]:
     learns = {line.result: line.operands for line in program.lines if line.function == "learn"}
     found: list[Slot] = []
     for memory in program.memories:
-        if memory.kind == "associative":
-            hidden = dict(memory.options)["hidden"]
-            assert isinstance(hidden, int)
-            inner, outer = state_names(memory)
-            found += [Slot(inner, "hidden × in", hidden, "random"), Slot(outer, "in × hidden", hidden)]
-        else:
-            found.append(Slot(memory.name, memory.shape))
+        sizes = tuple((name, size) for name, size in memory.options if isinstance(size, int))
+        for name, part in zip(state_names(memory), memory.declared.parts, strict=True):
+            shape = WEIGHT if part.shape == "out × in" else part.shape
+            found.append(Slot(name, shape, sizes if part.name else (), part.is_random))
         for name, operand in zip(gathered_names(memory), learns[memory.name], strict=False):
             # Numbers gather as one for each weight.
             is_number = not isinstance(operand, str) or operand in timing(program).known

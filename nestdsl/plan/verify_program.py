@@ -26,16 +26,9 @@ from nestdsl.plan.wellformed import (
     require_operands,
 )
 from nestdsl.semantics.elaborate.optimizers.shapes import ShapeError, shape_of
+from nestdsl.vocabulary.gradient_memories import MEMORY_KINDS, MemoryKind
 from nestdsl.vocabulary.signatures import LIBRARY, Place
 
-_MEMORIES = {
-    "ema": ("decay",),
-    "sum_of": ("decay",),
-    "matrix": ("step", "retain"),
-    "associative": ("step", "retain"),
-}
-_NUMBERS = (CONSTANT, NUMBER)
-_SQUARE = "out × out"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[0-9]+\])?(\.[A-Za-z0-9_]+(\[[0-9]+\])?)*")
 """Memories and results: `m`, `slow[1]`, `update.4`."""
 
@@ -113,7 +106,7 @@ class _Verifier:
         if line.function == "answer":
             require(count == 2, f"{here} is the answer of no memory")
             memory = self.memories.get(str(line.operands[0]))
-            is_asked = memory is not None and memory.kind in ("matrix", "associative")
+            is_asked = memory is not None and bool(self._kind(memory).answer)
             require(is_asked, f"{here} is the answer of no memory")
         shapes = [self._shape(operand) for operand in line.operands]
         for operand in line.operands[line.function == "answer" :]:
@@ -134,11 +127,11 @@ class _Verifier:
                 return WEIGHT
             case "answer":
                 require(shapes[1] == WEIGHT, f"{here} asks with other keys")
-                return _SQUARE if self.memories[str(line.operands[0])].kind == "matrix" else WEIGHT
+                return self._kind(self.memories[str(line.operands[0])]).answer
             case "bias":
                 name = dict(line.options)["memory"]
                 memory = self.memories.get(name) if isinstance(name, str) else None
-                is_average = memory is not None and memory.kind == "ema"
+                is_average = memory is not None and self._kind(memory).is_average
                 require(is_average, f"{here} corrects no moving average")
                 decays = memory is not None and line.operands == (dict(memory.arguments).get("decay"),)
                 require(decays, f"{here} corrects by another decay")
@@ -168,28 +161,30 @@ class _Verifier:
     def _verify_memory(self, memory: GradientMemory, learned: list[str]) -> None:
         """A memory, where it learns: what it is made of is there then."""
         here = f"`{memory.name}` of {self.place}"
-        require_member(memory.kind, _MEMORIES, f"the kind of {here}")
-        given = sorted(name for name, _ in memory.arguments)
-        require(given == sorted(_MEMORIES[memory.kind]), f"{here} has odd arguments")
+        kind = self._kind(memory)
+        rates = {rate.name: rate for rate in kind.rates}
+        require(sorted(name for name, _ in memory.arguments) == sorted(rates), f"{here} has odd arguments")
         for name, value in memory.arguments:
-            shape = self._shape(value)
-            is_fit = shape == CONSTANT or (shape == NUMBER and name != "decay")
+            shape, rate = self._shape(value), rates[name]
+            is_fit = shape == CONSTANT or (shape == NUMBER and not rate.is_constant)
             require(is_fit, f"`{name}` of {here} is no number")
-            most = 2 if name == "step" else 1
             known = dict(self.program.parameters).get(value) if isinstance(value, str) else value
-            is_in_range = not is_number(known) or 0 <= known <= most
-            require(is_in_range, f"`{name}` of {here} is not between 0 and {most}")
+            is_in_range = not is_number(known) or 0 <= known <= rate.most
+            require(is_in_range, f"`{name}` of {here} is not between 0 and {rate.most:g}")
         require(memory.shape == WEIGHT, f"{here} has an odd shape")
         require_member(memory.read, ("after", "before"), f"the read of {here}")
         require_member(memory.reduce, ("mean", "sum"), f"what {here} gathers")
-        values = {"matrix": (*_NUMBERS, _SQUARE), "associative": (WEIGHT,)}.get(memory.kind)
-        is_fit = len(learned) == (1 if values is None else 2) and learned[0] == WEIGHT
-        require(is_fit and (values is None or learned[1] in values), f"{here} cannot learn what it is given")
+        is_fit = len(learned) == 1 + kind.learns_pairs and learned[0] == WEIGHT
+        is_fit = is_fit and (not kind.learns_pairs or learned[1] in kind.values)
+        require(is_fit, f"{here} cannot learn what it is given")
         options = dict(memory.options)
-        wanted = {"hidden"} if memory.kind == "associative" else set()
-        require(set(options) == wanted, f"{here} has odd options")
+        require(set(options) == {one.name for one in kind.options}, f"{here} has odd options")
         is_sized = all(type(one) is int and 0 < one <= MAX_WHOLE for one in options.values())
         require(is_sized, f"{here} has an odd size")
+
+    def _kind(self, memory: GradientMemory) -> MemoryKind:
+        require_member(memory.kind, MEMORY_KINDS, f"the kind of `{memory.name}` of {self.place}")
+        return MEMORY_KINDS[memory.kind]
 
     def _shape(self, operand: Operand) -> str:
         if not isinstance(operand, str):
@@ -201,7 +196,7 @@ class _Verifier:
         """What is computed with has a value: a network only answers."""
         self._shape(operand)
         memory = self.memories.get(operand) if isinstance(operand, str) else None
-        has_value = memory is None or memory.kind != "associative"
+        has_value = memory is None or not self._kind(memory).is_network
         require(has_value, f"`{operand}` of {self.place} has no value by itself")
 
 

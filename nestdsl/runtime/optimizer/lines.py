@@ -9,20 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from nestdsl.graph.optimizer import NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
 from nestdsl.runtime.optimizer.constants import Numbers
+from nestdsl.runtime.optimizer.gradient_memories import RULES, Form, Given, Operated
 from nestdsl.vocabulary.signatures import Value
-
-Form = Literal["value", "reciprocal", "rest"]
-Given = tuple[str, Form]
-"""A number from outside: its name and what is given of it: itself, 1 / itself, or 1 - itself."""
-
-Operated = str | float | Given
-"""An operand: a result, a `@state`, a literal number, or what is given."""
 
 SCALE: Given = ("@scale", "value")
 """By what the whole update is multiplied, beside the program."""
@@ -113,13 +106,13 @@ class _Reader:
                 self._line(line)
             elif line.result in self.kept:
                 self.names[line.result] = (f"@{line.result}",)
-        update = self._operand(self.program.update)
+        update = self.operand(self.program.update)
         assert isinstance(update, str)
         weight = "weight"
         if decays:
-            weight = self._add("multiply", (weight, KEEP), "weight kept", WEIGHT)
-        change = self._add("multiply", (update, SCALE), "change", self.shapes[update])
-        self.writes["weight"] = self._add("add", (weight, change), "weight next", WEIGHT)
+            weight = self.add("multiply", (weight, KEEP), "weight kept", WEIGHT)
+        change = self.add("multiply", (update, SCALE), "change", self.shapes[update])
+        self.writes["weight"] = self.add("add", (weight, change), "weight next", WEIGHT)
         return Steps(self._needed(), tuple(self.writes.items()), self.shapes)
 
     def _needed(self) -> tuple[Step, ...]:
@@ -131,7 +124,7 @@ class _Reader:
                 needed.update(operand for operand in step.operands if isinstance(operand, str))
         return tuple(reversed(kept))
 
-    def _operand(self, operand: Operand, form: Form = "value") -> Operated:
+    def operand(self, operand: Operand, form: Form = "value") -> Operated:
         if not isinstance(operand, str):
             return _form(float(operand), form)
         if operand in self.timing.known:
@@ -141,7 +134,7 @@ class _Reader:
             return name
         return operand
 
-    def _add(
+    def add(
         self,
         function: str,
         operands: tuple[Operated, ...],
@@ -159,18 +152,18 @@ class _Reader:
             case "answer":
                 memory, key = line.operands
                 parts = self.names[str(memory)]
-                function = "answer" if len(parts) == 1 else "network"
-                self._add(function, (*parts, self._operand(key)), name, shape)
+                function = RULES[self.levels[str(memory)].kind].answering
+                self.add(function, (*parts, self.operand(key)), name, shape)
             case "divide" | "debias" if self._is_known(line.operands[1]):
                 one, other = line.operands
-                self._add("multiply", (self._operand(one), self._operand(other, "reciprocal")), name, shape)
+                self.add("multiply", (self.operand(one), self.operand(other, "reciprocal")), name, shape)
             case ("normalize" | "rms_match") as function:
-                x = self._operand(line.operands[0])
-                by = self._add(f"divisor of {function}", (x,), f"{name} divisor", NUMBER, line.options)
-                self._add("divide", (x, by), name, shape)
+                x = self.operand(line.operands[0])
+                by = self.add(f"divisor of {function}", (x,), f"{name} divisor", NUMBER, line.options)
+                self.add("divide", (x, by), name, shape)
             case function:
-                operands = tuple(self._operand(operand) for operand in line.operands)
-                self._add("divide" if function == "debias" else function, operands, name, shape, line.options)
+                operands = tuple(self.operand(operand) for operand in line.operands)
+                self.add("divide" if function == "debias" else function, operands, name, shape, line.options)
         if name in self.kept:
             self.writes[f"@{name}"] = name
 
@@ -180,7 +173,7 @@ class _Reader:
     # --- memories --------------------------------------------------------------------------
 
     def _learn(self, level: GradientMemory, line: Line) -> None:
-        inputs: list[Operated] = [self._operand(operand) for operand in line.operands]
+        inputs: list[Operated] = [self.operand(operand) for operand in line.operands]
         is_moving = f"learn {level.name}" in self.due
         feeding = self._feeding(level, line)
         self.gathering.setdefault(line.operands, []).append(level)
@@ -190,14 +183,14 @@ class _Reader:
             inputs = [f"{name} now" for name in gathered_names(feeding)]
         for position, name in enumerate(gathered_names(level)):
             shape = self.shapes[f"@{name}"]
-            now = self._add("add", (f"@{name}", inputs[position]), f"{name} now", shape)
+            now = self.add("add", (f"@{name}", inputs[position]), f"{name} now", shape)
             inputs[position] = self.writes[f"@{name}"] = now
             if is_moving:
                 if level.reduce == "mean":
-                    inputs[position] = self._add("multiply", (now, 1 / level.period), f"{name} mean", shape)
-                self.writes[f"@{name}"] = self._add("zero", (f"@{name}",), f"{name} anew", shape)
+                    inputs[position] = self.add("multiply", (now, 1 / level.period), f"{name} mean", shape)
+                self.writes[f"@{name}"] = self.add("zero", (f"@{name}",), f"{name} anew", shape)
         if is_moving:
-            following = self._moved(level, *inputs)
+            following = RULES[level.kind].steps(_MemoryWriter(self, level), tuple(inputs))
             self.writes |= {
                 f"@{name}": value for name, value in zip(state_names(level), following, strict=True)
             }
@@ -215,52 +208,34 @@ class _Reader:
         ]
         return max(faster, key=lambda other: other.period, default=None)
 
-    def _moved(self, level: GradientMemory, *inputs: Operated) -> tuple[str, ...]:
-        """The state of a memory after it has learned `inputs`."""
-        name, arguments = level.name, dict(level.arguments)
-        state, shape = f"@{name}", self.shapes[f"@{state_names(level)[0]}"]
-        match level.kind:
-            case "ema" | "sum_of":
-                learned = inputs[0]
-                if level.kind == "ema":
-                    rest = self._operand(arguments["decay"], "rest")
-                    learned = self._add("multiply", (learned, rest), f"{name} new", shape)
-                decayed = self._add(
-                    "multiply", (state, self._operand(arguments["decay"])), f"{name} old", shape
-                )
-                return (self._add("add", (decayed, learned), f"{name} next", shape),)
-            case "matrix":
-                key, value = inputs
-                change = self._delta(level, key, value, self._operand(arguments["step"]))
-                retained = self._add(
-                    "multiply", (state, self._operand(arguments["retain"])), f"{name} old", shape
-                )
-                return (self._add("subtract", (retained, change), f"{name} next", shape),)
-            case _:
-                parts = state_names(level)
-                following = tuple(f"{part} next" for part in parts)
-                shapes = {part: self.shapes[f"@{name}"] for part, name in zip(following, parts, strict=True)}
-                operands = (
-                    *(f"@{part}" for part in parts),
-                    *inputs,
-                    self._operand(arguments["step"]),
-                    self._operand(arguments["retain"]),
-                )
-                self.steps.append(Step("learned", operands, following, shape))
-                self.shapes |= shapes
-                return following
 
-    def _delta(self, level: GradientMemory, key: Operated, value: Operated, step: Operated) -> str:
-        """step (m keyᵀ - value) key, where a number as value means so many times the identity."""
-        name, state, shape = level.name, f"@{level.name}", self.shapes[f"@{level.name}"]
-        if isinstance(value, str) and self.shapes[value] != NUMBER:
-            error = self._add("error", (state, key, value), f"{name} error", self.shapes[value])
-            against = self._add("matmul", (error, key), f"{name} against", shape)
-        else:
-            seen = self._add("seen", (state, key), f"{name} seen", shape)
-            wanted = self._add("multiply", (key, value), f"{name} wanted", shape)
-            against = self._add("subtract", (seen, wanted), f"{name} against", shape)
-        return self._add("multiply", (against, step), f"{name} change", shape)
+class _MemoryWriter:
+    """Takes down the steps by which one memory moves; the last makes its next state."""
+
+    def __init__(self, reader: _Reader, level: GradientMemory) -> None:
+        self._reader, self._level = reader, level
+        self._rates = dict(level.arguments)
+        self.states = tuple(f"@{name}" for name in state_names(level))
+        self._shape = reader.shapes[self.states[0]]
+        self._count = 0
+
+    def rate(self, name: str, form: Form = "value") -> Operated:
+        return self._reader.operand(self._rates[name], form)
+
+    def is_number(self, operand: Operated) -> bool:
+        return not isinstance(operand, str) or self._reader.shapes[operand] == NUMBER
+
+    def add(self, function: str, *operands: Operated, like: str = "") -> str:
+        self._count += 1
+        shape = self._reader.shapes[like] if like else self._shape
+        return self._reader.add(function, operands, f"{self._level.name} {self._count}", shape)
+
+    def add_all(self, function: str, *operands: Operated) -> tuple[str, ...]:
+        results = tuple(f"{name} next" for name in state_names(self._level))
+        self._reader.steps.append(Step(function, operands, results, self._shape))
+        shapes = (self._reader.shapes[state] for state in self.states)
+        self._reader.shapes |= dict(zip(results, shapes, strict=True))
+        return results
 
 
 def _shape(shape: str) -> str:

@@ -14,9 +14,9 @@ from torch import Tensor
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
 from nestdsl.graph.optimizer_slots import gathered_names, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
-from nestdsl.runtime.optimizer import memories as rules
 from nestdsl.runtime.optimizer.constants import known_numbers
 from nestdsl.runtime.optimizer.functions import FUNCTIONS, as_matrices
+from nestdsl.runtime.optimizer.gradient_memories import RULES
 from nestdsl.runtime.optimizer.memories import STEP_COUNT, initial_state
 
 Memory = dict[str, Any]
@@ -47,18 +47,18 @@ def apply(
     when = timing(program)
     levels = {level.name: level for level in program.memories}
     values: dict[str, Any] = {**known, "grad": grad, "weight": matrices}
-    values |= {level.name: _state(level, memory, batch) for level in program.memories}
+    values |= {level.name: _read(_state(level, memory, batch)) for level in program.memories}
     kept = {line.result for line in when.kept}
     following: Memory = {**memory, STEP_COUNT: step_count}
     for line in program.lines:
         if line.function == "learn":
             state = _moved(levels[line.result], line, values, memory, following, step_count, batch)
             if levels[line.result].read == "after":
-                values[line.result] = state
+                values[line.result] = _read(state)
         elif line.result in when.known:
             continue
         elif is_due(when.changes[line.result], step_count):
-            values[line.result] = _result(line, values)
+            values[line.result] = _result(line, values, levels)
             if line.result in kept:
                 following[line.result] = values[line.result].reshape(memory[line.result].shape)
         elif line.result in kept:
@@ -66,16 +66,22 @@ def apply(
     return values[program.update].expand(matrices.shape).reshape(weight.shape), following
 
 
-def _state(level: GradientMemory, memory: Memory, batch: int) -> Any:
-    parts = tuple(as_matrices(memory[name], batch) for name in state_names(level))
-    return parts if level.kind == "associative" else parts[0]
+def _state(level: GradientMemory, memory: Memory, batch: int) -> tuple[Tensor, ...]:
+    return tuple(as_matrices(memory[name], batch) for name in state_names(level))
 
 
-def _result(line: Line, values: Mapping[str, Any]) -> Tensor:
+def _read(state: tuple[Tensor, ...]) -> Any:
+    """A state as lines read it: a network only answers, with all of its parts."""
+    return state[0] if len(state) == 1 else state
+
+
+def _result(line: Line, values: Mapping[str, Any], levels: Mapping[str, GradientMemory]) -> Tensor:
     operands = [_operand(operand, values) for operand in line.operands]
     if line.function == "answer":
         state, key = operands
-        return rules.network(state, key) if isinstance(state, tuple) else state @ key.mT
+        answer = RULES[levels[str(line.operands[0])].kind].answer
+        assert answer is not None
+        return answer(state if isinstance(state, tuple) else (state,), key)
     return FUNCTIONS[line.function](*operands, **dict(line.options))
 
 
@@ -91,38 +97,22 @@ def _moved(
     following: Memory,
     step_count: int,
     batch: int,
-) -> Any:
+) -> tuple[Tensor, ...]:
     """A memory's next state, which `following` takes up; its old one between its moves."""
     inputs = [_operand(operand, values) for operand in line.operands]
     names = gathered_names(level)
     for position, name in enumerate(names):
         inputs[position] = as_matrices(memory[name], batch) + inputs[position]
         following[name] = inputs[position].reshape(memory[name].shape)
+    before = _state(level, memory, batch)
     if step_count % level.period:
-        return values[level.name]
+        return before
     for position, name in enumerate(names):
         if level.reduce == "mean":
             inputs[position] = inputs[position] / level.period
         following[name] = torch.zeros_like(memory[name])
-    arguments = {name: _operand(operand, values) for name, operand in level.arguments}
-    state = next_state(level, _state(level, memory, batch), inputs, arguments)
-    parts = state if isinstance(state, tuple) else (state,)
-    for name, part in zip(state_names(level), parts, strict=True):
+    rates = {name: _operand(operand, values) for name, operand in level.arguments}
+    state = RULES[level.kind].move(before, tuple(inputs), rates)
+    for name, part in zip(state_names(level), state, strict=True):
         following[name] = part.reshape(memory[name].shape)
     return state
-
-
-def next_state(level: GradientMemory, state: Any, inputs: list[Any], arguments: Mapping[str, Any]) -> Any:
-    """The state of a memory after one move, by what it learns."""
-    match level.kind, inputs:
-        case "ema", (x,):
-            decay = arguments["decay"]
-            return rules.ema(state, x, decay, 1 - decay)
-        case "sum_of", (x,):
-            return rules.sum_of(state, x, arguments["decay"])
-        case "matrix", (key, value):
-            return rules.matrix(state, key, value, arguments["step"], arguments["retain"])
-        case "associative", (key, value):
-            return rules.learned(state, key, value, arguments["step"], arguments["retain"])
-        case _:
-            raise ValueError(f"`{level.kind}` is no memory of gradients that learns {len(inputs)} flows")

@@ -152,9 +152,9 @@ def is_elementwise(program: OptimizerProgram) -> bool:
     """Whether each element of a weight moves for itself, whatever the shape."""
     lines = [line for line in program.lines if line.function not in ("learn", "bias")]
     functions = {line.function for line in lines if line.shape != CONSTANT} - {"debias"}
-    kinds = {memory.kind for memory in program.memories}
     shapes = {line.shape for line in lines} | {memory.shape for memory in program.memories}
-    return functions <= POINTWISE.keys() and kinds <= {"ema", "sum_of"} and shapes <= {CONSTANT, WEIGHT}
+    is_alone = all(memory.declared.is_elementwise for memory in program.memories)
+    return is_alone and functions <= POINTWISE.keys() and shapes <= {CONSTANT, WEIGHT}
 
 
 def _names(step: Step) -> list[str]:

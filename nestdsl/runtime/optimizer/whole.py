@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from nestdsl.runtime.optimizer import memories as rules
 from nestdsl.runtime.optimizer.functions import FUNCTIONS, norm, rms_match_divisor, without_zero
+from nestdsl.runtime.optimizer.gradient_memories import RULES
 from nestdsl.runtime.optimizer.lines import Given, Operated, Step
 from nestdsl.runtime.optimizer.values import Values
 
@@ -32,31 +32,9 @@ def _operand(operand: Operated, values: Values, known: Mapping[Given, float]) ->
             return operand
 
 
-def _answer(state: Tensor, key: Tensor) -> Tensor:
-    return state @ key.mT
-
-
-def _error(state: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return state @ key.mT - value
-
-
-def _network(inner: Tensor, outer: Tensor, key: Tensor) -> Tensor:
-    return rules.network((inner, outer), key)
-
-
-def _learned(
-    inner: Tensor, outer: Tensor, key: Tensor, value: Tensor, step: Any, retain: Any
-) -> tuple[Tensor, Tensor]:
-    return rules.learned((inner, outer), key, value, step, retain)
-
-
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **FUNCTIONS,
-    "answer": _answer,
-    "error": _error,
-    "seen": rules.seen,
-    "network": _network,
-    "learned": _learned,
+    **{name: function for rule in RULES.values() for name, function in rule.functions.items()},
     "divisor of normalize": lambda x: without_zero(norm(x)),
     "divisor of rms_match": rms_match_divisor,
 }

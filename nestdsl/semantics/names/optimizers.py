@@ -13,13 +13,6 @@ from nestdsl.syntax import ast
 
 IN_SCOPE = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
 """What every optimizer sees, with its shape."""
-MEMORIES = {
-    "ema": ("decay",),
-    "sum_of": ("decay",),
-    "matrix": ("step", "retain"),
-    "associative": ("step", "retain"),
-}
-"""The memories of gradients, and what each takes: numbers, parameters or flows of numbers."""
 _MEANT = {
     "grad": ("g", "grads", "gradient", "gradients", "dw", "d_p"),
     "weight": ("w", "p", "theta", "param", "params", "parameter", "parameters", "weights"),

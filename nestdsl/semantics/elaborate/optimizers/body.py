@@ -270,7 +270,7 @@ class OptimizerBody(OptimizerScope):
         if result.shape != WEIGHT:
             report_shape(flow, result.shape, self.diagnostics)
             return None
-        if result.memory is not None and result.memory.kind == "associative":
+        if result.memory is not None and result.memory.declared.is_network:
             OptimizerFlows(self, "update").is_network(result, flow.value.span)
             return None
         assert isinstance(result.operand, str)

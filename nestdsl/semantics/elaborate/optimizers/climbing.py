@@ -81,7 +81,7 @@ def climbs(program: OptimizerProgram, values: Mapping[Operand, float]) -> bool:
         "step_count": _Known(Way.ALONE, 1),
         **numbers,
     }
-    averages = {memory.name for memory in program.memories if memory.kind in ("ema", "sum_of")}
+    averages = {memory.name for memory in program.memories if memory.declared.follows_sign}
     memories = {
         memory.name: _Known(Way.ALONE, 1) if memory.name in averages else _UNKNOWN
         for memory in program.memories

@@ -15,6 +15,7 @@ from nestdsl.semantics.elaborate.optimizers.wrong_calls import report_no_functio
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.names import names_in
+from nestdsl.vocabulary.gradient_memories import GRADIENT_MEMORIES
 from nestdsl.vocabulary.signatures import LIBRARY, Function, Place, Value
 
 
@@ -85,7 +86,7 @@ class OptimizerFlows(FlowElaborator[Flow]):
 
     def is_network(self, flow: Flow, span: Span) -> bool:
         """Reports a memory that has no value but what it answers."""
-        if flow.memory is None or flow.memory.kind != "associative":
+        if flow.memory is None or not flow.memory.declared.is_network:
             return False
         name = flow.memory.name
         self.diagnostics.report(
@@ -98,7 +99,7 @@ class OptimizerFlows(FlowElaborator[Flow]):
 
     def _debias(self, flow: Flow, span: Span) -> Flow | Unknown:
         memory, lines = flow.memory, self.scope.lines
-        if memory is None or memory.kind != "ema":
+        if memory is None or not memory.declared.is_average:
             self.diagnostics.report(
                 "N0104",
                 "`debias` takes a moving average, whose start at zero it makes up for",
@@ -134,10 +135,11 @@ class OptimizerFlows(FlowElaborator[Flow]):
         if isinstance(state, Unknown) or len(keys) < len(given):
             return UNKNOWN
         memory = state.memory
-        if memory is None or memory.kind not in ("matrix", "associative") or len(keys) != 1:
+        if memory is None or not memory.declared.answer or len(keys) != 1:
+            answering = [f"`{kind.name}`" for kind in GRADIENT_MEMORIES if kind.answer]
             self.diagnostics.report(
                 "N0104",
-                f"`{call.function.text}` answers no keys: only the memories `matrix` and `associative` do",
+                f"`{call.function.text}` answers no keys: only the memories {' and '.join(answering)} do",
                 call.span,
                 f"write `{call.function.text}` alone to read what it remembers",
             )
@@ -151,8 +153,7 @@ class OptimizerFlows(FlowElaborator[Flow]):
                 "read it with a flow such as `grad`",
             )
             return UNKNOWN
-        shape = key.shape if memory.kind == "associative" else "out × out"
-        return self.scope.lines.line("answer", (state, key), shape, self.place)
+        return self.scope.lines.line("answer", (state, key), memory.declared.answer, self.place)
 
     def takes(self, function: Function, call: ast.Call, is_piped: bool) -> bool:
         """Whether a call has as many flows as its function takes; what follows them are options."""

@@ -10,34 +10,28 @@ from nestdsl.semantics.constants import UNKNOWN, Unknown
 from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
 from nestdsl.semantics.elaborate.optimizers.lines import Flow
 from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope
-from nestdsl.semantics.elaborate.optimizers.shapes import extents, matrix
 from nestdsl.semantics.names.clauses import chunk_span, collect
-from nestdsl.semantics.names.optimizers import MEMORIES
 from nestdsl.semantics.rewriting import text_of
 from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.values.arguments import bind, match_arguments
 from nestdsl.semantics.values.clauses import ClauseReader
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.gradient_memories import GRADIENT_MEMORIES, MEMORY_KINDS, Rate
 from nestdsl.vocabulary.signatures import ArgumentSpec, Type
 
 REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 """How what gathered over a period is taken together."""
-_HIDDEN = ArgumentSpec("hidden", Type.WHOLE, 16, minimum=1)
-_DEFAULTS = {"step": 1.0, "retain": 1.0}
-_EXAMPLES = {"matrix": "normalize(grad) -> 1", "associative": "grad -> normalize(grad)"}
-"""What memories that learn a value for each key can learn."""
-_OPTIONS = {"associative": (_HIDDEN, REDUCE)}
 
 
 def read_memory(body: OptimizerScope, level: ast.Level, name: str) -> GradientMemory | None:
     kind = level.kind.function.text
-    if kind not in MEMORIES:
+    if kind not in MEMORY_KINDS:
         body.diagnostics.report(
             "N0104",
             f"`{kind}` is no memory of gradients",
             level.kind.function.span,
-            did_you_mean(kind, MEMORIES, f"in an optimizer the memories are {listed(MEMORIES)}"),
+            did_you_mean(kind, MEMORY_KINDS, f"in an optimizer the memories are {listed(MEMORY_KINDS)}"),
         )
         return None
     if level.repeat is not None:
@@ -47,17 +41,18 @@ def read_memory(body: OptimizerScope, level: ast.Level, name: str) -> GradientMe
             level.repeat.span,
             "write an array: `level m[3]`",
         )
-    specs = _OPTIONS.get(kind, (REDUCE,))
-    names = (*MEMORIES[kind], *(spec.name for spec in specs))
+    declared = MEMORY_KINDS[kind]
+    specs = (*declared.options, REDUCE)
+    names = tuple(one.name for one in (*declared.rates, *specs))
     matched = match_arguments(level.kind, names, f"`{kind}`", body.diagnostics, lists=True)
     if len(matched) < len(level.kind.arguments):
         return None
     arguments: list[tuple[str, Operand]] = []
-    for argument in MEMORIES[kind]:
-        found = _argument(body, level, name, argument, matched.pop(argument, None))
+    for rate in declared.rates:
+        found = _rate(body, level, name, rate, matched.pop(rate.name, None))
         if found is None:
             return None
-        arguments.append((argument, found))
+        arguments.append((rate.name, found))
     options = bind(level.kind, specs, f"`{kind}`", body.constant, body.diagnostics, matched)
     clauses = _clauses(body, level)
     if options is None or clauses is None:
@@ -69,60 +64,55 @@ def read_memory(body: OptimizerScope, level: ast.Level, name: str) -> GradientMe
     )
 
 
-def _argument(
-    body: OptimizerScope, level: ast.Level, name: str, argument: str, given: ast.Argument | None
+def _rate(
+    body: OptimizerScope, level: ast.Level, name: str, rate: Rate, given: ast.Argument | None
 ) -> Operand | None:
+    kind = level.kind.function.text
     if given is None:
-        if argument in _DEFAULTS:
-            return _DEFAULTS[argument]
-        kind = level.kind.function.text
-        body.diagnostics.report(
-            "N0103",
-            f"`{kind}` needs `{argument}`, a number",
-            level.kind.span,
-            f"write `{kind}(0.9)`",
-        )
-        return None
-    flow = OptimizerFlows(body, f"{name}.{argument}").flow(given.value)
+        if rate.default is None:
+            body.diagnostics.report(
+                "N0103",
+                f"`{kind}` needs `{rate.name}`, a number",
+                level.kind.span,
+                f"write `{kind}(0.9)`",
+            )
+        return rate.default
+    flow = OptimizerFlows(body, f"{name}.{rate.name}").flow(given.value)
     if isinstance(flow, Unknown):
         return None
-    if flow.shape not in (CONSTANT, NUMBER) or (argument == "decay" and flow.shape != CONSTANT):
+    if flow.shape not in (CONSTANT, NUMBER) or (rate.is_constant and flow.shape != CONSTANT):
         body.diagnostics.report(
             "N0201",
-            f"`{argument}` is one number",
+            f"`{rate.name}` is one number",
             given.span,
             "write a number, a parameter or `norm(...)` of a flow",
         )
         return None
-    if not _is_in_range(body, name, argument, flow, given.span):
+    if not _is_in_range(body, name, rate, flow, given.span):
         return None
-    if argument == "decay" and flow.value == 0 and level.kind.function.text == "sum_of":
+    if MEMORY_KINDS[kind].nothing_kept == (rate.name, flow.value):
         body.make_structural(flow)
         return 0
     return flow.operand
 
 
-def _is_in_range(body: OptimizerScope, name: str, argument: str, flow: Flow, span: Span) -> bool:
-    """Reports a decay, step or retention that its memory cannot take, at the argument that says it."""
-    most = 2.0 if argument == "step" else 1.0
-    is_average = (
-        argument == "decay" and body.declared.levels[name.partition("[")[0]].kind.function.text == "ema"
-    )
+def _is_in_range(body: OptimizerScope, name: str, rate: Rate, flow: Flow, span: Span) -> bool:
+    """Reports a rate that its memory cannot take, at the argument that says it."""
     value = flow.value
     if value is None and flow.operand in body.schedules:
         value = body.schedules[str(flow.operand)].peak
-    if value is None or (0 <= value <= most and not (is_average and value == 1)):
+    if value is None or (0 <= value <= rate.most and not (rate.is_below and value == rate.most)):
         return True
     places = {one.name.text: one.span for one in body.declaration.parameters} | dict(body.places)
     parts = body.parameters_in(flow)
     said = next((one for one in parts if one in body.places), None)
     said = said or next((one for one in parts if one in places), None)
-    what = f"the `{argument}` of the memory `{name}`"
+    what = f"the `{rate.name}` of the memory `{name}`"
     body.diagnostics.report(
         "N0203",
         f"`{said}` is {what}, which cannot be {value:g}" if said else f"{what} cannot be {value:g}",
         places[said] if said else span,
-        "choose a value from 0 to below 1" if is_average else f"choose a value from 0 to {most:g}",
+        f"choose a value from 0 to {'below ' if rate.is_below else ''}{rate.most:g}",
     )
     return False
 
@@ -162,7 +152,7 @@ def _clauses(body: OptimizerScope, level: ast.Level) -> tuple[int, str] | None:
                     "it has `learn`, `every N steps` and `read`",
                 )
     if "learn" not in clauses and "broken" not in clauses:
-        learned = _EXAMPLES.get(level.kind.function.text, "grad")
+        learned = MEMORY_KINDS[level.kind.function.text].example.format(flow="grad")
         kind = text_of(level.kind.span)
         hint = (
             f"add `learn {learned}` to its clauses: a memory learns a flow of its body"
@@ -183,17 +173,14 @@ def learned(body: OptimizerScope, level: ast.Level, memory: GradientMemory) -> F
     learn = next((one for one in level.clauses if isinstance(one, ast.Learn)), None)
     if learn is None:
         return UNKNOWN
-    is_association = memory.kind in ("matrix", "associative")
-    if (learn.value is not None) != is_association:
-        key = text_of(learn.key.span)
-        how = f"`learn {key}`"
-        if memory.kind == "matrix":
-            how = f"`learn normalize({key}) -> 1`: a number as value means so many times the identity"
-        elif is_association:
-            how = f"`learn {key} -> normalize({key})`"
+    declared = memory.declared
+    if (learn.value is not None) != declared.learns_pairs:
+        how = f"`learn {declared.example.format(flow=text_of(learn.key.span))}`"
+        if NUMBER in declared.values:
+            how += ": a number as value means so many times the identity"
         body.diagnostics.report(
             "N0104",
-            f"`{memory.kind}` learns {'a value for each key' if is_association else 'one flow'}",
+            f"`{memory.kind}` learns {'a value for each key' if declared.learns_pairs else 'one flow'}",
             learn.span,
             f"write {how}",
         )
@@ -206,7 +193,7 @@ def learned(body: OptimizerScope, level: ast.Level, memory: GradientMemory) -> F
         flows += [flow] if isinstance(flow, Flow) else []
     if len(flows) < len(parts) or not _fits(body, memory, flows, learn):
         return UNKNOWN
-    keeps_nothing = memory.kind == "sum_of" and memory.arguments == (("decay", 0),) and memory.period == 1
+    keeps_nothing = declared.nothing_kept in memory.arguments and memory.period == 1
     if keeps_nothing and memory.read == "after":
         return replace(flows[0], memory=None)
     body.lines.all.append(
@@ -229,18 +216,14 @@ def _fits(body: OptimizerScope, memory: GradientMemory, flows: list[Flow], learn
         return False
     if len(flows) == 1:
         return True
-    value, rows = flows[1], extents(key.shape)[0]
-    fitting = {
-        "matrix": (CONSTANT, NUMBER, matrix("out", rows)),
-        "associative": (WEIGHT,),
-    }[memory.kind]
-    if value.shape not in fitting:
+    value = flows[1]
+    if value.shape not in memory.declared.values:
+        learns = ", ".join(f"`{kind.name}` {kind.of_value}" for kind in GRADIENT_MEMORIES if kind.values)
         body.diagnostics.report(
             "N0201",
             f"the value for the keys of `{memory.name}` is no `{value.shape}`",
             learn.value.span if learn.value else learn.span,
-            "`matrix` learns a value `out × out` (a number means so many times the identity), "
-            "`associative` one of the shape of the weight",
+            learns,
         )
         return False
     return True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from nestdsl.semantics.elaborate.optimizers.scope import OptimizerScope
-from nestdsl.semantics.names.optimizers import MEMORIES
 from nestdsl.semantics.rewriting import is_flow, loosest, text_of
 from nestdsl.semantics.suggestions import listed
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.gradient_memories import MEMORY_KINDS
 from nestdsl.vocabulary.signatures import LIBRARY, Function, Place
 
 
@@ -47,7 +47,7 @@ def report_no_function(body: OptimizerScope, call: ast.Call, function: Function 
             if name == "l2_normalize"
             else f"the functions of optimizers are {listed(known)}",
         )
-    elif name in MEMORIES:
+    elif name in MEMORY_KINDS:
         _report_memory(body, call)
     elif name in LIBRARY.kinds:
         body.diagnostics.report(
@@ -71,17 +71,17 @@ def _report_memory(body: OptimizerScope, call: ast.Call) -> None:
     read = next((one for one in call.arguments if one.name is None and _is_flow(body, one.value)), None)
     flow_text = text_of(read.span) if read else "grad"
     rest = ", ".join(text_of(one.span) for one in call.arguments if one is not read)
-    learned = flow_text if MEMORIES[name] == ("decay",) else f"normalize({flow_text}) -> 1"
-    learned = f"{flow_text} -> normalize({flow_text})" if name == "associative" else learned
-    if not rest and "decay" in MEMORIES[name]:
+    memory = MEMORY_KINDS[name]
+    learned = memory.example.format(flow=flow_text)
+    if not rest and any(rate.default is None for rate in memory.rates):
         rest = "0.9"
     kind = f"{name}({rest})" if rest else name
     message = f"`{name}` is a memory, which is declared by itself and not written into a flow"
-    if flow is not None and flow.value is call and name != "associative":
+    if flow is not None and flow.value is call and not memory.is_network:
         written = f"level {flow.name.text} = {kind} {{ learn {learned} }}"
         body.diagnostics.report("N0104", message, flow.span, f"write `{written}`")
         return
-    answer = "m(grad)" if name == "associative" else "m"
+    answer = "m(grad)" if memory.is_network else "m"
     body.diagnostics.report(
         "N0104",
         message,

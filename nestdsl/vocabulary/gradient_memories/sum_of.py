@@ -1,0 +1,28 @@
+"""`sum_of(decay)`: a decaying sum, m = decay m + x (momentum as Polyak, 1964, has it)."""
+
+from collections.abc import Mapping
+
+from nestdsl.vocabulary.gradient_memories.kind import MemoryKind, Move, Moved, Rate
+from nestdsl.vocabulary.terms import ONE, Line, Number, Term, plus, times
+
+
+def _equation(move: Move) -> Moved:
+    decay, (x,) = move.rates["decay"], move.learned
+    return Moved(((None, x if decay == Number(0) else plus(times(decay, move.before), x)),))
+
+
+def _objective(rates: Mapping[str, Term]) -> Line:
+    decay = rates["decay"]
+    kept = "dot: minus the inner product with what it learns [E34]"
+    return (kept, "; it retains ", decay) if decay != ONE else (kept,)
+
+
+SUM_OF = MemoryKind(
+    "sum_of",
+    (Rate("decay", is_constant=True),),
+    _equation,
+    _objective,
+    follows_sign=True,
+    is_elementwise=True,
+    nothing_kept=("decay", 0),
+)

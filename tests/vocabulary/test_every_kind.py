@@ -31,8 +31,8 @@ OTHER_MEANINGS = {
     "semantics/elaborate/optimizers": {"linear": "the shape of a schedule"},
     "plan/verify_program.py": {"linear": "the shape of a schedule"},
 }
-OF_OPTIMIZERS = ("optimizer", "drivers", "verify_program")
-"""In files of optimizers `matrix` and `associative` are gradient memories, which have their own registry."""
+OF_OPTIMIZERS = "gradient_memories/"
+"""There `matrix` and `associative` are memories of gradients, which have a registry of their own."""
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
@@ -62,7 +62,7 @@ def by_name(path: Path) -> set[tuple[int, str]]:
     """The places of a file that know a kind by its name."""
     inside = path.relative_to(ROOT).as_posix()
     allowed = {name for place, names in OTHER_MEANINGS.items() if inside.startswith(place) for name in names}
-    if any(part in inside for part in OF_OPTIMIZERS):
+    if OF_OPTIMIZERS in inside:
         allowed |= {"matrix", "associative"}
     return {one for one in compared(path.read_text("utf-8")) if one[1] in NAMES - allowed}
 

@@ -2,6 +2,7 @@
 
 from nestdsl.vocabulary.gradient_memories.kind import MemoryKind, Move, Moved, Rate
 from nestdsl.vocabulary.terms import ONE, minus, plus, times
+from nestdsl.vocabulary.types import Range
 
 
 def _equation(move: Move) -> Moved:
@@ -18,6 +19,6 @@ EMA = MemoryKind(
         minus(ONE, rates["decay"]),
     ),
     is_average=True,
-    follows_sign=True,
+    range=Range.SIGN_OF_FIRST,
     is_elementwise=True,
 )

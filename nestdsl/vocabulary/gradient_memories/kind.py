@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nestdsl.vocabulary.arguments import ArgumentSpec
 from nestdsl.vocabulary.terms import Equation, Line, Symbol, Term
+from nestdsl.vocabulary.types import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ class MemoryKind:
 
     values: the shapes that the value for a key may have; without any it learns one flow by itself.
     answer: the shape of what it answers to keys; "": it answers none. is_network: it has no value by itself.
-    is_average: it is a moving average from zero, which `debias` corrects. follows_sign: each element has the
-    sign that all that it learned had. is_elementwise: each element moves for itself. nothing_kept: with
-    this rate at this value it is what it learns.
+    is_average: it is a moving average from zero, which `debias` corrects. range: what is known of the sign
+    of its elements, from that of what it learns. is_elementwise: each element moves for itself.
+    nothing_kept: with this rate at this value it is what it learns.
 
     example: what it can learn, of a flow; of_value: what it can learn for a key, in words; network: what it
     is, in words, for one that is no number for each weight.
@@ -86,7 +87,7 @@ class MemoryKind:
     answer: str = ""
     is_network: bool = False
     is_average: bool = False
-    follows_sign: bool = False
+    range: Range = Range.ANY
     is_elementwise: bool = False
     nothing_kept: tuple[str, float] | None = None
     example: str = "{flow}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from nestdsl.vocabulary.gradient_memories.kind import MemoryKind, Move, Moved, Rate
 from nestdsl.vocabulary.terms import ONE, Line, Number, Term, plus, times
+from nestdsl.vocabulary.types import Range
 
 
 def _equation(move: Move) -> Moved:
@@ -22,7 +23,7 @@ SUM_OF = MemoryKind(
     (Rate("decay", is_constant=True),),
     _equation,
     _objective,
-    follows_sign=True,
+    range=Range.SIGN_OF_FIRST,
     is_elementwise=True,
     nothing_kept=("decay", 0),
 )

@@ -37,7 +37,12 @@ class _Known:
     sign: int = 0
 
 
-_UNKNOWN = _Known(Way.UNKNOWN)
+_AT_FIRST = {
+    Range.ANY: _Known(Way.UNKNOWN),
+    Range.NEVER_NEGATIVE: _Known(Way.UNKNOWN, 1),
+    Range.SIGN_OF_FIRST: _Known(Way.ALONE, 1),
+}
+"""What is known of a memory before it has learned, by the range of its kind: it is zero then."""
 _PASSES = 4
 """Memories that learn from one another are gone through so often; what is not settled then is unknown."""
 
@@ -81,11 +86,8 @@ def climbs(program: OptimizerProgram, values: Mapping[Operand, float]) -> bool:
         "step_count": _Known(Way.ALONE, 1),
         **numbers,
     }
-    averages = {memory.name for memory in program.memories if memory.declared.follows_sign}
-    memories = {
-        memory.name: _Known(Way.ALONE, 1) if memory.name in averages else _UNKNOWN
-        for memory in program.memories
-    }
+    memories = {memory.name: _AT_FIRST[memory.declared.range] for memory in program.memories}
+    follow = {memory.name for memory in program.memories if memory.declared.range is Range.SIGN_OF_FIRST}
     for _ in range(_PASSES):
         known = {**start, **memories}
         learned: dict[str, _Known] = {}
@@ -93,7 +95,7 @@ def climbs(program: OptimizerProgram, values: Mapping[Operand, float]) -> bool:
             if line.function != "learn":
                 value = values.get(line.result)
                 known[line.result] = _of(line, known) if value is None else _Known(Way.ALONE, _sign(value))
-            elif line.result in averages:
+            elif line.result in follow:
                 learned[line.result] = known[line.result] = _operand(line.operands[0], known)
         if learned.items() <= memories.items():
             return _operand(program.update, known).way is Way.ALONG

@@ -44,6 +44,16 @@ CASES: dict[str, tuple[str, dict[str, float], Torch]] = {
         {"lr": LR, "beta1": 0.8, "beta2": 0.95, "decay": DECAY},
         lambda p: torch.optim.AdamW(p, lr=LR, betas=(0.8, 0.95), weight_decay=DECAY),
     ),
+    "amsgrad": (
+        "amsgrad",
+        {"lr": 1e-3, "beta2": 0.9, "decay": 0.01},
+        lambda p: torch.optim.Adam(p, lr=1e-3, betas=(0.9, 0.9), weight_decay=0.01, amsgrad=True),
+    ),
+    "adamax": (
+        "adamax",
+        {"lr": 2e-3, "beta2": 0.9, "decay": 0.01},
+        lambda p: torch.optim.Adamax(p, lr=2e-3, betas=(0.9, 0.9), weight_decay=0.01),
+    ),
     "adagrad": (
         "adagrad",
         {"lr": 0.05, "decay": 0.01},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nestdsl.graph.optimizer import WEIGHT, GradientMemory, OptimizerProgram
+from nestdsl.graph.optimizer_text import words_of
 from nestdsl.graph.optimizer_timing import timing
 
 
@@ -42,6 +44,21 @@ def state_names(memory: GradientMemory) -> tuple[str, ...]:
     return tuple(f"{memory.name}.{part.name}" if part.name else memory.name for part in memory.declared.parts)
 
 
+@lru_cache(maxsize=256)
+def kept_names(program: OptimizerProgram) -> dict[str, str]:
+    """The results that are kept for later, each with the name under which it is saved.
+
+    That is what it is made of and not its place in the program: no other line that comes, goes or moves
+    renames it, and what is made of something else is never taken for it.
+    """
+    names: dict[str, str] = {}
+    for line in timing(program).kept:
+        words = words_of(program, line.result)
+        taken = sum(other.partition(" #")[0] == words for other in names.values())
+        names[line.result] = f"{words} #{taken + 1}" if taken else words
+    return names
+
+
 def slots(program: OptimizerProgram) -> tuple[Slot, ...]:
     """All tensors that a program keeps for each weight: states, what gathers, and kept results."""
     shapes = {line.result: line.shape for line in program.lines if line.function != "learn"}
@@ -57,4 +74,5 @@ def slots(program: OptimizerProgram) -> tuple[Slot, ...]:
             is_number = not isinstance(operand, str) or operand in timing(program).known
             shape = "1 × 1" if is_number else shapes.get(str(operand), WEIGHT)
             found.append(Slot(name, shape))
-    return (*found, *(Slot(line.result, line.shape) for line in timing(program).kept))
+    names = kept_names(program)
+    return (*found, *(Slot(names[line.result], line.shape) for line in timing(program).kept))

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram
 from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 _SIGNS = {"add": ("+", 1), "subtract": ("-", 1), "multiply": ("*", 2), "divide": ("/", 2), "power": ("**", 4)}
 """The sign of each operation, and how tightly it binds."""
 _MINUS, _ATOM = 3, 5
+
+
+_LONGEST = 80
+"""Characters of the words for a result; of a longer one its beginning, and a sum of all of it."""
+
+
+def words_of(program: OptimizerProgram, result: str) -> str:
+    """What a result is, as its program would say it: `normalize(debias(far))`; flows by name."""
+    lines = {line.result: line for line in program.lines if line.function != "learn"}
+    text, _ = _text(result, lines, {})
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… {sha256(text.encode()).hexdigest()[:8]}"
 
 
 def learned(program: OptimizerProgram, memory: str) -> str:

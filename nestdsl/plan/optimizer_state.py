@@ -7,7 +7,7 @@ from math import prod
 
 from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram, chain
 from nestdsl.graph.optimizer_levels import levels_of
-from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
+from nestdsl.graph.optimizer_slots import gathered_names, kept_names, slots, state_names
 from nestdsl.vocabulary.arguments import Shapes
 
 
@@ -43,8 +43,10 @@ def _level_of(program: OptimizerProgram, slot: str) -> str:
         kept = (*state_names(level), *gathered_names(level)) if is_memory else (level.result,)
         holders |= dict.fromkeys((name, *kept), name)
     lines = {line.result: line for line in program.lines if line.function != "learn"}
-    waiting = deque([slot])
-    seen = {slot}
+    results = {name: result for result, name in kept_names(program).items()}
+    start = results.get(slot, slot)
+    waiting = deque([start])
+    seen = {start}
     while waiting:
         one = waiting.popleft()
         if one in holders:

@@ -1,20 +1,25 @@
-"""Starts a program from the weights of a trained one, level by level and by name (Sec. 7.3).
+"""Starts a program from the weights of a trained one, level by level (Behrouz et al., 2025, Sec. 7.3).
 
 Levels are known by their names in the programs: `stack[1].think` is the level of the second copy of a
-`repeat` as well as of the second element of an array, whether it moves once in steps or in tokens.
+`repeat` as well as of the second element of an array, whether it moves once in steps or in tokens. Stages of
+a flow that have no name are known by what they are (`matching.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from nestdsl.diagnostics import Diagnostics, NestError
-from nestdsl.plan.plan import Body, LevelPlan, Plan
+from nestdsl.plan.plan import Plan
 from nestdsl.plan.starts import word_of
+from nestdsl.semantics.suggestions import listed
 from nestdsl.training.checkpoint import Checkpoint
+from nestdsl.training.matching import levels_by_path, match, paths, stages_of
 from nestdsl.vocabulary.starts import LEARNED
 
 if TYPE_CHECKING:
@@ -24,49 +29,82 @@ Tensors = dict[str, torch.Tensor]
 """The weights of one level, by their names in it."""
 
 
-def take_weights(model: NestModule, donor: Checkpoint) -> None:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a model took from another run: levels and tensors, and how those levels differ here, in words.
+
+    own_starts: the levels of the model that started as they say themselves.
+    """
+
+    folder: Path
+    step: int
+
+    levels: int
+    tensors: int
+    remarks: tuple[str, ...]
+    own_starts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Lines for a reader: what was taken, what was not, and what differs."""
+        lines = [f"starting from the weights of {self.folder} after {self.step} steps: "]
+        lines[0] += f"{self.tensors} tensors of {self.levels} levels"
+        if self.own_starts:
+            lines.append(f"  as they say themselves start {listed(self.own_starts)}")
+        return "\n".join((*lines, *(f"  {remark}" for remark in self.remarks)))
+
+
+def take_weights(model: NestModule, donor: Checkpoint) -> Taken:
     """Gives a model the weights of a trained one. Raises NestError N0502 with all that does not match.
 
-    Every level of the donor has to have its level in the model. A level that the donor lacks has to say
-    how it starts: with anything but `init learned`.
+    Every level of the donor has to have its level in the model (`matching.py` says which that is). A level
+    that the donor lacks has to say how it starts: with anything but `init learned`.
     """
+    there, here = stages_of(donor.plan), stages_of(model.plan)
+    matched = match(there, here)
+    back = {other: name for name, other in matched.names.items()}
     given = _by_level(donor.plan, donor.weights)
     wanted = _by_level(model.plan, model.state_dict())
-    from_files = {one.module for one in model.plan.weights}
-    own_starts = {name for name, path in _paths(model.plan) if path in from_files}
-    own_starts |= {name for name, plan in _plans(model.plan) if word_of(plan) != LEARNED}
+    own_starts = _own_starts(model.plan)
     found = Diagnostics()
+    for words in matched.undecided:
+        found.report("N0502", f"{words} {_of(donor)}", None, _NAME_THEM)
     read = {id(tensor) for tensors in given.values() for tensor in tensors.values()}
     for name in (name for name, tensor in donor.weights.items() if id(tensor) not in read):
         found.report(
             "N0502", f"the run in `{donor.folder}` has {name!a}, which is of none of its levels", None, _OTHER
         )
-    for name in [*given, *(name for name in wanted if name not in given)]:
-        message, hint = _difference(name, given.get(name), wanted.get(name), name in own_starts)
+    for name in given:
+        message, hint = _difference(name, back.get(name, ""), given[name], wanted.get(back.get(name, "")))
         if message:
-            found.report("N0502", f"{message} (the donor is the run in `{donor.folder}`)", hint=hint)
+            found.report("N0502", f"{message} {_of(donor)}", hint=hint)
+    alone = [name for name in wanted if matched.names.get(name) not in given]
+    for name in alone:
+        if name not in own_starts:
+            found.report("N0502", f"the donor has no `{name}` {_of(donor)}", hint=_NEW)
     if found.has_errors:
         raise NestError(found)
     with torch.no_grad():
         for name, tensors in given.items():
             for part, tensor in tensors.items():
-                wanted[name][part].copy_(tensor)
+                wanted[back[name]][part].copy_(tensor)
+    tensors = sum(map(len, given.values()))
+    step = donor.progress.step
+    return Taken(donor.folder, step, len(given), tensors, matched.remarks, tuple(alone))
 
 
 _OTHER = "start from another run"
+_NAME_THEM = "give them names in both programs: `level first = linear(64)`"
+_NEW = "give the level its name there, or say how it starts: `init normal(std)` or `init from`"
 
 
-def _difference(
-    name: str, given: Tensors | None, wanted: Tensors | None, starts_itself: bool
-) -> tuple[str, str]:
-    """What keeps a level from taking its weights, and what to do; empty if nothing does."""
+def _of(donor: Checkpoint) -> str:
+    return f"(the donor is the run in `{donor.folder}`)"
+
+
+def _difference(name: str, own: str, given: Tensors, wanted: Tensors | None) -> tuple[str, str]:
+    """What keeps a level of the donor, here `own`, from giving its weights, and what to do; or nothing."""
     if wanted is None:
         return f"the donor has `{name}`, and this program has no such level", "give the level its name there"
-    if given is None:
-        if starts_itself:
-            return "", ""
-        hint = "give the level its name there, or say how it starts: `init normal(std)` or `init from`"
-        return f"the donor has no `{name}`", hint
     for part in [*given, *(part for part in wanted if part not in given)]:
         there, here = (_form(tensors.get(part)) for tensors in (given, wanted))
         if there != here:
@@ -90,7 +128,7 @@ def _form(tensor: torch.Tensor | None) -> str:
 def _by_level(plan: Plan, weights: Mapping[str, torch.Tensor]) -> dict[str, Tensors]:
     """All weights of a model by their levels' names; those of levels in context without their wrapping."""
     found: dict[str, Tensors] = {}
-    for name, path in _paths(plan):
+    for name, path in paths(plan):
         own = {
             key.removeprefix(f"{path}.").removeprefix("layer."): tensor
             for key, tensor in weights.items()
@@ -101,29 +139,8 @@ def _by_level(plan: Plan, weights: Mapping[str, torch.Tensor]) -> dict[str, Tens
     return found
 
 
-def _paths(plan: Plan) -> Iterator[tuple[str, str]]:
-    """The name of each level, copies numbered, with its place in the built model."""
-    for level in plan.levels:
-        for path in level.modules:
-            name = level.name
-            for number in (part for part in path.split(".") if part.isdigit()):
-                name = name.replace("[*]", f"[{number}]", 1)
-            yield name, path
-
-
-def _plans(plan: Plan) -> Iterator[tuple[str, LevelPlan]]:
-    """The name of each level with how it is built."""
-    bodies = {body.name: body for body in plan.bodies}
-    names = {path: name for name, path in _paths(plan)}
-
-    def walk(body: Body, prefix: str) -> Iterator[tuple[str, LevelPlan]]:
-        for level in body.levels:
-            path = f"{prefix}{level.attribute}"
-            if path in names:
-                yield names[path], level
-        for block in body.blocks:
-            for number, inner in enumerate(block.bodies):
-                place = f"{block.attribute}.{number}." if block.repeated else f"{block.attribute}."
-                yield from walk(bodies[inner], prefix + place)
-
-    return walk(plan.root, "")
+def _own_starts(plan: Plan) -> set[str]:
+    """The levels that say how they start: by a word of their own, or from a file."""
+    from_files = {one.module for one in plan.weights}
+    words = {path: word_of(level) for path, level in levels_by_path(plan)}
+    return {name for name, path in paths(plan) if path in from_files or words[path] != LEARNED}

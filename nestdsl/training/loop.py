@@ -134,8 +134,7 @@ def start(
     with step_fits_memory(settings):
         if model.carries_state():
             data.following(1, settings.batch, settings.tokens)  # which says what does not fit
-        if donor is not None:
-            take_weights(model, donor)
+        taken = None if donor is None else take_weights(model, donor)
         prepare_folder(out)
         levels = StepLevels(model, settings.steps)
     compiled = isinstance(model.run, CompiledRun)
@@ -144,10 +143,7 @@ def start(
     run = Run(model, levels, data, out, settings, progress, shown, until)
     with run.alone():
         prepare_folder(out)  # again: another process may have trained here since
-        further = (
-            f"starting from the weights of {donor.folder} after {donor.progress.step} steps" if donor else ""
-        )
-        run.introduce("chosen for this machine", further)
+        run.introduce("chosen for this machine", "" if taken is None else str(taken))
         before = run.measure(step=0)
         shown.held_out(0, before)
         run.progress = replace(progress, before=before)

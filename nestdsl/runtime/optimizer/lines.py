@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from nestdsl.graph.optimizer import NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
-from nestdsl.graph.optimizer_slots import gathered_names, slots, state_names
+from nestdsl.graph.optimizer_slots import gathered_names, kept_names, slots, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
 from nestdsl.runtime.optimizer.constants import Numbers
 from nestdsl.runtime.optimizer.gradient_memories import RULES, Form, Given, Operated
@@ -84,7 +84,7 @@ class _Reader:
         self.program, self.due = program, due
         self.timing = timing(program)
         self.levels = {memory.name: memory for memory in program.memories}
-        self.kept = {line.result for line in self.timing.kept}
+        self.kept = kept_names(program)
         self.steps: list[Step] = []
         self.writes: dict[str, str] = {}
         self.shapes = {"grad": WEIGHT, "weight": WEIGHT}
@@ -105,7 +105,7 @@ class _Reader:
             elif line.result in self.due:
                 self._line(line)
             elif line.result in self.kept:
-                self.names[line.result] = (f"@{line.result}",)
+                self.names[line.result] = (f"@{self.kept[line.result]}",)
         update = self.operand(self.program.update)
         assert isinstance(update, str)
         weight = "weight"
@@ -165,7 +165,7 @@ class _Reader:
                 operands = tuple(self.operand(operand) for operand in line.operands)
                 self.add("divide" if function == "debias" else function, operands, name, shape, line.options)
         if name in self.kept:
-            self.writes[f"@{name}"] = name
+            self.writes[f"@{self.kept[name]}"] = name
 
     def _is_known(self, operand: Operand) -> bool:
         return not isinstance(operand, str) or operand in self.timing.known

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram
-from nestdsl.graph.optimizer_slots import gathered_names, state_names
+from nestdsl.graph.optimizer_slots import gathered_names, kept_names, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
 from nestdsl.runtime.optimizer.constants import known_numbers
 from nestdsl.runtime.optimizer.functions import FUNCTIONS, as_matrices
@@ -48,7 +48,7 @@ def apply(
     levels = {level.name: level for level in program.memories}
     values: dict[str, Any] = {**known, "grad": grad, "weight": matrices}
     values |= {level.name: _read(_state(level, memory, batch)) for level in program.memories}
-    kept = {line.result for line in when.kept}
+    kept = kept_names(program)
     following: Memory = {**memory, STEP_COUNT: step_count}
     for line in program.lines:
         if line.function == "learn":
@@ -60,9 +60,10 @@ def apply(
         elif is_due(when.changes[line.result], step_count):
             values[line.result] = _result(line, values, levels)
             if line.result in kept:
-                following[line.result] = values[line.result].reshape(memory[line.result].shape)
+                name = kept[line.result]
+                following[name] = values[line.result].reshape(memory[name].shape)
         elif line.result in kept:
-            values[line.result] = as_matrices(memory[line.result], batch)
+            values[line.result] = as_matrices(memory[kept[line.result]], batch)
     return values[program.update].expand(matrices.shape).reshape(weight.shape), following
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 
 from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram
+from nestdsl.vocabulary.functions import PRECISION
 from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 _SIGNS = {"add": ("+", 1), "subtract": ("-", 1), "multiply": ("*", 2), "divide": ("/", 2), "power": ("**", 4)}
@@ -17,8 +19,15 @@ _LONGEST = 80
 
 
 def words_of(program: OptimizerProgram, result: str) -> str:
-    """What a result is, as its program would say it: `normalize(debias(far))`; flows by name."""
-    lines = {line.result: line for line in program.lines if line.function != "learn"}
+    """What a result is, as its program would say it: `normalize(debias(far))`.
+
+    Without the precision of its products, which the machine may choose: it is the same thing in either.
+    """
+    lines = {
+        line.result: replace(line, options=tuple(one for one in line.options if one[0] != PRECISION))
+        for line in program.lines
+        if line.function != "learn"
+    }
     text, _ = _text(result, lines, {})
     if len(text) <= _LONGEST:
         return text

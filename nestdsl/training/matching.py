@@ -102,7 +102,7 @@ def paths(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _stage(name: str, level: LevelPlan, body: Body) -> Stage:
-    kind = LIBRARY.kinds[level.kind]
+    kind = LIBRARY.kinds.get(level.kind)  # one from Python need not be imported to take weights from
     makers = {line.result: line for line in body.lines}
     levels = {one.attribute: one for one in body.levels}
     own = [line for line in body.lines if getattr(line, "level", None) == level.attribute]
@@ -112,7 +112,7 @@ def _stage(name: str, level: LevelPlan, body: Body) -> Stage:
         _flow_of(name, level),
         level.kind,
         level.arguments,
-        kind.parameters(dict(level.arguments), level.input_size, level.output_size),
+        kind.parameters(dict(level.arguments), level.input_size, level.output_size) if kind else (),
         " and ".join(dict.fromkeys(_words(one, makers, levels) for line in own for one in operands(line))),
         tuple(_called(line, levels) for line in body.lines if results.intersection(operands(line))),
     )

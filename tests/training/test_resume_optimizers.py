@@ -67,7 +67,13 @@ def test_a_checkpoint_names_what_each_memory_of_a_weight_has_learned(tmp_path: P
     names = {name.removeprefix("optimizer.") for name in found if name.startswith("optimizer.")}
     own = {name.removeprefix("own.weight.") for name in names if name.startswith("own.weight.")}
     memories = {"near", "far", "far.gathered", "pairs", "pairs.gathered", "pairs.gathered_value"}
-    assert own == memories | {"kept.1", "update.3", "update.6", "step_count", "gathered_gradient"}
+    assert own == memories | {
+        "newton_schulz(far)",
+        "normalize(far)",
+        "0.01 * pairs",
+        "step_count",
+        "gathered_gradient",
+    }
     assert {"deep.weight.v", "deep.weight.m.inner", "deep.weight.m.outer"} <= names
     counts = {name: int(found[f"optimizer.{name}.weight.step_count"]) for name in ("own", "deep")}
     assert counts == {"own": 1, "deep": 5}

@@ -1,4 +1,4 @@
-"""`associative(hidden, step, retain)`: a network N(u) = u + W₁ silu(W₂ u) of the rows of a key.
+"""`associative(hidden, step, retain)`: a network N(u) = u + W1 silu(W2 u) of the rows of a key.
 
 It starts as the identity, and moves by the gradient of half the squared error of its answers.
 """

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -20,12 +21,26 @@ TAG = "type"
 """Where a record may be of several classes, the field that says of which it is."""
 
 
+class Text:
+    """A value that is text in a file: `str` makes it, and `parse` reads it or raises ValueError."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Text:
+        raise NotImplementedError
+
+
 class MismatchError(Exception):
     """Data that is not of the type it should have; the message names the place."""
 
 
 def plain(value: Any, hint: Any) -> Any:
     """A value of the type `hint` as dicts, lists, numbers and text. Fields at their defaults are left out."""
+    if isinstance(value, Text):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
     if is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
         tag = {TAG: _tag(type(value))} if len(_records(hint)) > 1 else {}
@@ -69,6 +84,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _typed(data: Any, hint: Any, place: str) -> Any:
+    if isinstance(hint, type) and issubclass(hint, Text | Enum):
+        return _parsed(data, hint, place)
     if isinstance(hint, type) and is_dataclass(hint):
         return _record(data, hint, place)
     origin, arguments = get_origin(hint), get_args(hint)
@@ -87,6 +104,16 @@ def _typed(data: Any, hint: Any, place: str) -> Any:
     if type(data) is not hint:
         raise MismatchError(f"{place} should be {hint.__name__}, not {_shown(data)}")
     return _finite(data, place)
+
+
+def _parsed(data: Any, hint: type[Text] | type[Enum], place: str) -> Any:
+    if not isinstance(data, str):
+        raise MismatchError(f"{place} should be a word, not {_shown(data)}")
+    try:
+        return hint(data) if issubclass(hint, Enum) else hint.parse(data)
+    except ValueError:
+        known = f": {', '.join(str(one.value) for one in hint)}" if issubclass(hint, Enum) else ""
+        raise MismatchError(f"{place} is {_shown(data)}, which is not known here{known}") from None
 
 
 def _record(data: Any, hint: type, place: str) -> Any:

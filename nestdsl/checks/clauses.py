@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import KIND_CALL, Learning, Level, Unit
+from nestdsl.graph.nodes import KIND_CALL, Learning, Level
 from nestdsl.semantics.suggestions import listed
 from nestdsl.vocabulary.kinds.linear import LINEAR
 from nestdsl.vocabulary.signatures import LIBRARY
 from nestdsl.vocabulary.starts import LEARNED
+from nestdsl.vocabulary.timing import STOP, ReadTime, Truncated, Unit
 
 _ONLY_OF_ASSOCIATION = ("objective", "read", "chunk")
 _OF_ASSOCIATION = {
@@ -28,7 +29,7 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
         if level.id in graph.unsure:
             continue
         if (
-            level.gradient.startswith("truncated")
+            isinstance(level.gradient, Truncated)
             and not level.learns_surprise_in_context
             and not has_segments
         ):
@@ -59,7 +60,7 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
 
 def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
     for name in dict(level.written):
-        if name == "gradient" and level.gradient != "stop":
+        if name == "gradient" and level.gradient != STOP:
             continue
         if name == "frozen" and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
             continue
@@ -103,7 +104,7 @@ def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
         "chunk" in dict(level.written)
         and level.period > 1
         and level.unit is Unit.TOKEN
-        and level.read == "anchor"
+        and level.read is ReadTime.ANCHOR
     ):
         _report(level, "chunk", "a period of several tokens is its own chunk", "leave it out", diagnostics)
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 
 from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Level, Unit
+from nestdsl.graph.nodes import EdgeType, Level
 from nestdsl.graph.streams import is_carried
+from nestdsl.vocabulary.timing import Unit
 
 
 def check_clocks(graph: NestGraph, diagnostics: Diagnostics) -> None:

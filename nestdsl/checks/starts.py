@@ -7,6 +7,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Learning, Level, Read
 from nestdsl.graph.self_reference import anchored_reads
 from nestdsl.vocabulary.signatures import LIBRARY, Shapes
+from nestdsl.vocabulary.timing import Reset
 
 
 def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -15,7 +16,7 @@ def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
     for level in graph.levels():
         if level.id in graph.unsure:
             continue
-        if level.reset == "parent" and not level.init.level:
+        if level.reset is Reset.PARENT and not level.init.level:
             diagnostics.report(
                 "N0405",
                 f"`reset parent` has no meaning for `{level.name}`: it starts from no other level",
@@ -75,7 +76,7 @@ def _check(
             "N0201",
             (Note(f"`{parent.name}` is declared here", parent.span),),
         )
-    elif level.reset == "parent" and parent.in_context and parent.period <= level.period:
+    elif level.reset is Reset.PARENT and parent.in_context and parent.period <= level.period:
         refuse(
             "reset",
             f"`{level.name}` is reset when `{parent.name}` updates, once in {parent.period} tokens: it "

@@ -14,6 +14,7 @@ from nestdsl.plan.plan import OrderedLevel, Plan
 from nestdsl.plan.precision import precisions
 from nestdsl.processor import has_bfloat16
 from nestdsl.vocabulary.functions import AUTO
+from nestdsl.vocabulary.timing import EveryRead
 
 _WIDE = 110
 """From so many columns on, there is room between the columns of the table."""
@@ -57,7 +58,7 @@ def _cells(rows: list[OrderedLevel], plan: Plan) -> tuple[str, ...]:
     first = rows[0]
     names = ", ".join(f"{level.name}{f' ×{level.copies}' if level.copies > 1 else ''}" for level in rows)
     optimizer = first.optimizer.name if first.optimizer else plan.train.optimizer.name
-    if first.owner or first.frozen or first.frequency == "every read":
+    if first.owner or first.frozen or isinstance(first.frequency, EveryRead):
         optimizer = "–"
     parameters = sum(level.parameters * level.copies for level in rows)
     state = sum(level.state_bytes_per_sequence * level.copies for level in rows)
@@ -66,7 +67,7 @@ def _cells(rows: list[OrderedLevel], plan: Plan) -> tuple[str, ...]:
         str(first.rank),
         names,
         first.kind,
-        first.frequency,
+        str(first.frequency),
         first.learns,
         optimizer,
         f"{parameters:,}" if parameters else "–",

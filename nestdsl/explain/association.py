@@ -26,6 +26,7 @@ from nestdsl.vocabulary.terms import (
     plus,
     times,
 )
+from nestdsl.vocabulary.timing import ReadTime
 
 Factor = Symbol | Number
 """A flow with one value for each token, or a number."""
@@ -50,7 +51,7 @@ class Association:
     toward_init: bool
     period: int
     chunk: int
-    read: str
+    read: ReadTime
     queries: tuple[tuple[Symbol, Symbol], ...]
     peeked: Symbol | None = None
     retain_per_channel: bool = False
@@ -81,9 +82,9 @@ class Association:
     def seen(self) -> Term:
         """The token after which a read at token t sees the state."""
         match self.read:
-            case "after":
+            case ReadTime.AFTER:
                 return T
-            case "anchor" if self.period == 1:
+            case ReadTime.ANCHOR if self.period == 1:
                 return anchor(self.chunk, self.chunk)
         return before(T, 1)
 

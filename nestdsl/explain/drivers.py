@@ -19,6 +19,7 @@ from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.plan import OrderedLevel
 from nestdsl.semantics.elaborate.optimizers.schedules import written
 from nestdsl.vocabulary.terms import IDENTITY, Line, T, Term, Transpose, times
+from nestdsl.vocabulary.timing import ReadTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _frequency(level: Level, memory: GradientMemory) -> tuple[str, ...]:
     lines = [every]
     if memory.period > 1:
         lines[0] += f", by the {memory.reduce} of what gathered in {memory.period} updates"
-    if memory.read == "before":
+    if memory.read is ReadTime.BEFORE:
         lines.append("read as it was before it moves")
     return tuple(lines)
 

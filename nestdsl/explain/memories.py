@@ -10,22 +10,23 @@ from nestdsl.explain.association import Association, Factor, anchor_definition
 from nestdsl.explain.flows import Names, taken_names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
-from nestdsl.explain.words import in_brackets, parameters, state
+from nestdsl.explain.words import parameters, state
 from nestdsl.graph.nodes import EdgeType, Level, Read
 from nestdsl.graph.order import describe_frequency
 from nestdsl.plan.cost import memory_states
 from nestdsl.plan.plan import OrderedLevel
 from nestdsl.vocabulary.signatures import LIBRARY, Memory
 from nestdsl.vocabulary.terms import Equation, Line, Number, Symbol, symbols
+from nestdsl.vocabulary.timing import STOP, THROUGH, Gradient, Reset, Truncated
 
 _OBJECTIVES = {
     "l2": "l2: half the squared error of its answer to the key",
     "dot": "dot: minus the inner product of its answer and the value",
 }
 _GRADIENTS = {
-    "through": "the outer levels differentiate through its updates",
-    "stop": "what it writes is constant for the outer levels",
-    "truncated(1)": "the outer levels differentiate through its updates within one segment",
+    THROUGH: "the outer levels differentiate through its updates",
+    STOP: "what it writes is constant for the outer levels",
+    Truncated(1): "the outer levels differentiate through its updates within one segment",
 }
 
 
@@ -58,7 +59,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         row("gradient", _gradient(level.gradient)),
         *_sizes(ordered, memory_states(level, memory.peeked is not None)),
         row("start", start(level, residual, names.graph.train.optimizer.name, letter.name)),
-        *([NEVER_RESET] if level.reset == "never" else []),
+        *([NEVER_RESET] if level.reset is Reset.NEVER else []),
     ]
     return _section(ordered, rows, update, read, where)
 
@@ -225,9 +226,11 @@ class _Named:
         return Number(found if isinstance(found, int | float) else default)
 
 
-def _gradient(gradient: str) -> str:
-    last = f"the outer levels differentiate through what the last {in_brackets(gradient)} segments did"
-    return f"{gradient}: {_GRADIENTS.get(gradient, last)}"
+def _gradient(gradient: Gradient) -> str:
+    words = _GRADIENTS.get(gradient)
+    if words is None and isinstance(gradient, Truncated):
+        words = f"the outer levels differentiate through what the last {gradient.last} segments did"
+    return f"{gradient}: {words}"
 
 
 def _lp(memory: Association) -> str:

@@ -37,6 +37,7 @@ from nestdsl.vocabulary.terms import (
     plus,
     times,
 )
+from nestdsl.vocabulary.timing import ReadTime
 
 Equations = tuple[Equation, ...]
 
@@ -163,7 +164,7 @@ class Writer:
         return Symbol(name) if self.is_timeless(result) else Symbol(name).at(at)
 
     def _read_at(self, memory: str, at: Term) -> Term:
-        is_earlier = self.memories[memory].read == "before"
+        is_earlier = self.memories[memory].read is ReadTime.BEFORE
         return before(at, self.clock.period) if is_earlier else at
 
     def _line(self, line: Line, at: Term) -> Term:
@@ -217,7 +218,7 @@ class Writer:
         count: Term = index if period == 1 else Ratio(index, Number(period))
         if memory.period > 1:
             count = Floor(count)
-        if memory.period > 1 or memory.read == "before":
+        if memory.period > 1 or memory.read is ReadTime.BEFORE:
             count = apply("max", ONE, count)
         decay = self.term(dict(memory.arguments)["decay"], index)
         right = Ratio(Symbol(name).at(index), minus(ONE, Power(decay, count)))

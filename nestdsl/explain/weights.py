@@ -10,7 +10,7 @@ from nestdsl.explain.descent import Clock
 from nestdsl.explain.flows import Names
 from nestdsl.explain.section import NEVER_RESET, Member, Row, Section, row
 from nestdsl.explain.starts import start
-from nestdsl.explain.words import in_brackets, optimizer, parameters, shapes, state
+from nestdsl.explain.words import optimizer, parameters, shapes, state
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level, OptimizerUse
 from nestdsl.graph.order import describe_frequency
@@ -18,14 +18,15 @@ from nestdsl.plan.cost import numbers_in_context
 from nestdsl.plan.plan import OrderedLevel
 from nestdsl.vocabulary.signatures import LIBRARY, Arguments, Kind, Memory, Shapes
 from nestdsl.vocabulary.terms import Apply, Equation, Line, Symbol, T, Term, symbols
+from nestdsl.vocabulary.timing import STOP, THROUGH, Gradient, Reset, Truncated
 
 Y, W = Symbol("y").at(T), Symbol("W")
 _INPUT_DEPTH = 4
 """So many stages back the input of a level is written out; further back other levels say it."""
 _CONTEXT_GRADIENTS = {
-    "stop": "the outer levels take the updates as constant (first order)",
-    "through": "the outer levels differentiate through the updates",
-    "truncated(1)": "the outer levels differentiate through the last update",
+    STOP: "the outer levels take the updates as constant (first order)",
+    THROUGH: "the outer levels differentiate through the updates",
+    Truncated(1): "the outer levels differentiate through the last update",
 }
 
 
@@ -96,9 +97,9 @@ def _start(names: Names, level: Level, residual: bool) -> Line:
 def _reset(graph: NestGraph, level: Level) -> tuple[Row, ...]:
     """When a level starts anew, if not with each sequence only."""
     parent = graph.parent(level)
-    if level.reset == "never":
+    if level.reset is Reset.NEVER:
         return (NEVER_RESET,)
-    if parent is None or level.reset != "parent":
+    if parent is None or level.reset is not Reset.PARENT:
         return ()
     if not parent.in_context:
         return (row("reset", f"with each sequence, as {parent.name} moves only between them"),)
@@ -135,9 +136,11 @@ def _learning(
     )
 
 
-def _gradient(gradient: str) -> str:
-    last = f"the outer levels differentiate through the last {in_brackets(gradient)} updates"
-    return f"{gradient}: {_CONTEXT_GRADIENTS.get(gradient, last)}"
+def _gradient(gradient: Gradient) -> str:
+    words = _CONTEXT_GRADIENTS.get(gradient)
+    if words is None and isinstance(gradient, Truncated):
+        words = f"the outer levels differentiate through the last {gradient.last} updates"
+    return f"{gradient}: {words}"
 
 
 def _memory(own: Shapes, arguments: Arguments) -> str:

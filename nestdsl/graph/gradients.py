@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level, Operation
+from nestdsl.vocabulary.timing import STOP
 
 _THROUGH_MEMORY = (EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE)
 
@@ -25,7 +26,7 @@ def reached_levels(graph: NestGraph) -> set[str]:
         if isinstance(node, Operation) and node.function == "stop":
             continue
         through = (EdgeType.READ, EdgeType.INIT)
-        if isinstance(node, Level) and node.gradient != "stop":
+        if isinstance(node, Level) and node.gradient != STOP:
             through = (*through, *_THROUGH_MEMORY)
         waiting += [source for source, _, type in graph.networkx.in_edges(id, data="type") if type in through]
     return {id for id in reached if isinstance(graph[id], Level)}

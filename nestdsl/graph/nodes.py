@@ -12,6 +12,7 @@ from enum import Enum
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.source import Span
 from nestdsl.vocabulary.signatures import Takes, Value
+from nestdsl.vocabulary.timing import THROUGH, Gradient, ReadTime, Reset, Unit
 
 TRAIN = "@train"
 """The id of the outermost level; no name of a program has its first sign."""
@@ -23,13 +24,6 @@ KIND_CALL = "kind"
 
 Operand = str | int | float
 """What an operation reads: the id of a node, or a number."""
-
-
-class Unit(Enum):
-    """What a period counts."""
-
-    TOKEN = "token"
-    STEP = "step"
 
 
 class Learning(Enum):
@@ -169,9 +163,9 @@ class Level:
     exponent: float = 2.0
     optimizer: OptimizerUse | None = None
     init: Init = Init()
-    reset: str = "context"
-    gradient: str = "through"
-    read: str = "after"
+    reset: Reset = Reset.CONTEXT
+    gradient: Gradient = THROUGH
+    read: ReadTime = ReadTime.AFTER
     owner: str = ""
     written: tuple[tuple[str, Span], ...] = ()
 

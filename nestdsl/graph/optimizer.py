@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nestdsl.vocabulary.gradient_memories import MEMORY_KINDS, MemoryKind
 from nestdsl.vocabulary.signatures import Value
+from nestdsl.vocabulary.timing import ReadTime
 
 Operand = str | int | float
 """A name, or a number."""
@@ -53,7 +54,7 @@ class GradientMemory:
 
     kind: a name of `MEMORY_KINDS`, which says what it is. `arguments`, its rates, are numbers or names of
     results. It moves once in `period` updates of the weight, by the mean (or, with `reduce` = `sum`, the
-    sum) of what gathered since. Lines read it as it is after that move, or with `read` = `before` as it
+    sum) of what gathered since. Lines read it as it is after that move, or with ReadTime.BEFORE as it
     was before.
     """
 
@@ -62,7 +63,7 @@ class GradientMemory:
     arguments: tuple[tuple[str, Operand], ...]
     shape: str
     period: int = 1
-    read: str = "after"
+    read: ReadTime = ReadTime.AFTER
     reduce: str = "mean"
     options: tuple[tuple[str, Value], ...] = ()
 

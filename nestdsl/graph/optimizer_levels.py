@@ -6,8 +6,9 @@ from collections import Counter
 
 from nestdsl.graph.matrices import weights_of
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import TRAIN, EdgeType, Level, OptimizerUse, Unit
+from nestdsl.graph.nodes import TRAIN, EdgeType, Level, OptimizerUse
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram, chain
+from nestdsl.vocabulary.timing import Unit
 
 ITERATION = "newton_schulz"
 """The function that solves a problem of its own in several iterations, and so is a level [E43]."""

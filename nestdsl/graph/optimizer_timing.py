@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.vocabulary.timing import ReadTime
 
 Changes = frozenset[tuple[int, int]]
 """Pairs (period, phase): what has them changes at update number t if t % period == phase for one of them."""
@@ -83,7 +84,7 @@ def _known(program: OptimizerProgram) -> frozenset[str]:
 
 def _of_memory(memory: GradientMemory) -> Changes:
     """A memory that is read as it was before its move changes, for its readers, one update later."""
-    return frozenset({(memory.period, 0 if memory.read == "after" else 1 % memory.period)})
+    return frozenset({(memory.period, 0 if memory.read is ReadTime.AFTER else 1 % memory.period)})
 
 
 def _joined(operands: tuple[Operand, ...], changes: dict[str, Changes]) -> Changes:

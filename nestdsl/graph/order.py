@@ -15,11 +15,12 @@ from fractions import Fraction
 import networkx
 
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import EdgeType, Flow, Level, Read, Unit
+from nestdsl.graph.nodes import EdgeType, Flow, Level, Read
 from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
 from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.timing import Every, EveryRead, Frequency, Never, ReadTime, Unit
 
-Frequency = tuple[int, Fraction]
+Speed = tuple[int, Fraction]
 """Sorts: (3, ·) re-solved at every read, (2, updates per token), (1, updates per step), (0, ·) never."""
 
 
@@ -28,12 +29,12 @@ class Rank:
     """Levels of equal speed. `number` 1 is the fastest; `levels` are declared names."""
 
     number: int
-    frequency: Frequency
+    speed: Speed
     levels: tuple[str, ...]
 
 
-def frequency(level: Level) -> Frequency:
-    """How often a level is updated."""
+def speed(level: Level) -> Speed:
+    """How often a level is updated, to be compared."""
     kind = LIBRARY.kinds.get(level.kind)
     if kind is not None and kind.is_nonparametric:
         return (3, Fraction(1))
@@ -42,18 +43,19 @@ def frequency(level: Level) -> Frequency:
     return (2 if level.unit is Unit.TOKEN else 1, Fraction(level.iterations, level.period))
 
 
+def how_often(level: Level) -> Frequency:
+    """How often a level is updated, as its program says it."""
+    match speed(level)[0]:
+        case 3:
+            return EveryRead()
+        case 0:
+            return Never()
+    return Every(level.iterations, level.period, level.unit)
+
+
 def describe_frequency(level: Level) -> str:
     """`every token`, `every 16 steps`, `every read` or `never`."""
-    match frequency(level)[0]:
-        case 3:
-            return "every read"
-        case 0:
-            return "never"
-    unit = level.unit.value
-    if level.iterations > 1:
-        often = f"{level.iterations} times"
-        return f"{often} a {unit}" if level.period == 1 else f"{often} in {level.period} {unit}s"
-    return f"every {unit}" if level.period == 1 else f"every {level.period} {unit}s"
+    return str(how_often(level))
 
 
 def order(graph: NestGraph) -> tuple[Rank, ...]:
@@ -62,14 +64,13 @@ def order(graph: NestGraph) -> tuple[Rank, ...]:
     The graph must be free of cycles of reads.
     """
     depths = _depths(graph)
-    groups: dict[tuple[Frequency, int], dict[str, None]] = defaultdict(dict)
+    groups: dict[tuple[Speed, int], dict[str, None]] = defaultdict(dict)
     for level in graph.levels():
-        speed = frequency(level)
-        groups[speed, depths[level.declared]].setdefault(level.declared)
+        groups[speed(level), depths[level.declared]].setdefault(level.declared)
     fastest_first = sorted(groups, key=lambda key: (key[0], -key[1]), reverse=True)
     return tuple(
-        Rank(number, speed, tuple(groups[speed, depth]))
-        for number, (speed, depth) in enumerate(fastest_first, 1)
+        Rank(number, fast, tuple(groups[fast, depth]))
+        for number, (fast, depth) in enumerate(fastest_first, 1)
     )
 
 
@@ -81,23 +82,23 @@ def _depths(graph: NestGraph) -> dict[str, int]:
     """
     anchored = anchored_reads(graph)
     depths: dict[str, int] = {level.declared: 0 for level in graph.levels()}
-    reached: dict[str, dict[Frequency, int]] = {}
-    first_in: dict[str, dict[Frequency, int]] = {}
+    reached: dict[str, dict[Speed, int]] = {}
+    first_in: dict[str, dict[Speed, int]] = {}
     for id in networkx.topological_sort(without_anchored_reads(graph, _STATE_EDGES, anchored)):
         node = graph[id]
-        waits: dict[Frequency, int] = {}
+        waits: dict[Speed, int] = {}
         for source, _, type in graph.networkx.in_edges(id, data="type"):
             if type in _STATE_EDGES:
-                for speed, depth in reached.get(source, {}).items():
-                    waits[speed] = max(depth, waits.get(speed, 0))
+                for own, depth in reached.get(source, {}).items():
+                    waits[own] = max(depth, waits.get(own, 0))
         match node:
             case Level():
-                speed = frequency(node)
-                if waits.get(speed, 0) > depths[node.declared]:
-                    depths[node.declared] = waits[speed]
-                reached[id] = {speed: depths[node.declared] + 1} if node.in_context or node.owner else {}
+                own = speed(node)
+                if waits.get(own, 0) > depths[node.declared]:
+                    depths[node.declared] = waits[own]
+                reached[id] = {own: depths[node.declared] + 1} if node.in_context or node.owner else {}
                 continue
-            case Read() if id in anchored or graph.level(node.level).read != "after":
+            case Read() if id in anchored or graph.level(node.level).read is not ReadTime.AFTER:
                 waits = dict(reached.get(node.operand, {}))
             case Flow() if node.name == "in" and node.scope:
                 # What the first copy is given counts for all: copies do not wait for each other.

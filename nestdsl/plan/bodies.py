@@ -27,12 +27,13 @@ from nestdsl.plan.instructions import (
 )
 from nestdsl.plan.instructions import Read as ReadLevel
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import BlockPlan, Body, LevelPlan, OptimizerPlan, SurprisePlan
+from nestdsl.plan.plan import BlockPlan, Body, LevelPlan, OptimizerPlan, Sharing, SurprisePlan
 from nestdsl.plan.rewrite import once
-from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, share
+from nestdsl.plan.sharing import Lowered, share
 from nestdsl.plan.stages import stages
 from nestdsl.plan.starts import start_options
 from nestdsl.vocabulary.signatures import LIBRARY, Memory, Value
+from nestdsl.vocabulary.timing import STOP, THROUGH
 
 _RUN_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
 
@@ -114,7 +115,7 @@ class BodyLowering:
     def _note_collapsed(self, lowered: Lowered, ids: dict[str, str]) -> None:
         """The first member stands for the running product in the list of costs, the second for its source."""
         for shared in lowered.shared:
-            if shared.form == ONE_PRODUCT:
+            if shared.form is Sharing.ONE_PRODUCT:
                 memories = [shared.attribute, *([shared.source] if shared.source else [])]
                 for number, member in enumerate(shared.members):
                     of = lowered.levels[memories[number]] if number < len(memories) else None
@@ -262,10 +263,10 @@ def level_plan(graph: NestGraph, level: Level, attribute: str, is_self_referenti
             ("optimizer", level.rule_in_context),
             ("toward", optimizer.get("toward", "zero")),
             *([("forget_first", True)] if level.forgets_first else []),
-            ("read", level.read),
+            ("read", level.read.value),
             ("period", level.period),
             ("chunk", level.chunk),
-            ("gradient", "stop" if level.gradient == "stop" else "through"),
+            ("gradient", str(STOP if level.gradient == STOP else THROUGH)),
         ]
         if is_self_referential and kind.memory is Memory.MATRIX:  # an associative memory remembers it anyway
             options.append(("anchored", True))

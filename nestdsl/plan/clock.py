@@ -6,18 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from nestdsl.plan.plan import Clock, OrderedLevel
+from nestdsl.vocabulary.timing import EveryRead, Unit
 
 
 def clock(levels: Iterable[OrderedLevel]) -> Clock:
     """All periods of declared levels; they divide one another, so the longest is the cycle."""
     levels = tuple(levels)
-    by_unit: dict[str, dict[int, list[str]]] = {"token": defaultdict(list), "step": defaultdict(list)}
+    by_unit: dict[Unit, dict[int, list[str]]] = {unit: defaultdict(list) for unit in Unit}
     for level in levels:
-        if not level.frozen and level.frequency != "every read":
+        if not level.frozen and not isinstance(level.frequency, EveryRead):
             by_unit[level.unit][level.period].append(level.name)
     tokens, steps = (
         tuple((period, tuple(names)) for period, names in sorted(by_unit[unit].items()))
-        for unit in ("token", "step")
+        for unit in (Unit.TOKEN, Unit.STEP)
     )
     return Clock(
         segment_tokens=min(_surprised(levels), default=0),
@@ -29,4 +30,4 @@ def clock(levels: Iterable[OrderedLevel]) -> Clock:
 
 def _surprised(levels: Iterable[OrderedLevel]) -> list[int]:
     """The periods of levels that learn from surprise in context."""
-    return [level.period for level in levels if level.unit == "token" and level.learns == "surprise"]
+    return [level.period for level in levels if level.unit is Unit.TOKEN and level.learns == "surprise"]

@@ -22,10 +22,11 @@ from typing import TypeGuard
 
 from nestdsl.plan.instructions import Call, Instruction, Learn, Operand, Peek, ReadStart, Recall
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import LevelPlan, SharedPlan
+from nestdsl.plan.plan import LevelPlan, SharedPlan, Sharing
 from nestdsl.plan.rewrite import Rewriter, in_order, used
-from nestdsl.plan.sharing import ONE_PRODUCT, Lowered, groups
+from nestdsl.plan.sharing import Lowered, groups
 from nestdsl.plan.starts import is_trained, without_start, word_of
+from nestdsl.vocabulary.timing import THROUGH
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def _is_linear(level: LevelPlan) -> bool:
     options = dict(level.options)
     return (
         options["objective"] in ("l2", "dot")
-        and level.gradient == options["gradient"] == "through"
+        and level.gradient == THROUGH
+        and options["gradient"] == "through"
         and (word_of(level) != "zeros" or is_trained(level))
     )
 
@@ -132,7 +134,7 @@ def _collapsed(
         name: replace(level, stateful=False) if name in members else level
         for name, level in body.levels.items()
     }
-    shared = SharedPlan(product, ONE_PRODUCT, members, source or "")
+    shared = SharedPlan(product, Sharing.ONE_PRODUCT, members, source or "")
     return Lowered(levels | new, tuple(used(lines, [body.output])), body.output, (*body.shared, shared))
 
 

@@ -12,6 +12,7 @@ from nestdsl.plan.optimizer_state import numbers_by_level, state_numbers
 from nestdsl.plan.plan import Costs, LevelPlan, OrderedLevel, Plan
 from nestdsl.plan.starts import is_trained
 from nestdsl.vocabulary.signatures import LIBRARY, Memory, count
+from nestdsl.vocabulary.timing import ReadTime
 
 BYTES = 4
 """Of a float32 number: weights, optimizer memories and the state of memories are kept in it."""
@@ -85,7 +86,7 @@ def memory_states(level: Level, is_self_referential: bool) -> tuple[str, ...]:
     memory = LIBRARY.memory(level.kind)
     linear = memory is Memory.MATRIX and level.objective == "dot"
     is_stale = (rule != "gd" or level.objective == "lp" or memory is Memory.NETWORK) and not linear
-    keeps_anchor = level.chunk > 1 and (level.read == "anchor" or is_stale or is_self_referential)
+    keeps_anchor = level.chunk > 1 and (level.read is ReadTime.ANCHOR or is_stale or is_self_referential)
     more = {
         "its momentum": "momentum" in rule,
         "its start": optimizer.get("toward") == "init",

@@ -11,7 +11,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Input, Learning, Level, OptimizerUse
 from nestdsl.graph.optimizer_levels import ITERATION, level_of_program
 from nestdsl.graph.optimizer_text import learned
-from nestdsl.graph.order import describe_frequency, order
+from nestdsl.graph.order import how_often, order
 from nestdsl.graph.self_reference import anchored_reads, self_referential_levels
 from nestdsl.graph.streams import is_carried
 from nestdsl.plan.bodies import BodyLowering
@@ -88,8 +88,8 @@ def _ordered(known: _Known, name: str, rank: int, copies: list[Level]) -> Ordere
         name=name,
         kind=level.kind,
         rank=rank,
-        frequency=describe_frequency(level),
-        unit=level.unit.value,
+        frequency=how_often(level),
+        unit=level.unit,
         period=level.period,
         learns=_learns(level, known),
         optimizer=_optimizer(level.optimizer) if level.optimizer else None,

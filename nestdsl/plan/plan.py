@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.plan.instructions import Instruction, Pairs
+from nestdsl.vocabulary.timing import THROUGH, Frequency, Gradient, Named, Reset, Unit
 
 FORMAT = 4
 """Rises when a plan of an older nestdsl can no longer be read."""
@@ -27,9 +28,9 @@ class SurprisePlan:
 
     period_tokens: int
     optimizer: OptimizerPlan
-    gradient: str
+    gradient: Gradient
     parent: str = ""
-    reset: str = "context"
+    reset: Reset = Reset.CONTEXT
     matrices: bool = True
     """Whether the 2-D weights of the level are matrices, as `only matrices` means them."""
 
@@ -52,7 +53,7 @@ class LevelPlan:
     output_size: int
     stateful: bool = False
     association: bool = False
-    gradient: str = "through"
+    gradient: Gradient = THROUGH
     surprise: SurprisePlan | None = None
     carried: bool = False
     """Whether its state goes on from one sequence of a stream to the next (`reset never`)."""
@@ -74,16 +75,21 @@ class BlockPlan:
     repeated: bool
 
 
+class Sharing(Named):
+    """How memories work as one."""
+
+    SIDE_BY_SIDE = "side by side"
+    """The state of the one is that of all members."""
+    ONE_PRODUCT = "one running product"
+    """The members are their starts times the state of the one, plus what `source` remembers, if any."""
+
+
 @dataclass(frozen=True, slots=True)
 class SharedPlan:
-    """Memories of a body that work as one, under the name `attribute`; `members` are their attributes.
-
-    form: `side by side`, the state of the one is that of all members; or `one running product`, the members
-    are their starts times the state of the one, plus what `source` remembers, if there is such a memory.
-    """
+    """Memories of a body that work as one, under the name `attribute`; `members` are their attributes."""
 
     attribute: str
-    form: str
+    form: Sharing
     members: tuple[str, ...]
     source: str = ""
 
@@ -140,8 +146,8 @@ class OrderedLevel:
     name: str
     kind: str
     rank: int
-    frequency: str
-    unit: str
+    frequency: Frequency
+    unit: Unit
     period: int
     learns: str
     copies: int

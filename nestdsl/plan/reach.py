@@ -14,11 +14,11 @@ What says neither (convolutions, memories that say `stop`) goes back as far as t
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nestdsl.plan.plan import Body, LevelPlan, Plan
+from nestdsl.vocabulary.timing import STOP, Gradient, Stop, Truncated
 
 Path = tuple[str | int, ...]
 """Where the state of a level stands in that of the model."""
@@ -67,7 +67,7 @@ def reach(plan: Plan) -> Reach:
             if many:
                 # The oldest of n updates may have begun to gather n + 1 periods before the loss.
                 spans.append((many + 1) * (level.surprise.period_tokens // plan.clock.segment_tokens))
-        elif level.association and level.gradient != "stop":
+        elif level.association and level.gradient != STOP:
             many = memories[path] = _count(level.gradient)
             spans.append(many)
     window = max(span for span in spans if span < math.inf)
@@ -87,9 +87,11 @@ def _levels(plan: Plan, body: Body, path: Path) -> Iterator[tuple[Path, LevelPla
             yield from _levels(plan, bodies[name], inner)
 
 
-def _count(gradient: str) -> float:
-    """0 for `stop`, n for `truncated(n)`, infinity for `through`."""
-    if gradient == "stop":
-        return 0
-    found = re.fullmatch(r"truncated\((\d+)\)", gradient)
-    return int(found[1]) if found else math.inf
+def _count(gradient: Gradient) -> float:
+    """Through how many updates or segments: infinity for all."""
+    match gradient:
+        case Stop():
+            return 0
+        case Truncated(last):
+            return last
+    return math.inf

@@ -15,13 +15,10 @@ from dataclasses import dataclass, replace
 
 from nestdsl.plan.instructions import Columns, Instruction, Learn, Peek, Recall
 from nestdsl.plan.names import Names
-from nestdsl.plan.plan import LevelPlan, SharedPlan
+from nestdsl.plan.plan import LevelPlan, SharedPlan, Sharing
 from nestdsl.plan.rewrite import Rewriter, ancestors, in_order, used
 from nestdsl.plan.starts import without_start
 from nestdsl.vocabulary.signatures import LIBRARY, Memory
-
-SIDE_BY_SIDE = "side by side"
-ONE_PRODUCT = "one running product"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +108,5 @@ def _side_by_side(body: Lowered, learns: Sequence[Learn], attributes: Names, var
         levels,
         tuple(used(in_order(lines), [body.output])),
         body.output,
-        (*body.shared, SharedPlan(together, SIDE_BY_SIDE, members)),
+        (*body.shared, SharedPlan(together, Sharing.SIDE_BY_SIDE, members)),
     )

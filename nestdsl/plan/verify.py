@@ -19,11 +19,11 @@ from nestdsl.plan.plan import (
     OptimizerPlan,
     OrderedLevel,
     Plan,
+    Sharing,
     SurprisePlan,
     TrainPlan,
     WeightsPlan,
 )
-from nestdsl.plan.sharing import SIDE_BY_SIDE
 from nestdsl.plan.verify_levels import verify_levels
 from nestdsl.plan.verify_lines import verify_lines
 from nestdsl.plan.verify_order import verify_order
@@ -127,7 +127,7 @@ def _verify_body(body: Body, counts: dict[str, int]) -> int:
     """Checks one body by itself; gives the number of levels, blocks and lines in it, copies counted."""
     require_identifier(body.name, "a body", free=False)
     require_identifier(body.block, f"the block of `{body.name}`", free=False)
-    together = [shared for shared in body.shared if shared.form == SIDE_BY_SIDE]
+    together = [shared for shared in body.shared if shared.form is Sharing.SIDE_BY_SIDE]
     parts = [*body.levels, *body.blocks, *together]
     attributes = {require_identifier(part.attribute, f"`{body.name}`") for part in parts}
     require(len(attributes) == len(parts), f"`{body.name}` has two parts of one name")

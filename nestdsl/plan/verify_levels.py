@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from nestdsl.graph.optimizer import OptimizerProgram
@@ -20,14 +19,13 @@ from nestdsl.vocabulary.signatures import (
     LIBRARY,
     OBJECTIVES_IN_CONTEXT,
     READS,
-    RESETS,
     Kind,
     Memory,
     Shapes,
     Value,
 )
+from nestdsl.vocabulary.timing import STOP, Reset
 
-_GRADIENT = re.compile(r"through|stop|truncated\([1-9][0-9]{0,18}\)")
 _OPTIONS: dict[str, tuple[Value, ...] | type] = {
     "objective": OBJECTIVES_IN_CONTEXT,
     "p": float,
@@ -50,7 +48,6 @@ def verify_levels(body: Body) -> None:
     for level in body.levels:
         here = f"`{level.attribute}`"
         kind = LIBRARY.kinds.get(level.kind)
-        require(bool(re.fullmatch(_GRADIENT, level.gradient)), f"the gradient of {here} is odd")
         require_identifier(level.kind, f"the kind of {here}", free=False)
         for name, _ in level.arguments:
             require_identifier(name, f"an argument of {here}", free=False)
@@ -110,7 +107,7 @@ def _verify_options(level: LevelPlan, kind: Kind | None, here: str) -> None:
     p = options.get("p")
     is_power = is_number(p) and p >= 1 if options["objective"] == "lp" else p is None
     require(is_power, f"p of {here} is odd")
-    is_cut = level.gradient == "stop"
+    is_cut = level.gradient == STOP
     require((options["gradient"] == "stop") == is_cut, f"the gradient of {here} is said in two ways")
     if options.get("forget_first"):
         rule = kind.memory, options["optimizer"], options["objective"], options["period"]
@@ -121,9 +118,7 @@ def _verify_options(level: LevelPlan, kind: Kind | None, here: str) -> None:
 def _verify_surprise(
     level: LevelPlan, surprise: SurprisePlan, levels: Mapping[str, LevelPlan], here: str
 ) -> None:
-    require(bool(re.fullmatch(_GRADIENT, surprise.gradient)), f"the gradient of {here} is odd")
     require(surprise.gradient == level.gradient, f"the gradient of {here} is said in two ways")
-    require_member(surprise.reset, RESETS, f"the reset of {here}")
     program = surprise.optimizer.program
     if program is None:
         require(surprise.optimizer.name == "gd", f"the optimizer of {here} has no rule")
@@ -131,12 +126,12 @@ def _verify_surprise(
         require_arguments(surprise.optimizer.arguments, tuple(rule.values()), f"the optimizer of {here}")
     else:
         require(not _ends_with_run(program), f"a schedule of {here} ends with the run")
-    goes_on = surprise.reset == "never"
+    goes_on = surprise.reset is Reset.NEVER
     if surprise.parent:
         parent = _verified_parent(level, surprise, levels, here)
-        goes_on |= surprise.reset == "parent" and parent.carried
+        goes_on |= surprise.reset is Reset.PARENT and parent.carried
     else:
-        require(surprise.reset != "parent", f"{here} is reset with no parent")
+        require(surprise.reset is not Reset.PARENT, f"{here} is reset with no parent")
     require(level.carried == goes_on, f"whether {here} goes on is said in two ways")
 
 
@@ -147,7 +142,7 @@ def _verified_parent(
     if parent is None:
         raise OddPlanError(f"{here} has no such parent")
     require(not parent.association and shapes_of(parent) == shapes_of(level), f"{here} has another's parent")
-    if surprise.reset == "parent" and parent.surprise is not None:
+    if surprise.reset is Reset.PARENT and parent.surprise is not None:
         is_slower = parent.surprise.period_tokens > surprise.period_tokens
         require(is_slower, f"{here} is reset before it has learned")
     return parent

@@ -22,9 +22,8 @@ from nestdsl.plan.instructions import (
 )
 from nestdsl.plan.instructions import Read as ReadLevel
 from nestdsl.plan.names import identifier
-from nestdsl.plan.plan import Body, LevelPlan
+from nestdsl.plan.plan import Body, LevelPlan, Sharing
 from nestdsl.plan.rewrite import used
-from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE
 from nestdsl.plan.stages import stages
 from nestdsl.plan.wellformed import (
     ARITHMETIC,
@@ -44,7 +43,7 @@ def verify_lines(body: Body) -> None:
     parts = _Parts(
         {level.attribute: level for level in body.levels},
         {block.attribute for block in body.blocks},
-        {shared.attribute: shared.members for shared in body.shared if shared.form == SIDE_BY_SIDE},
+        {shared.attribute: shared.members for shared in body.shared if shared.form is Sharing.SIDE_BY_SIDE},
     )
     known = {identifier("in")}
     contexts: dict[str, str] = {}
@@ -83,7 +82,8 @@ def _verify_runs(body: Body, parts: _Parts) -> None:
     runs = Counter(part_of(line) for line in body.lines if isinstance(line, Learn | RunBlock))
     reads = Counter(part_of(line) for line in body.lines if not isinstance(line, Learn | RunBlock))
     starts = {line.level for line in body.lines if isinstance(line, ReadStart)}
-    factored = {name for shared in body.shared if shared.form == ONE_PRODUCT for name in shared.members}
+    products = [shared for shared in body.shared if shared.form is Sharing.ONE_PRODUCT]
+    factored = {name for shared in products for name in shared.members}
     joined = {name for members in parts.together.values() for name in members}
     for name in sorted(parts.attributes):
         here = f"`{name}` of `{body.name}`"

@@ -8,11 +8,11 @@ from itertools import pairwise
 from nestdsl.plan.clock import clock
 from nestdsl.plan.cost import BYTES, total, trained_weights
 from nestdsl.plan.optimizer_state import state_numbers
-from nestdsl.plan.plan import Body, LevelPlan, OrderedLevel, Plan, SharedPlan
-from nestdsl.plan.sharing import ONE_PRODUCT
+from nestdsl.plan.plan import Body, LevelPlan, OrderedLevel, Plan, SharedPlan, Sharing
 from nestdsl.plan.verify_levels import shapes_of
 from nestdsl.plan.wellformed import require, require_identifier, require_member
 from nestdsl.vocabulary.signatures import LIBRARY, count
+from nestdsl.vocabulary.timing import Unit
 
 
 def verify_order(plan: Plan) -> None:
@@ -24,7 +24,6 @@ def verify_order(plan: Plan) -> None:
     for level in plan.levels:
         here = f"`{level.name}`"
         require_identifier(level.kind, f"the kind of {here}", free=False)
-        require_member(level.unit, ("step", "token"), f"the unit of {here}")
         wanted = 0 if level.owner else level.copies
         require(len(level.modules) == wanted, f"{here} has {len(level.modules)} modules")
         for number, path in enumerate(level.modules):
@@ -48,16 +47,16 @@ def _verify_copy(level: OrderedLevel, built: LevelPlan, here: str, *, is_first: 
     options = dict(built.options)
     if built.association:
         learns: tuple[str, ...] = (f"{options.get('objective', 'softmax')}: key -> value",)
-        unit, period = "token", options.get("period", level.period)
+        unit, period = Unit.TOKEN, options.get("period", level.period)
     elif surprise is not None:
-        learns, unit, period = ("surprise",), "token", surprise.period_tokens
+        learns, unit, period = ("surprise",), Unit.TOKEN, surprise.period_tokens
     else:
-        learns, unit, period = ("surprise", "nothing"), "step", level.period
+        learns, unit, period = ("surprise", "nothing"), Unit.STEP, level.period
     is_attention = built.association and not options
     require_member(level.learns, learns, f"what {here} learns")
     is_so = is_attention or (level.unit, level.period) == (unit, period)
     require(is_so, f"when {here} moves is said in two ways")
-    if level.unit == "step" and level.optimizer is not None:
+    if level.unit is Unit.STEP and level.optimizer is not None:
         require(level.optimizer.program is not None, f"the optimizer of {here} has no program")
     shapes = shapes_of(built)
     has_some = shapes is None or any(len(shape) == 2 for _, shape in shapes)
@@ -67,8 +66,8 @@ def _verify_copy(level: OrderedLevel, built: LevelPlan, here: str, *, is_first: 
 def _verify_clock(plan: Plan) -> None:
     """Periods are those of the levels, and divide one another."""
     require(plan.clock == clock(plan.levels), "its clock is not that of its levels")
-    for unit in ("token", "step"):
-        own = (level for level in plan.levels if level.unit == unit and not (level.owner or level.frozen))
+    for unit in Unit:
+        own = (level for level in plan.levels if level.unit is unit and not (level.owner or level.frozen))
         for shorter, longer in pairwise(sorted({level.period for level in own})):
             require(longer % shorter == 0, f"its periods {shorter} and {longer} do not divide one another")
 
@@ -88,7 +87,7 @@ def _verify_costs(plan: Plan, built: Mapping[str, LevelPlan]) -> None:
         kept = _numbers(first) * BYTES
         require(level.state_bytes_per_sequence >= kept, f"{here} keeps more than it says")
         if level.parameters and not level.frozen:
-            own = level.optimizer if level.unit == "step" else None
+            own = level.optimizer if level.unit is Unit.STEP else None
             program, shapes = (own or plan.train.optimizer).program, shapes_of(first) or ()
             moved += min(state_numbers(program, shapes, one) for one in {level.matrices, True})
     require(costs.optimizer_bytes >= moved * BYTES, "its optimizers keep more than it says")
@@ -121,5 +120,5 @@ def _built(body: Body, bodies: Mapping[str, Body], prefix: str) -> Iterator[tupl
 
 def _stand_ins(shared: Iterable[SharedPlan]) -> Iterator[str]:
     for one in shared:
-        if one.form == ONE_PRODUCT:
+        if one.form is Sharing.ONE_PRODUCT:
             yield from (one.attribute, one.source)

@@ -28,6 +28,7 @@ from nestdsl.plan.wellformed import (
 from nestdsl.semantics.elaborate.optimizers.shapes import ShapeError, shape_of
 from nestdsl.vocabulary.gradient_memories import MEMORY_KINDS, MemoryKind
 from nestdsl.vocabulary.signatures import LIBRARY, Place
+from nestdsl.vocabulary.timing import ReadTime
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[0-9]+\])?(\.[A-Za-z0-9_]+(\[[0-9]+\])?)*")
 """Memories and results: `m`, `slow[1]`, `update.4`."""
@@ -172,7 +173,7 @@ class _Verifier:
             is_in_range = not is_number(known) or 0 <= known <= rate.most
             require(is_in_range, f"`{name}` of {here} is not between 0 and {rate.most:g}")
         require(memory.shape == WEIGHT, f"{here} has an odd shape")
-        require_member(memory.read, ("after", "before"), f"the read of {here}")
+        require(memory.read is not ReadTime.ANCHOR, f"{here} has no anchor to read")
         require_member(memory.reduce, ("mean", "sum"), f"what {here} gathers")
         is_fit = len(learned) == 1 + kind.learns_pairs and learned[0] == WEIGHT
         is_fit = is_fit and (not kind.learns_pairs or learned[1] in kind.values)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nestdsl.plan.plan import Body, LevelPlan, SharedPlan
-from nestdsl.plan.sharing import ONE_PRODUCT, SIDE_BY_SIDE, signature
+from nestdsl.plan.plan import Body, LevelPlan, SharedPlan, Sharing
+from nestdsl.plan.sharing import signature
 from nestdsl.plan.starts import is_trained, word_of
 from nestdsl.plan.wellformed import require, require_identifier, require_member
 from nestdsl.vocabulary.signatures import LIBRARY, Memory
@@ -20,14 +20,13 @@ def verify_shared(body: Body) -> None:
     require(stateless == set(members), f"which memories of `{body.name}` keep no state is odd")
     for shared in body.shared:
         here = f"`{require_identifier(shared.attribute, 'what stands for memories')}`"
-        require_member(shared.form, (SIDE_BY_SIDE, ONE_PRODUCT), f"the form of {here}")
         require(len(shared.members) > 1, f"{here} stands for too few memories")
         for name in shared.members:
             require_member(name, levels, f"what {here} stands for")
             level = levels[name]
             is_fit = LIBRARY.memory(level.kind) is Memory.MATRIX and level.association and not level.carried
             require(is_fit and signature(level) == signature(levels[shared.members[0]]), f"{here} is odd")
-        if shared.form == ONE_PRODUCT:
+        if shared.form is Sharing.ONE_PRODUCT:
             _verify_product(shared, levels, here)
         else:
             require(shared.attribute not in levels and not shared.source, f"{here} is a level by itself")

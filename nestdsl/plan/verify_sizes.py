@@ -19,8 +19,7 @@ from nestdsl.plan.instructions import (
     operands,
 )
 from nestdsl.plan.names import identifier
-from nestdsl.plan.plan import Body, LevelPlan, Plan
-from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.plan import Body, LevelPlan, Plan, Sharing
 from nestdsl.plan.wellformed import ARITHMETIC, require
 from nestdsl.vocabulary.signatures import LIBRARY, Kind, Memory, Takes, count
 
@@ -79,7 +78,7 @@ class _Reader:
         self.together = {
             shared.attribute: [self.levels[name] for name in shared.members]
             for shared in body.shared
-            if shared.form == SIDE_BY_SIDE
+            if shared.form is Sharing.SIDE_BY_SIDE
         }
         self.sizes: Sizes = {identifier("in"): body.input_size}
 

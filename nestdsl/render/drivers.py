@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from nestdsl.graph.nodes import EdgeType, Level
 from nestdsl.graph.optimizer_levels import ITERATION
-from nestdsl.graph.order import Frequency, describe_frequency, frequency
+from nestdsl.graph.order import Speed, describe_frequency, speed
 from nestdsl.render.fold import Edge, Folded
 from nestdsl.render.style import FAINT, label, text
 from nestdsl.render.words import SMALL, shown, times
@@ -25,7 +25,7 @@ class Drivers:
 
     id: str
     place: str
-    frequency: Frequency
+    speed: Speed
     levels: tuple[Level, ...]
     drives: tuple[str, ...]
     first: str
@@ -57,13 +57,13 @@ class Drivers:
 
 def drivers(folded: Folded) -> tuple[Drivers, ...]:
     """The levels of optimizers in their boxes, in the order of the program."""
-    together: dict[tuple[str, Frequency], list[Level]] = defaultdict(list)
+    together: dict[tuple[str, Speed], list[Level]] = defaultdict(list)
     for level in folded.levels().values():
         if level.owner:
-            together[_place(level), frequency(replace(level, iterations=1))].append(level)
-    fastest: dict[str, tuple[Frequency, str]] = {}
-    for (place, speed), levels in together.items():
-        fastest[place] = max(fastest.get(place, (speed, levels[0].id)), (speed, levels[0].id))
+            together[_place(level), speed(replace(level, iterations=1))].append(level)
+    fastest: dict[str, tuple[Speed, str]] = {}
+    for (place, fast), levels in together.items():
+        fastest[place] = max(fastest.get(place, (fast, levels[0].id)), (fast, levels[0].id))
     targets: dict[str, dict[str, None]] = defaultdict(dict)
     for edge in folded.edges:
         if edge.type is EdgeType.OPTIMIZE:
@@ -85,7 +85,7 @@ def alike(driving: Iterable[Drivers], box_of: Mapping[str, str]) -> tuple[Driver
         boxes = {box_of[id] for id in group.drives}
         program = group.place.removeprefix(f"{group.levels[0].owner}.")
         inside = tuple((level.kind, level.name) for level in group.levels)
-        key = (program, group.frequency, inside, *boxes) if len(boxes) == 1 else group.id
+        key = (program, group.speed, inside, *boxes) if len(boxes) == 1 else group.id
         together[key].append(group)
     stands = {group.id: groups[0].id for groups in together.values() for group in groups}
     found: list[Drivers] = []

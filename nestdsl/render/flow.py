@@ -11,7 +11,7 @@ import graphviz
 from nestdsl.diagnostics.quantities import as_written
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Flow, Input, Level, Operation, Read, Scope, Train
-from nestdsl.graph.order import Frequency, describe_frequency, frequency
+from nestdsl.graph.order import Speed, describe_frequency, speed
 from nestdsl.render.drivers import Drivers, between_boxes, drivers
 from nestdsl.render.fold import Edge, Folded, data_order, fold
 from nestdsl.render.style import (
@@ -56,15 +56,15 @@ def flow(graph: NestGraph, optimizers: bool = False) -> graphviz.Digraph:
     stands = _stands(folded, driving)
     edges = _edges(folded, driving, stands)
     levels = folded.levels()
-    speeds = {frequency(level): describe_frequency(level) for level in levels.values() if not level.owner}
-    speeds |= {group.frequency: group.title for group in driving}
+    speeds = {speed(level): describe_frequency(level) for level in levels.values() if not level.owner}
+    speeds |= {group.speed: group.title for group in driving}
     colors = fills(speeds)
     swatches = [(colors[speed], _explained(speeds[speed])) for speed in sorted(speeds, reverse=True)]
     lines = [LINE_OF[edge.type] for edge in edges]
     drawing = picture(graph.name, legend([*lines, Line.FLOW], swatches, _NOTES), "TB", "0.2")
     _draw_block(drawing, folded, _tree(folded, set(stands.values()))[""], colors)
     for group in driving:
-        drawing.node(group.id, group.label(), fillcolor=colors[group.frequency])
+        drawing.node(group.id, group.label(), fillcolor=colors[group.speed])
     for edge in edges:
         drawing.edge(edge.source, edge.target, edge.argument, **line_attributes(LINE_OF[edge.type]))
     drawing.edge("out", TRAIN, **line_attributes(Line.FLOW))
@@ -130,9 +130,7 @@ def _tree(folded: Folded, drawn: set[str]) -> dict[str, _Block]:
     return blocks
 
 
-def _draw_block(
-    drawing: graphviz.Digraph, folded: Folded, block: _Block, colors: dict[Frequency, str]
-) -> None:
+def _draw_block(drawing: graphviz.Digraph, folded: Folded, block: _Block, colors: dict[Speed, str]) -> None:
     for id in block.nodes:
         _draw_node(drawing, folded, id, colors)
     for inner in block.inner:
@@ -145,11 +143,11 @@ def _draw_block(
             _draw_block(frame, folded, inner, colors)
 
 
-def _draw_node(drawing: graphviz.Digraph, folded: Folded, id: str, colors: dict[Frequency, str]) -> None:
+def _draw_node(drawing: graphviz.Digraph, folded: Folded, id: str, colors: dict[Speed, str]) -> None:
     match folded.nodes[id]:
         case Level() as level:
             sizes = folded.graph.level_sizes.get(level.id, (0, 0))
-            drawing.node(id, place_label(level, sizes), fillcolor=colors[frequency(level)])
+            drawing.node(id, place_label(level, sizes), fillcolor=colors[speed(level)])
         case Input() as source:
             drawing.node(id, input_label(source), shape="ellipse", margin="0.03")
         case Train() as train:

@@ -9,7 +9,7 @@ import graphviz
 
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import TRAIN, EdgeType, Input
-from nestdsl.graph.order import Frequency, Rank, describe_frequency
+from nestdsl.graph.order import Rank, Speed, describe_frequency
 from nestdsl.render.contract import contract
 from nestdsl.render.drivers import Drivers, alike, between_boxes, drivers
 from nestdsl.render.fold import Edge, Folded, fold
@@ -43,7 +43,7 @@ class Frame:
 
     id: str
     title: str
-    frequency: Frequency
+    speed: Speed
     boxes: tuple[Box, ...]
 
 
@@ -63,7 +63,7 @@ def nesting(graph: NestGraph, optimizers: bool = False) -> graphviz.Digraph:
     frames = _with_drivers(frames, driving, said)
     edges = _merged(shown, frames)
     drawing = picture(graph.name, legend(edge.line for edge in edges), "LR", "0.32")
-    colors = fills(frame.frequency for frame in frames)
+    colors = fills(frame.speed for frame in frames)
     with cluster(drawing, "model") as model:
         total = number(sum(folded.parameters.values()))
         model.attr(label=label([text(graph.name, 12, bold=True) + text(f"  {total} parameters", 10)]))
@@ -89,9 +89,9 @@ def _frames(folded: Folded) -> tuple[Frame, ...]:
     frames: list[Frame] = []
     for rank in reversed(ranks):
         title = describe_frequency(levels[rank.levels[0]])
-        if frames and frames[-1].frequency == rank.frequency:
+        if frames and frames[-1].speed == rank.speed:
             title += ", first"
-        frames.append(Frame(f"rank {rank.number}", title, rank.frequency, gather(folded, rank)))
+        frames.append(Frame(f"rank {rank.number}", title, rank.speed, gather(folded, rank)))
     return tuple(frames)
 
 
@@ -99,13 +99,13 @@ def _with_drivers(
     frames: Sequence[Frame], driving: Sequence[Drivers], said: Mapping[str, str]
 ) -> tuple[Frame, ...]:
     """The frames with one more for the optimizers of each frequency, inside of the levels of that."""
-    boxes: dict[Frequency, list[Box]] = {}
-    titles = {group.frequency: group.title for group in driving}
+    boxes: dict[Speed, list[Box]] = {}
+    titles = {group.speed: group.title for group in driving}
     for group in driving:
         ids = tuple(level.id for level in group.levels)
         box = Box(group.id, group.place, group.label(said.get(group.id, "")), ids, drives=True)
-        boxes.setdefault(group.frequency, []).append(box)
-    own = {frame.frequency for frame in frames}
+        boxes.setdefault(group.speed, []).append(box)
+    own = {frame.speed for frame in frames}
     added = [
         Frame(
             f"optimizers {titles[speed]}",
@@ -115,14 +115,14 @@ def _with_drivers(
         )
         for speed, found in boxes.items()
     ]
-    return tuple(sorted((*frames, *added), key=lambda frame: frame.frequency))
+    return tuple(sorted((*frames, *added), key=lambda frame: frame.speed))
 
 
 def _drives(group: Drivers, frames: Sequence[Frame]) -> str:
     """What a box of an optimizer drives in words, where many edges around it would say no more."""
     if group.id != group.first:
         return ""
-    around = [box for frame in frames if frame.frequency == group.frequency for box in frame.boxes]
+    around = [box for frame in frames if frame.speed == group.speed for box in frame.boxes]
     others = [box.name for box in around if not set(box.levels) & set(group.drives)]
     if len(around) - len(others) <= _MOST_EDGES or len(others) > _MOST_OTHERS:
         return ""
@@ -131,9 +131,9 @@ def _drives(group: Drivers, frames: Sequence[Frame]) -> str:
 
 def _nested(ranks: Sequence[Rank]) -> tuple[Rank, ...]:
     """The ranks, those of one frequency as one where a long chain of memories makes many of them."""
-    found: dict[Frequency, list[Rank]] = {}
+    found: dict[Speed, list[Rank]] = {}
     for rank in ranks:
-        found.setdefault(rank.frequency, []).append(rank)
+        found.setdefault(rank.speed, []).append(rank)
     kept: list[Rank] = []
     for frequency, same in found.items():
         if len(same) > _DEEPEST:
@@ -143,13 +143,13 @@ def _nested(ranks: Sequence[Rank]) -> tuple[Rank, ...]:
     return tuple(kept)
 
 
-def _nest(outer: graphviz.Digraph, frames: Sequence[Frame], colors: dict[Frequency, str]) -> None:
+def _nest(outer: graphviz.Digraph, frames: Sequence[Frame], colors: dict[Speed, str]) -> None:
     if not frames:
         return
     frame = frames[0]
     with cluster(outer, frame.id) as inner:
         inner.attr(label=label([text(frame.title, 10, bold=True)]), style="rounded,filled", color=FAINT)
-        inner.attr(fillcolor=colors[frame.frequency], labelloc="t", labeljust="l", margin="9")
+        inner.attr(fillcolor=colors[frame.speed], labelloc="t", labeljust="l", margin="9")
         for box in frame.boxes:
             inner.node(box.id, box.label)
         _nest(inner, frames[1:], colors)

@@ -16,7 +16,7 @@ from html import escape
 import graphviz
 
 from nestdsl.graph.nodes import EdgeType
-from nestdsl.graph.order import Frequency
+from nestdsl.graph.order import Speed
 
 FONT = "Helvetica"
 """Exactly this name: graphviz-pure carries its metrics."""
@@ -84,14 +84,14 @@ def line_attributes(line: Line) -> dict[str, str]:
     }
 
 
-def fills(frequencies: Iterable[Frequency]) -> dict[Frequency, str]:
+def fills(speeds: Iterable[Speed]) -> dict[Speed, str]:
     """A fill for each frequency of a picture: deeper is faster, blue for steps, orange for tokens."""
-    found = sorted(set(frequencies))
-    result: dict[Frequency, str] = {}
+    found = sorted(set(speeds))
+    result: dict[Speed, str] = {}
     for unit, shades in ((1, _STEPS), (2, _TOKENS)):
-        speeds = [speed for speed in found if speed[0] == unit]
-        for place, speed in enumerate(speeds):
-            spread = place * (len(shades) - 1) / max(len(speeds) - 1, len(shades) - 1)
+        own = [speed for speed in found if speed[0] == unit]
+        for place, speed in enumerate(own):
+            spread = place * (len(shades) - 1) / max(len(own) - 1, len(shades) - 1)
             result[speed] = shades[round(spread)]
     for speed in found:
         if speed[0] not in (1, 2):

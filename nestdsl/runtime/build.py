@@ -12,8 +12,7 @@ from nestdsl.diagnostics import NestError, fail
 from nestdsl.memory import fits_memory
 from nestdsl.plan.cost import BYTES, least_weights
 from nestdsl.plan.instructions import Call
-from nestdsl.plan.plan import BlockPlan, Body, Plan
-from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.plan import BlockPlan, Body, Plan, Sharing
 from nestdsl.runtime.arguments import with_precise_arguments
 from nestdsl.runtime.block import Block
 from nestdsl.runtime.compilation import can_compile, compiled_run
@@ -98,7 +97,7 @@ def _fill(block: Block, programs: Mapping[str, Program]) -> None:
             layer = Plastic(layer, parent=parent, **plastic_arguments(level))
         setattr(block, level.attribute, layer)
     for shared in body.shared:
-        if shared.form == SIDE_BY_SIDE:
+        if shared.form is Sharing.SIDE_BY_SIDE:
             members = (getattr(block, name) for name in shared.members)
             setattr(block, shared.attribute, SideBySide(*members))
     for part in body.blocks:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nestdsl.diagnostics import fail
-from nestdsl.plan.plan import Body, LevelPlan
-from nestdsl.plan.sharing import ONE_PRODUCT
+from nestdsl.plan.plan import Body, LevelPlan, Sharing
 from nestdsl.plan.starts import is_trained, number_of, without_start, word_of
 from nestdsl.runtime.kinds import LAYERS, MEMORIES, Start
 from nestdsl.vocabulary.extension import PYTHON_KINDS
@@ -37,7 +36,7 @@ def constructor_arguments(level: LevelPlan, body: Body) -> dict[str, Any]:
         stands_in = any(
             level.attribute in (shared.attribute, shared.source)
             for shared in body.shared
-            if shared.form == ONE_PRODUCT
+            if shared.form is Sharing.ONE_PRODUCT
         )
         arguments["init"] = Start(word_of(level), number_of(level), trained, draws=not stands_in)
     return arguments

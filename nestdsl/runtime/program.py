@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nestdsl.plan.plan import Body, LevelPlan
-from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.plan import Body, LevelPlan, Sharing
 from nestdsl.runtime.compile_regions import Region, cycle_tokens, is_one_graph
 from nestdsl.runtime.state import POSITION
 
@@ -40,7 +39,7 @@ class Program:
 
 
 def program_of(body: Body, regions: tuple[Region, ...]) -> Program:
-    together = [shared.attribute for shared in body.shared if shared.form == SIDE_BY_SIDE]
+    together = [shared.attribute for shared in body.shared if shared.form is Sharing.SIDE_BY_SIDE]
     stateful = [level for level in body.levels if level.stateful]
     names = (*(level.attribute for level in stateful), *together)
     blocks = tuple(block.attribute for block in body.blocks)

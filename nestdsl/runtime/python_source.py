@@ -13,8 +13,7 @@ from nestdsl.diagnostics import fail
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.plan import instructions as lines
 from nestdsl.plan.names import Names, identifier
-from nestdsl.plan.plan import BlockPlan, Body, LevelPlan, Plan
-from nestdsl.plan.sharing import SIDE_BY_SIDE
+from nestdsl.plan.plan import BlockPlan, Body, LevelPlan, Plan, Sharing
 from nestdsl.plan.wellformed import OddPlanError, require_identifier
 from nestdsl.runtime.arguments import with_precise_arguments
 from nestdsl.runtime.compile_regions import cycle_tokens
@@ -32,6 +31,7 @@ from torch import nn
 
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram, Schedule
 from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.timing import ReadTime, Reset, Stop, Through, Truncated
 from nestdsl.runtime.functions import FUNCTIONS, at_least_float32, precise, precision_beside
 from nestdsl.runtime.kinds import *
 from nestdsl.runtime.run import in_chunks, in_turn
@@ -81,7 +81,7 @@ def _parts(body: Body, classes: Mapping[str, str], programs: Mapping[OptimizerPr
     for level in parents_first(body):
         yield f"self.{_checked(level.attribute)} = {_level(level, body, programs)}"
     for shared in body.shared:
-        if shared.form == SIDE_BY_SIDE:
+        if shared.form is Sharing.SIDE_BY_SIDE:
             members = ", ".join(f"self.{_checked(name)}" for name in shared.members)
             yield f"self.{_checked(shared.attribute)} = SideBySide({members})"
     for block in body.blocks:

@@ -22,6 +22,7 @@ from nestdsl.runtime.likeness import difference
 from nestdsl.runtime.optimizer.groups import Driven
 from nestdsl.runtime.optimizer.memories import STEP_COUNT
 from nestdsl.runtime.optimizers import Driver, Weights, drivers, hidden_matrices
+from nestdsl.vocabulary.timing import Unit
 
 if TYPE_CHECKING:
     from nestdsl.runtime.module import NestModule
@@ -226,7 +227,7 @@ def _groups(model: NestModule, weights: Mapping[OrderedLevel, Weights], run_step
     plan, compile = model.plan, isinstance(model.run, CompiledRun)
     grouped: dict[tuple[OptimizerPlan, int], dict[str, nn.Parameter]] = {}
     for level, of_level in weights.items():
-        if level.unit == "step":
+        if level.unit is Unit.STEP:
             key = (level.optimizer or plan.train.optimizer, level.period)
         else:
             key = (plan.train.optimizer, plan.train.period_steps)

@@ -11,6 +11,7 @@ from nestdsl.runtime.block import Block, blocks_of
 from nestdsl.runtime.learning.levels import PlasticLevel
 from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.state import POSITION, State, get, put
+from nestdsl.vocabulary.timing import Reset
 
 Here = Callable[[Block, State, State], State]
 """What becomes of the state of one block, from that and a fresh one, the blocks within it apart."""
@@ -75,7 +76,7 @@ def _everywhere(here: Here, block: Block, state: State, fresh: State) -> State:
 
 
 def _plastic(layer: Plastic, state: dict[str, Any]) -> dict[str, Any]:
-    if "weights" not in state or layer.reset == "parent":  # whose start is where the parent was
+    if "weights" not in state or layer.reset is Reset.PARENT:  # whose start is where the parent was
         return state
     memories = {
         name: {**memory, "start": layer.shared_start(name, len(state["weights"][name]))}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from enum import Enum
 
 from nestdsl.plan.plan import Plan
+from nestdsl.records import Text
 
 _NOT_COMPARED = ("source", "costs", "weights")
 """Where a program and its first weights lie, and estimates that may get better, change no model."""
@@ -38,7 +40,7 @@ def _difference(saved: object, built: object, place: str) -> str:
         return ""
     if isinstance(saved, tuple) and isinstance(built, tuple):
         return _difference_in_tuple(saved, built, place)
-    if is_dataclass(saved) and is_dataclass(built):
+    if is_dataclass(saved) and is_dataclass(built) and not isinstance(saved, Text):
         for field in fields(saved):
             part = _difference(
                 getattr(saved, field.name), getattr(built, field.name), _path(place, field.name)
@@ -79,5 +81,5 @@ def _name(part: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = f"`{value}`" if isinstance(value, str) else str(value)
+    text = f"`{value}`" if isinstance(value, str | Text | Enum) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."

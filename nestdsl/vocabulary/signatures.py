@@ -12,13 +12,13 @@ from nestdsl.vocabulary.functions import FUNCTIONS
 from nestdsl.vocabulary.kinds import KINDS
 from nestdsl.vocabulary.optimizers import OPTIMIZERS
 from nestdsl.vocabulary.starts import STARTS
+from nestdsl.vocabulary.timing import GRADIENTS, ReadTime, Reset
 from nestdsl.vocabulary.types import Function, Kind, Memory, OptimizerSignature, Place, Takes
 
 OBJECTIVES_IN_CONTEXT = ("l2", "dot", "lp")
 OBJECTIVES_TRAIN = ("cross_entropy", "mse")
-RESETS = ("context", "parent", "never")
-GRADIENTS = ("through", "stop", "truncated")
-READS = ("after", "before", "anchor")
+RESETS = tuple(reset.value for reset in Reset)
+READS = tuple(time.value for time in ReadTime)
 
 
 @dataclass(slots=True)

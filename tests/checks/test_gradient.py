@@ -7,6 +7,7 @@ import pytest
 import nestdsl
 from nestdsl.compiler import analyse
 from nestdsl.source import Source
+from nestdsl.vocabulary.timing import Truncated
 
 PROGRAM = """
 model m(dim = 8, back = 3) {{
@@ -60,6 +61,6 @@ def test_the_plan_says_how_far_back() -> None:
         when="every 1 token",
     )
     levels = {level.name: level for level in nestdsl.parse(text).plan.root.levels}
-    assert levels["memory"].gradient == "truncated(2)"
+    assert levels["memory"].gradient == Truncated(2)
     surprise = levels["chain"].surprise
-    assert surprise is not None and surprise.gradient == "truncated(3)"
+    assert surprise is not None and surprise.gradient == Truncated(3)

@@ -4,6 +4,7 @@ import pytest
 
 from nestdsl.api import parse
 from nestdsl.explain import as_text
+from nestdsl.vocabulary.timing import Every, Unit
 from tests.semantics.programs import model, ranks
 
 LAYER = "level w = linear\nflow out = in -> w\ntrain {{ objective mse  {} }}"
@@ -76,7 +77,7 @@ def test_the_period_of_a_memory_counts_updates_of_what_it_drives():
     assert ranks(text) == [{"@train.m3[4].near", "@train.m3[4].var"}, {"w"}, {"@train.m3[4].far"}]
     (far,) = (level for level in parse(text).levels if level.name.endswith("far"))
     assert (far.kind, far.period, far.unit, far.owner, far.frequency) == (
-        "ema", 64, "step", "@train", "every 64 steps",
+        "ema", 64, Unit.STEP, "@train", Every(1, 64, Unit.STEP),
     )  # fmt: skip
 
 

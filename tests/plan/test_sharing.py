@@ -7,7 +7,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import nestdsl
-from nestdsl.plan.plan import Plan
+from nestdsl.plan.plan import Plan, Sharing
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from tests.plan.test_plan import plan_of
 from tests.semantics.programs import model
@@ -46,7 +46,7 @@ def program(a: str = "a(v)", b: str = "b(v)", default: str = "", clauses: str = 
     ],
 )
 def test_memories_that_make_their_own_targets_are_one_product(text: str) -> None:
-    assert shared(plan_of(text))[0] == ("one running product", ("a", "b"))
+    assert shared(plan_of(text))[0] == (Sharing.ONE_PRODUCT, ("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_memories_that_make_their_own_targets_are_one_product(text: str) -> None
     ],
 )
 def test_memories_that_do_not_stand_side_by_side(text: str) -> None:
-    assert shared(plan_of(text)) == [("side by side", ("a", "b"))]
+    assert shared(plan_of(text)) == [(Sharing.SIDE_BY_SIDE, ("a", "b"))]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_memories_with_other_keys_or_a_need_of_one_another_are_apart() -> None:
     flow out = (in -> b) + (in -> c) + (in -> d)
     """
     assert shared(plan_of(model(text.replace("in -> in -> a", "in -> (in -> a)")))) == [
-        ("side by side", ("a", "c"))
+        (Sharing.SIDE_BY_SIDE, ("a", "c"))
     ]
 
 

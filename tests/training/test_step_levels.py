@@ -9,6 +9,7 @@ import nestdsl
 from nestdsl.diagnostics import NestError
 from nestdsl.plan.plan import OptimizerPlan
 from nestdsl.runtime.step_levels import NonFiniteGradient, StepLevels
+from nestdsl.vocabulary.timing import Unit
 from tests.training.models import ADAMW, FAST, SLOW, changed, tiny_model
 
 SGD = OptimizerPlan("sgd", (("lr", 0.1), ("momentum", 0.0), ("decay", 0.0), ("reduce", "mean")))
@@ -78,7 +79,7 @@ def test_levels_of_every_step_move_every_step_and_frozen_ones_never() -> None:
 
 def test_weights_of_levels_in_context_belong_to_the_train_clause() -> None:
     model = tiny_model(period_steps=2, slow_optimizer=changed(ADAMW, lr=0.5))
-    assert model.plan.levels[0].unit == "token"
+    assert model.plan.levels[0].unit is Unit.TOKEN
     groups = {
         frozenset(group.weights): (dict(group.optimizer.arguments)["lr"], group.period)
         for group in StepLevels(model).groups

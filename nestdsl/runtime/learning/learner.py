@@ -20,6 +20,7 @@ from nestdsl.runtime.learning.levels import PlasticLevel, loss_sum, tokens_read
 from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.state import State, get, put, settled
+from nestdsl.vocabulary.timing import STOP, Reset
 
 
 class Learner:
@@ -130,7 +131,7 @@ class Learner:
         return state
 
     def _updated(self, layer: Plastic, part: State, gathered: dict[str, Tensor]) -> State:
-        keeps = self.through_updates and layer.gradient != "stop"
+        keeps = self.through_updates and layer.gradient != STOP
         weights, memories = dict(part["weights"]), dict(part["memories"])
         with torch.set_grad_enabled(keeps):
             for name, sums in gathered.items():
@@ -146,7 +147,7 @@ class Learner:
 def _is_reset(level: PlasticLevel, state: State) -> bool:
     """Whether a level at the end of its period starts anew, from a parent that has just moved [E72]."""
     return (
-        level.layer.reset == "parent"
+        level.layer.reset is Reset.PARENT
         and level.parent is not None
         and tokens_read(get(state, level.parent)) == 0
     )

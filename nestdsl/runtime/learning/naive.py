@@ -29,6 +29,7 @@ from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.state import State
 from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.timing import STOP, Reset
 
 Weights = dict[str, Tensor]
 Constant = Callable[[Tensor], Tensor]
@@ -103,7 +104,11 @@ class _Row:
             if tokens % level.layer.period:
                 continue
             parent = ".".join(map(str, level.parent or ()))
-            if parent and level.layer.reset == "parent" and tokens % self.levels[parent].layer.period == 0:
+            if (
+                parent
+                and level.layer.reset is Reset.PARENT
+                and tokens % self.levels[parent].layer.period == 0
+            ):
                 self._start(path, self.weights[parent])
             else:
                 self._update(path, level.layer, tokens)
@@ -147,7 +152,7 @@ def _as_seen(state: Any, back: int, reaches: Reach, constant: Constant, path: Pa
 
 def memories_at(layer: Plastic, weights: Weights) -> dict[str, Memory]:
     """What the level's optimizer remembers of weights that a row starts to learn with."""
-    kept = {name: weight if layer.gradient != "stop" else weight.detach() for name, weight in weights.items()}
+    kept = {name: weight if layer.gradient != STOP else weight.detach() for name, weight in weights.items()}
     return {name: layer.optimizer.initial_memory(weight[None]) for name, weight in kept.items()}
 
 

@@ -20,6 +20,7 @@ from nestdsl.runtime.learning.optimizers import Memory
 from nestdsl.runtime.learning.plastic import Plastic
 from nestdsl.runtime.module import NestModule
 from nestdsl.runtime.state import State
+from nestdsl.vocabulary.timing import THROUGH, Reset
 
 
 def naive_stream(model: NestModule, sequences: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
@@ -43,7 +44,7 @@ class _Row:
         self.model, self.ordinary = model, ordinary
         self.levels = {".".join(map(str, level.path)): level for level in plastic_levels(model)}
         self.shared = {ordinary_name(name): weight for name, weight in model.named_parameters()}
-        self.through = any(level.layer.gradient == "through" for level in self.levels.values())
+        self.through = any(level.layer.gradient == THROUGH for level in self.levels.values())
         self.weights: dict[str, Weights] = {}
         self.memories: dict[str, dict[str, Memory]] = {}
         self.sums: dict[str, Weights] = {}
@@ -89,7 +90,7 @@ class _Row:
                         key: value.detach() if isinstance(value, Tensor) else value
                         for key, value in self.memories[path][name].items()
                     }
-                    if "start" in memory and level.layer.reset != "parent":
+                    if "start" in memory and level.layer.reset is not Reset.PARENT:
                         memory["start"] = level.layer.shared_start(name, 1)
                     self.memories[path][name] = memory
                     self.sums[path][name] = self.sums[path][name].detach()
@@ -110,7 +111,7 @@ class _Row:
                 continue
             self.read[path] = 0
             parent = ".".join(map(str, level.parent or ()))
-            if parent and level.layer.reset == "parent" and self.read[parent] == 0:
+            if parent and level.layer.reset is Reset.PARENT and self.read[parent] == 0:
                 self._start(path, dict(self.weights[parent]))
             else:
                 self._update(path, level.layer)
@@ -118,7 +119,7 @@ class _Row:
     def _update(self, path: str, layer: Plastic) -> None:
         for name, weight in self.weights[path].items():
             mean = (self.sums[path][name] / layer.divisor)[None]
-            at = weight if layer.gradient == "through" else weight.detach()
+            at = weight if layer.gradient == THROUGH else weight.detach()
             change, memory = layer.optimizer.change(mean, self.memories[path][name], at[None])
             self.weights[path] = {**self.weights[path], name: weight + change[0]}
             self.memories[path][name] = memory

@@ -14,6 +14,7 @@ from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.kinds.linear import Linear
 from nestdsl.runtime.learning.optimizers import ContextOptimizer
 from nestdsl.runtime.learning.product import row_product
+from nestdsl.vocabulary.timing import STOP, Gradient, Reset
 
 State = dict[str, Any]
 
@@ -27,8 +28,8 @@ class Plastic(nn.Module):
     many those are, on the CPU; and under `layer` the state of the layer itself, if it keeps any. Reading
     changes no weight: that is the work of `learn.py` and `cut.py`, at the end of each period.
 
-    period: tokens between two updates. arguments, program, matrices: see `optimizers.py`. gradient:
-    `stop` (first order), `through` or `truncated(n)`.
+    period: tokens between two updates. arguments, program, matrices: see `optimizers.py`. gradient: how far
+    outer levels differentiate through the updates.
 
     With a `parent`, a layer whose weights have the same names and shapes, there is no start of its
     own: each sequence starts from the parent's weights, its own ones where the parent is such a level
@@ -46,9 +47,9 @@ class Plastic(nn.Module):
         arguments: dict[str, float | str],
         program: OptimizerProgram | None = None,
         matrices: bool = True,
-        gradient: str = "stop",
+        gradient: Gradient = STOP,
         parent: nn.Module | None = None,
-        reset: str = "context",
+        reset: Reset = Reset.CONTEXT,
     ) -> None:
         super().__init__()
         self.parent = () if parent is None else (parent,)  # in a tuple it is no submodule
@@ -85,7 +86,7 @@ class Plastic(nn.Module):
     def shared_start(self, name: str, batch: int) -> Tensor:
         """Where a weight of `batch` rows starts [batch, *shape], with its graph if that is gone through."""
         weight = self.layer.get_parameter(name)
-        weight = weight if self.gradient != "stop" else weight.detach()
+        weight = weight if self.gradient != STOP else weight.detach()
         return spread(weight, batch)
 
     def start_at(self, weights: dict[str, Tensor]) -> State:
@@ -93,7 +94,7 @@ class Plastic(nn.Module):
         return {
             "weights": weights,
             "memories": {
-                name: self.optimizer.initial_memory(weight if self.gradient != "stop" else weight.detach())
+                name: self.optimizer.initial_memory(weight if self.gradient != STOP else weight.detach())
                 for name, weight in weights.items()
             },
             "gathered": {name: torch.zeros_like(weight).detach() for name, weight in weights.items()},

@@ -18,6 +18,7 @@ from nestdsl.runtime.learning.levels import tokens_read
 from nestdsl.runtime.learning.optimizers import Memory
 from nestdsl.runtime.learning.plastic import Plastic, bias_name, spread, weight_name
 from nestdsl.runtime.learning.sharded import WholeWeights
+from nestdsl.vocabulary.timing import Reset
 
 State = dict[str, Any]
 
@@ -145,7 +146,7 @@ class Rows:
 
     def _moves_directly(self) -> bool:
         """Whether all of the period's gradient still waits, and nothing but it decides where to go."""
-        is_reset = self.layer.reset == "parent" and self.parent is not None and self.parent.read == 0
+        is_reset = self.layer.reset is Reset.PARENT and self.parent is not None and self.parent.read == 0
         return self.is_direct and not self.gathered and self.tokens != 0 and not is_reset
 
     def _move_directly(self) -> None:
@@ -211,7 +212,7 @@ class Rows:
         if self.tokens == 0:
             return
         self.has_moved = True
-        if self.layer.reset == "parent" and self.parent is not None and self.parent.read == 0:
+        if self.layer.reset is Reset.PARENT and self.parent is not None and self.parent.read == 0:
             self._restart()
             return
         for name, weight in self.weights.items():

@@ -24,6 +24,7 @@ from nestdsl.runtime.learning.learner import Learner
 from nestdsl.runtime.learning.levels import segments, target_count, tokens_read
 from nestdsl.runtime.learning.reader import Reader
 from nestdsl.runtime.state import State, get
+from nestdsl.vocabulary.timing import Reset
 
 Parts = dict[Path, Tensor]
 """Tensors of a state, or their gradients, by where they stand in it."""
@@ -75,7 +76,7 @@ class Window:
         self._parents = {
             level.path: level.parent
             for level in learner.levels
-            if level.parent is not None and level.layer.reset == "parent"
+            if level.parent is not None and level.layer.reset is Reset.PARENT
         }
         self._started = learner.started(state, batch)
         self.state = self._started

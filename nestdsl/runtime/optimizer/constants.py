@@ -22,6 +22,7 @@ from nestdsl.graph.optimizer import (
 )
 from nestdsl.graph.optimizer_timing import timing
 from nestdsl.vocabulary.signatures import LIBRARY, Value
+from nestdsl.vocabulary.timing import ReadTime
 
 Numbers = dict[str, float]
 
@@ -100,7 +101,7 @@ def known_numbers(
         match line.function:
             case "bias":
                 memory = memories[str(dict(line.options)["memory"])]
-                updates = (step_count - (memory.read == "before")) // memory.period
+                updates = (step_count - (memory.read is ReadTime.BEFORE)) // memory.period
                 decay = _value(line.operands[0], numbers)
                 numbers[line.result] = 1 - decay**updates if updates else 1.0
             case "rows" | "columns":

@@ -16,6 +16,7 @@ from nestdsl.graph.optimizer_timing import is_due, timing
 from nestdsl.runtime.optimizer.constants import Numbers
 from nestdsl.runtime.optimizer.gradient_memories import RULES, Form, Given, Operated
 from nestdsl.vocabulary.signatures import Value
+from nestdsl.vocabulary.timing import ReadTime
 
 SCALE: Given = ("@scale", "value")
 """By what the whole update is multiplied, beside the program."""
@@ -194,7 +195,7 @@ class _Reader:
             self.writes |= {
                 f"@{name}": value for name, value in zip(state_names(level), following, strict=True)
             }
-            if level.read == "after":
+            if level.read is ReadTime.AFTER:
                 self.names[level.name] = following
 
     def _feeding(self, level: GradientMemory, line: Line) -> GradientMemory | None:

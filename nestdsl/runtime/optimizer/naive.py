@@ -18,6 +18,7 @@ from nestdsl.runtime.optimizer.constants import known_numbers
 from nestdsl.runtime.optimizer.functions import FUNCTIONS, as_matrices
 from nestdsl.runtime.optimizer.gradient_memories import RULES
 from nestdsl.runtime.optimizer.memories import STEP_COUNT, initial_state
+from nestdsl.vocabulary.timing import ReadTime
 
 Memory = dict[str, Any]
 """Tensors by the names of `slots`, and under `step_count` how often the weight has moved."""
@@ -53,7 +54,7 @@ def apply(
     for line in program.lines:
         if line.function == "learn":
             state = _moved(levels[line.result], line, values, memory, following, step_count, batch)
-            if levels[line.result].read == "after":
+            if levels[line.result].read is ReadTime.AFTER:
                 values[line.result] = _read(state)
         elif line.result in when.known:
             continue

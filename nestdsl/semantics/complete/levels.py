@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Init, Learning, Level, OptimizerUse, Unit
+from nestdsl.graph.nodes import FROZEN_BLOCK, EdgeType, Init, Learning, Level, OptimizerUse
 from nestdsl.semantics.complete.starts import start_from
 from nestdsl.semantics.elaborate.flows import ModelFlows
 from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
@@ -12,6 +12,7 @@ from nestdsl.semantics.names.clauses import Clauses, is_surprise
 from nestdsl.semantics.names.meanings import FlowName
 from nestdsl.syntax import ast
 from nestdsl.vocabulary.signatures import LIBRARY
+from nestdsl.vocabulary.timing import STOP, Reset, Unit
 
 
 def complete_level(waiting: WaitingLevel) -> None:
@@ -77,11 +78,11 @@ def complete_level(waiting: WaitingLevel) -> None:
     if waiting.part and complete.init.file:
         complete = replace(complete, init=replace(complete.init, part=waiting.part))
     if complete.learns_surprise_in_context and "gradient" not in changes:
-        complete = replace(complete, gradient="stop")
+        complete = replace(complete, gradient=STOP)
     body.shared.graph.add(complete)
     if complete.init.level:
         body.shared.graph.connect(complete.init.level, level.id, EdgeType.INIT)
-        if complete.reset == "parent":
+        if complete.reset is Reset.PARENT:
             body.shared.graph.connect(complete.init.level, level.id, EdgeType.RESET)
     optimizer = complete.optimizer
     for position, (_, source) in enumerate(optimizer.flows if optimizer else ()):

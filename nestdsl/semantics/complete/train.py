@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from nestdsl.diagnostics import Severity
-from nestdsl.graph.nodes import TRAIN, OptimizerUse, Train, Unit
+from nestdsl.graph.nodes import TRAIN, OptimizerUse, Train
 from nestdsl.semantics.elaborate.optimizers.clause import default_optimizer
 from nestdsl.semantics.elaborate.scope import BodyScope
 from nestdsl.semantics.names.clauses import chunk_span, collect
 from nestdsl.semantics.twice import report_said_twice
 from nestdsl.syntax import ast
 from nestdsl.vocabulary.signatures import Takes
+from nestdsl.vocabulary.timing import Unit
 
 
 def add_train(model: ast.Model, body: BodyScope, takes: Takes | None) -> None:

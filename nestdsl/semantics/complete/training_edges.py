@@ -12,6 +12,7 @@ from nestdsl.graph.optimizer_levels import levels_of, optimizer_of, place_of, pr
 from nestdsl.limits import MAX_NODES
 from nestdsl.semantics.elaborate.shared import WITH_TRAIN, Shared
 from nestdsl.vocabulary.signatures import LIBRARY, Value
+from nestdsl.vocabulary.timing import ReadTime
 
 
 def connect_training(shared: Shared) -> None:
@@ -123,7 +124,7 @@ class _Reads:
                 continue
             seen.add(operand)
             if operand in self._memories:
-                if self._memories[str(operand)].read == "after":
+                if self._memories[str(operand)].read is ReadTime.AFTER:
                     found.append(str(operand))
             elif operand in self._lines:
                 waiting += self._lines[str(operand)].operands

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nestdsl.graph.nodes import Flow, Level, OptimizerUse, Scope, Unit
+from nestdsl.graph.nodes import Flow, Level, OptimizerUse, Scope
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.elaborate.optimizers.clause import OptimizerReader
 from nestdsl.semantics.elaborate.shared import Shared
@@ -21,6 +21,7 @@ from nestdsl.semantics.values.clauses import ClauseReader
 from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.timing import Unit
 
 
 @dataclass(frozen=True, slots=True)

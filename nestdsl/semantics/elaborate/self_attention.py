@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Learning, Level, Read, Unit
+from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Learning, Level, Read
 from nestdsl.semantics.elaborate.scope import BodyScope, WaitingLevel
 from nestdsl.semantics.names.clauses import Clauses, start_word
 from nestdsl.semantics.names.meanings import Stage
@@ -12,6 +12,7 @@ from nestdsl.syntax import ast
 from nestdsl.vocabulary.kinds.linear import LINEAR
 from nestdsl.vocabulary.signatures import LIBRARY, Value
 from nestdsl.vocabulary.starts import OF_THE_LAST
+from nestdsl.vocabulary.timing import Unit
 
 _PROJECTIONS = ("query", "key", "value", "output")
 

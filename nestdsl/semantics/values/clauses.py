@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.graph.nodes import Init, Unit
+from nestdsl.graph.nodes import Init
 from nestdsl.semantics.constants import UNKNOWN
 from nestdsl.semantics.names.clauses import start_in_brackets
 from nestdsl.semantics.suggestions import did_you_mean, listed
@@ -24,6 +24,7 @@ from nestdsl.vocabulary.signatures import (
     Type,
 )
 from nestdsl.vocabulary.starts import ALWAYS_TRAINED, LEARNED
+from nestdsl.vocabulary.timing import Gradient, ReadTime, Reset, Truncated, Unit
 
 _UNITS = {"token": Unit.TOKEN, "tokens": Unit.TOKEN, "step": Unit.STEP, "steps": Unit.STEP}
 _COUNT = ArgumentSpec("every", Type.WHOLE, minimum=1)
@@ -169,18 +170,21 @@ class ClauseReader:
         )
         return None
 
-    def reset(self, reset: ast.Reset) -> str | None:
-        return self._choice(reset.name, RESETS, "reset")
+    def reset(self, reset: ast.Reset) -> Reset | None:
+        name = self._choice(reset.name, RESETS, "reset")
+        return None if name is None else Reset(name)
 
-    def gradient(self, gradient: ast.Gradient) -> str | None:
+    def gradient(self, gradient: ast.Gradient) -> Gradient | None:
         name = self._choice(gradient.call.function, GRADIENTS, "gradient")
         bound = self._arguments(gradient.call, (_LAST,) if name == "truncated" else ()) if name else None
-        if bound is None or name != "truncated":
-            return name if bound is not None else None
-        return f"truncated({bound['n']})"
+        if name is None or bound is None:
+            return None
+        last = bound.get("n")
+        return Truncated(last) if isinstance(last, int) else Gradient.parse(name)
 
-    def read(self, read: ast.Read) -> str | None:
-        return self._choice(read.name, READS, "read")
+    def read(self, read: ast.Read) -> ReadTime | None:
+        name = self._choice(read.name, READS, "read")
+        return None if name is None else ReadTime(name)
 
     def _arguments(self, call: ast.Call, specs: Sequence[ArgumentSpec]) -> dict[str, object] | None:
         bound = bind(call, specs, f"`{call.function.text}`", self.evaluate, self.diagnostics)

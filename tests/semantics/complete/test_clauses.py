@@ -1,6 +1,7 @@
 """What the clauses of a level say, and what a block passes on to the levels inside."""
 
-from nestdsl.graph.nodes import EdgeType, Learning, Unit
+from nestdsl.graph.nodes import EdgeType, Learning
+from nestdsl.vocabulary.timing import STOP, ReadTime, Reset, Unit
 from tests.semantics.programs import codes, graph, levels, model
 
 MEMORY = "level m = matrix(2) { learn in -> in   %s }\nflow out = in -> m"
@@ -31,7 +32,8 @@ def test_the_clauses_of_a_memory():
     assert (level.learning, level.period, level.unit, level.chunk) == (
         Learning.ASSOCIATION, 4, Unit.TOKEN, 8
     )  # fmt: skip
-    assert (level.objective, level.read, level.gradient, level.reset) == ("dot", "before", "stop", "context")
+    assert (level.objective, level.read, level.gradient) == ("dot", ReadTime.BEFORE, STOP)
+    assert level.reset is Reset.CONTEXT
     assert (level.init.kind, level.init.number, level.init.trained) == ("normal", 0.1, False)
     assert level.optimizer and dict(level.optimizer.arguments).items() >= {"step": 0.5, "retain": 1.0}.items()
 

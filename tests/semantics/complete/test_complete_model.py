@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import TRAIN, EdgeType, Level, Read, Unit
+from nestdsl.graph.nodes import TRAIN, EdgeType, Level, Read
 from nestdsl.semantics.complete.models import complete_model
 from nestdsl.semantics.elaborate.models import elaborate_models
 from nestdsl.semantics.modules import read_modules
 from nestdsl.semantics.names.program import declare_program
 from nestdsl.semantics.values.parameters import evaluate_parameters
 from nestdsl.source import Source
+from nestdsl.vocabulary.timing import Unit
 
 
 def completed(text: str) -> tuple[list[NestGraph], list[str]]:

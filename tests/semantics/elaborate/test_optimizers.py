@@ -13,6 +13,7 @@ from nestdsl.graph.optimizer import (
     OptimizerProgram,
     Schedule,
 )
+from nestdsl.vocabulary.timing import ReadTime
 from tests.semantics.programs import analysis, codes, graph, messages, model
 
 
@@ -141,7 +142,7 @@ def test_a_sum_that_forgets_all_but_gathers_is_kept() -> None:
 def test_memories_that_are_read_before_they_move_may_learn_from_themselves() -> None:
     found = program("level m = ema(0.9, reduce = sum) { learn grad - m  read before }\nflow update = -lr * m")
     (memory,) = found.memories
-    assert (memory.read, memory.reduce) == ("before", "sum")
+    assert (memory.read, memory.reduce) == (ReadTime.BEFORE, "sum")
     (learn,) = (line for line in found.lines if line.function == "learn")
     (difference,) = (line for line in found.lines if line.result == learn.operands[0])
     assert (difference.function, difference.operands) == ("subtract", ("grad", "m"))

@@ -25,6 +25,7 @@ from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.vocabulary.signatures import Value
+from nestdsl.vocabulary.timing import ReadTime
 
 
 class OptimizerBody(OptimizerScope):
@@ -232,7 +233,7 @@ class OptimizerBody(OptimizerScope):
         if memory.name in self._results:
             return self._results[memory.name]
         state = Flow(memory.name, WEIGHT, memory.period, None, memory)
-        if memory.read == "after":
+        if memory.read is ReadTime.AFTER:
             if self._is_open(ast.Name(memory.name, span)):
                 return UNKNOWN
             learned = self._learn(memory.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nestdsl.graph.nodes import Unit
 from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
 from nestdsl.semantics.constants import UNKNOWN, Unknown
 from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
@@ -19,6 +18,7 @@ from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.vocabulary.gradient_memories import GRADIENT_MEMORIES, MEMORY_KINDS, Rate
 from nestdsl.vocabulary.signatures import ArgumentSpec, Type
+from nestdsl.vocabulary.timing import ReadTime, Unit
 
 REDUCE = ArgumentSpec("reduce", Type.STRING, "mean", choices=("mean", "sum"))
 """How what gathered over a period is taken together."""
@@ -117,11 +117,11 @@ def _is_in_range(body: OptimizerScope, name: str, rate: Rate, flow: Flow, span: 
     return False
 
 
-def _clauses(body: OptimizerScope, level: ast.Level) -> tuple[int, str] | None:
+def _clauses(body: OptimizerScope, level: ast.Level) -> tuple[int, ReadTime] | None:
     """The period and the read of a memory."""
     clauses = collect(level.clauses, body.diagnostics)
     reader = ClauseReader(body.diagnostics, body.constant)
-    period, read = 1, "after"
+    period, read = 1, ReadTime.AFTER
     is_whole = True
     for word, clause in clauses.items():
         match clause:
@@ -135,7 +135,7 @@ def _clauses(body: OptimizerScope, level: ast.Level) -> tuple[int, str] | None:
                     body.diagnostics.report(
                         "N0405", "a memory of gradients has no chunk", chunk_span(clause), "leave it out"
                     )
-            case ast.Read(name) if name.text == "anchor":
+            case ast.Read(name) if name.text == ReadTime.ANCHOR.value:
                 body.diagnostics.report(
                     "N0405",
                     "an optimizer has no chunks, so no anchor",
@@ -194,7 +194,7 @@ def learned(body: OptimizerScope, level: ast.Level, memory: GradientMemory) -> F
     if len(flows) < len(parts) or not _fits(body, memory, flows, learn):
         return UNKNOWN
     keeps_nothing = declared.nothing_kept in memory.arguments and memory.period == 1
-    if keeps_nothing and memory.read == "after":
+    if keeps_nothing and memory.read is ReadTime.AFTER:
         return replace(flows[0], memory=None)
     body.lines.all.append(
         Line(memory.name, "learn", tuple(flow.operand for flow in flows), memory.shape, memory.period)

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
-from nestdsl.graph.nodes import KIND_CALL, Learning, Level
+from nestdsl.graph.nodes import Learning, Level
 from nestdsl.semantics.suggestions import listed
+from nestdsl.vocabulary.clauses import CHUNK, EVERY, FROZEN, GRADIENT, INIT, LEARN, OPTIMIZER, Clause
 from nestdsl.vocabulary.kinds.linear import LINEAR
 from nestdsl.vocabulary.signatures import LIBRARY
 from nestdsl.vocabulary.starts import LEARNED
 from nestdsl.vocabulary.timing import STOP, ReadTime, Truncated, Unit
-
-_ONLY_OF_ASSOCIATION = ("objective", "read", "chunk")
-_OF_ASSOCIATION = {
-    "objective": "it learns from the surprise of the whole model",
-    "read": "its state does not change while a sequence is read",
-    "reset": "its state lives across sequences",
-    "gradient": "nothing happens in context that one could differentiate through",
-    "chunk": "only levels that change at every token have chunks",
-}
 
 
 def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
@@ -35,14 +27,13 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
         ):
             _report(
                 level,
-                "gradient",
+                GRADIENT,
                 "a graph is cut at the ends of segments, and no level learns from surprise in context",
                 "leave it out",
                 diagnostics,
             )
         if level.owner:
             continue
-        written = dict(level.written)
         if LIBRARY.kinds[level.kind].is_nonparametric:
             _check_attention(level, diagnostics)
         elif level.learning is Learning.ASSOCIATION:
@@ -50,34 +41,36 @@ def check_clauses(graph: NestGraph, diagnostics: Diagnostics) -> None:
         else:
             _check_surprise(level, diagnostics)
         fixed_start = LIBRARY.kinds[level.kind].fixed_start
-        if "init" in written and fixed_start and not level.init.file:
-            _report(level, "init", f"`{level.kind}` always starts with {fixed_start}", "", diagnostics)
+        if level.has(INIT) and fixed_start and not level.init.file:
+            _report(level, INIT, f"`{level.kind}` always starts with {fixed_start}", "", diagnostics)
         if level.frozen and level.learning is not Learning.ASSOCIATION:
-            for name in ("every", "optimizer"):
-                if name in written and "frozen" in written:
-                    _report(level, name, "a frozen level never updates", "leave one of them out", diagnostics)
+            for clause in (EVERY, OPTIMIZER):
+                if level.has(clause) and level.has(FROZEN):
+                    _report(
+                        level, clause, "a frozen level never updates", "leave one of them out", diagnostics
+                    )
 
 
 def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
-    for name in dict(level.written):
-        if name == "gradient" and level.gradient != STOP:
+    for clause in level.clauses:
+        if clause is GRADIENT and level.gradient != STOP:
             continue
-        if name == "frozen" and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
+        if clause is FROZEN and LIBRARY.kinds[level.kind].has_parameters(dict(level.arguments)):
             continue
-        if name == "init" and "learn" not in dict(level.written):
+        if clause is INIT and not level.has(LEARN):
             words = [word for word in LINEAR.starts if word != "identity"]
             why = "it speaks of the projections of attention, which is never the identity"
             _report(
                 level,
-                name,
+                clause,
                 why,
                 f"they may start as {listed((LEARNED, *words))}, or from a file",
                 diagnostics,
             )
-        elif name not in ("learn", KIND_CALL):
+        elif clause is not LEARN:
             _report(
                 level,
-                name,
+                clause,
                 "attention keeps no state of its own: it is solved anew at every token",
                 "leave it out",
                 diagnostics,
@@ -85,7 +78,7 @@ def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
 
 
 def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
-    if level.unit is Unit.STEP and not level.frozen and "every" not in dict(level.written):
+    if level.unit is Unit.STEP and not level.frozen and not level.has(EVERY):
         diagnostics.report(
             "N0407",
             f"`{level.name}` does not say how often it moves: a memory that learns `key -> value` moves "
@@ -97,20 +90,15 @@ def _check_memory(level: Level, diagnostics: Diagnostics) -> None:
         diagnostics.report(
             "N0407",
             f"`{level.name}` learns `key -> value` but not in context, which this compiler cannot run yet",
-            level.clause("frozen" if level.frozen else "every"),
+            level.clause(FROZEN if level.frozen else EVERY),
             _in_context_hint(level),
         )
-    if (
-        "chunk" in dict(level.written)
-        and level.period > 1
-        and level.unit is Unit.TOKEN
-        and level.read is ReadTime.ANCHOR
-    ):
-        _report(level, "chunk", "a period of several tokens is its own chunk", "leave it out", diagnostics)
+    if level.has(CHUNK) and level.period > 1 and level.unit is Unit.TOKEN and level.read is ReadTime.ANCHOR:
+        _report(level, CHUNK, "a period of several tokens is its own chunk", "leave it out", diagnostics)
 
 
 def _in_context_hint(level: Level) -> str:
-    says_tokens = level.unit is Unit.TOKEN and "every" in dict(level.written)
+    says_tokens = level.unit is Unit.TOKEN and level.has(EVERY)
     if not level.frozen:
         return "write `every 1 token`"
     return "leave `frozen` out" if says_tokens else "leave `frozen` out, and write `every 1 token`"
@@ -118,21 +106,21 @@ def _in_context_hint(level: Level) -> str:
 
 def _check_surprise(level: Level, diagnostics: Diagnostics) -> None:
     in_context = level.learns_surprise_in_context
-    for name in dict(level.written):
-        if name in (_ONLY_OF_ASSOCIATION if in_context else _OF_ASSOCIATION):
+    for clause in level.clauses:
+        if clause.of_pairs if in_context else clause.not_across:
             _report(
                 level,
-                name,
-                _OF_ASSOCIATION[name],
+                clause,
+                clause.not_across,
                 "leave it out, or give the level an association: `learn key -> value` and `every 1 token`",
                 diagnostics,
             )
 
 
-def _report(level: Level, clause: str, why: str, hint: str, diagnostics: Diagnostics) -> None:
+def _report(level: Level, clause: Clause, why: str, hint: str, diagnostics: Diagnostics) -> None:
     diagnostics.report(
         "N0405",
-        f"`{clause}` has no meaning for `{level.name}`: {why}",
+        f"`{clause.name}` has no meaning for `{level.name}`: {why}",
         level.clause(clause),
         hint or "leave it out",
     )

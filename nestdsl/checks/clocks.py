@@ -11,6 +11,7 @@ from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Level
 from nestdsl.graph.streams import is_carried
+from nestdsl.vocabulary.clauses import CHUNK, EVERY
 from nestdsl.vocabulary.timing import Unit
 
 
@@ -21,7 +22,7 @@ def check_clocks(graph: NestGraph, diagnostics: Diagnostics) -> None:
         ]
         _check_periods(levels, unit, diagnostics)
     for level in graph.levels():
-        if "chunk" in dict(level.written) and level.in_context:
+        if level.has(CHUNK) and level.in_context:
             _check_chunk(level, diagnostics)
 
 
@@ -37,9 +38,9 @@ def _check_periods(levels: list[Level], unit: Unit, diagnostics: Diagnostics) ->
             diagnostics.report(
                 "N0402",
                 f"the periods of {shorter} and {longer} {unit.value}s do not divide one another",
-                first[longer].clause("every"),
+                first[longer].clause(EVERY),
                 f"choose {below} or {above} {unit.value}s here",
-                (Note(f"`{other.name}` has a period of {shorter}", other.clause("every")),),
+                (Note(f"`{other.name}` has a period of {shorter}", other.clause(EVERY)),),
             )
 
 
@@ -48,7 +49,7 @@ def _check_chunk(level: Level, diagnostics: Diagnostics) -> None:
         diagnostics.report(
             "N0403",
             f"a chunk of {level.chunk} tokens holds no whole number of periods of {level.period} tokens",
-            level.clause("chunk"),
+            level.clause(CHUNK),
             f"choose a multiple of {level.period}",
         )
 
@@ -65,7 +66,7 @@ def check_run(graph: NestGraph, tokens: int, steps: int) -> tuple[Diagnostic, ..
             is_told = all(_never(graph, one, tokens, steps) or is_carried(graph, one) for one in driven)
             name, where = level.id.removeprefix("@"), level.span
         else:
-            is_told, name, where = False, level.name, level.clause("every")
+            is_told, name, where = False, level.name, level.clause(EVERY)
         if not is_told and _never(graph, level, tokens, steps):
             if level.unit is Unit.STEP:
                 given, more, most = f"steps, but the run has {steps}", "for more steps", steps

@@ -6,6 +6,7 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level
 from nestdsl.semantics.suggestions import listed
+from nestdsl.vocabulary.clauses import INIT
 from nestdsl.vocabulary.signatures import LIBRARY, Kind
 from nestdsl.vocabulary.starts import LEARNED
 
@@ -21,7 +22,7 @@ def check_own_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
             diagnostics.report(
                 "N0405",
                 f"`init {level.init.kind}` has no meaning for `{level.name}`: {_why(kind, level.init.kind)}",
-                level.clause("init"),
+                level.clause(INIT),
                 f"it may start as {listed((LEARNED, *kind.starts))}" if kind.starts else "leave it out",
             )
         elif level.init.kind == "identity":
@@ -39,6 +40,6 @@ def _check_identity(graph: NestGraph, level: Level, diagnostics: Diagnostics) ->
         diagnostics.report(
             "N0201",
             f"`{level.name}` cannot start as the identity: it reads {sizes[0]} features and makes {sizes[1]}",
-            level.clause("init"),
+            level.clause(INIT),
             "make its sizes equal, or choose another start, such as `init orthogonal`",
         )

@@ -10,6 +10,7 @@ from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import EdgeType, Flow, Level, Train
 from nestdsl.graph.self_reference import LEARNING, anchored_reads, circles, without_anchored_reads
+from nestdsl.vocabulary.clauses import CHUNK, LEARN
 
 _MOST_SHOWN = 20
 """Flows that a message names."""
@@ -75,7 +76,7 @@ def _check_attention(graph: NestGraph, diagnostics: Diagnostics) -> None:
                 "N0301",
                 f"`{levels[0].name}` learns from what is read from it, but attention is solved anew at every "
                 "token: it has no earlier state",
-                levels[0].clause("learn"),
+                levels[0].clause(LEARN),
                 "let it learn from flows that do not come from it, or from a memory that learns from it",
             )
 
@@ -92,7 +93,7 @@ def _check_self_reference(graph: NestGraph, diagnostics: Diagnostics) -> None:
                 "N0407",
                 f"`{levels[0].name}` learns from what is read from itself through another block, "
                 "which this compiler cannot run yet",
-                levels[0].clause("learn"),
+                levels[0].clause(LEARN),
                 "write the flows from the level back to it in one body",
             )
         for level in levels:
@@ -106,6 +107,6 @@ def _check_self_reference(graph: NestGraph, diagnostics: Diagnostics) -> None:
                     "N0402",
                     f"the chunks of {shorter} and {longer} tokens of memories that read themselves or one "
                     "another do not divide one another",
-                    level.clause("chunk"),
+                    level.clause(CHUNK),
                     f"choose a multiple of {shorter}",
                 )

@@ -7,6 +7,7 @@ from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import KIND_CALL, Learning, Level, OptimizerUse
 from nestdsl.inference.sizes import report_ids, shown_number
 from nestdsl.limits import MAX_NUMBERS
+from nestdsl.vocabulary.clauses import OPTIMIZER
 from nestdsl.vocabulary.signatures import LIBRARY, Memory, count
 
 
@@ -29,7 +30,7 @@ def _check_numbers(level: Level, sizes: tuple[int, int], diagnostics: Diagnostic
                 LIMIT,
                 f"`{level.name}` would have {shown_number(numbers)} {what}; "
                 f"a level has at most {MAX_NUMBERS:,}",
-                level.clause(KIND_CALL),
+                (level.place(KIND_CALL) or level.span),
                 "choose smaller sizes",
             )
             return
@@ -42,7 +43,7 @@ def _check_generated(
     key, _ = graph.level_sizes[level.id]
     for name, flow in optimizer.flows:
         if flow in graph.ids:
-            report_ids(level.clause("optimizer"), diagnostics)
+            report_ids(level.clause(OPTIMIZER), diagnostics)
             continue
         size = graph.sizes.get(flow)
         if size in (None, 1, heads):

@@ -6,6 +6,7 @@ from nestdsl.diagnostics import Diagnostics, Note
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Learning, Level, Read
 from nestdsl.graph.self_reference import anchored_reads
+from nestdsl.vocabulary.clauses import EVERY, INIT, RESET, Clause
 from nestdsl.vocabulary.signatures import LIBRARY, Shapes
 from nestdsl.vocabulary.timing import Reset
 
@@ -20,7 +21,7 @@ def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
             diagnostics.report(
                 "N0405",
                 f"`reset parent` has no meaning for `{level.name}`: it starts from no other level",
-                level.clause("reset"),
+                level.clause(RESET),
                 "say from which: `init from slower_level`, or leave `reset` out",
             )
         parent = graph.parent(level)
@@ -31,12 +32,14 @@ def check_starts(graph: NestGraph, diagnostics: Diagnostics) -> None:
 def _check(
     graph: NestGraph, level: Level, parent: Level, is_circular: bool, diagnostics: Diagnostics
 ) -> None:
-    def refuse(clause: str, why: str, hint: str, code: str = "N0405", notes: tuple[Note, ...] = ()) -> None:
+    def refuse(
+        clause: Clause, why: str, hint: str, code: str = "N0405", notes: tuple[Note, ...] = ()
+    ) -> None:
         diagnostics.report(code, why, level.clause(clause), hint, notes)
 
     if level.learning is Learning.ASSOCIATION:
         refuse(
-            "init",
+            INIT,
             f"`{level.name}` cannot start from `{parent.name}`: a memory that learns `key -> value` starts "
             "with its sequence, where no other level of the sequence has learned anything yet",
             "say `init learned`; only a level that learns from surprise starts anew, with `reset parent`, "
@@ -44,33 +47,33 @@ def _check(
         )
     elif not level.learns_surprise_in_context:
         refuse(
-            "init",
+            INIT,
             f"`{level.name}` cannot start from `{parent.name}`: only a level that learns from surprise in "
             "context does",
             "say `every N tokens` without `learn key -> value`, or leave `init` out",
         )
     elif parent.learning is not Learning.SURPRISE or _shapes(graph, parent) == ():
         refuse(
-            "init",
+            INIT,
             f"`{level.name}` cannot start from `{parent.name}`: it has no weights that learn from surprise",
             "name a level that learns from surprise",
         )
     elif not graph.reads_of(parent.id) and not graph.lacks_flows:
         refuse(
-            "init",
+            INIT,
             f"`{level.name}` starts from `{parent.name}`, which nothing reads, so that it learns nothing",
             f"read `{parent.name}` on the way to `out`",
         )
     elif is_circular:
         refuse(
-            "init",
+            INIT,
             f"`{level.name}` starts from `{parent.name}`, which itself starts from `{level.name}`",
             "let one of these levels have a start of its own: `init learned`",
             "N0301",
         )
     elif None not in (found := (_shapes(graph, level), _shapes(graph, parent))) and found[0] != found[1]:
         refuse(
-            "init",
+            INIT,
             f"`{level.name}` has the weights {_shown(found[0])}, and `{parent.name}` has {_shown(found[1])}",
             "make their kinds and sizes equal",
             "N0201",
@@ -78,11 +81,11 @@ def _check(
         )
     elif level.reset is Reset.PARENT and parent.in_context and parent.period <= level.period:
         refuse(
-            "reset",
+            RESET,
             f"`{level.name}` is reset when `{parent.name}` updates, once in {parent.period} tokens: it "
             "would never keep what it learns",
             f"give `{parent.name}` a longer period than {level.period} tokens",
-            notes=(Note(f"`{parent.name}` is no slower", parent.clause("every")),),
+            notes=(Note(f"`{parent.name}` is no slower", parent.clause(EVERY)),),
         )
 
 
@@ -97,12 +100,12 @@ def _check_chunks(graph: NestGraph, diagnostics: Diagnostics) -> None:
             continue
         other = first.setdefault(level.scope, level)
         if other.reset != level.reset:
-            one, rest = (level, other) if "reset" in dict(level.written) else (other, level)
+            one, rest = (level, other) if level.has(RESET) else (other, level)
             diagnostics.report(
                 "N0405",
                 f"`reset {one.reset}` has no meaning for `{one.name}` alone: memories of this body read "
                 "themselves, so that all of them run through the same chunks",
-                one.clause("reset"),
+                one.clause(RESET),
                 f"say the same at `{rest.name}` and all other memories of the body, or in `default`",
             )
 

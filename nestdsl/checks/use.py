@@ -11,6 +11,7 @@ from nestdsl.graph.gradients import reached_levels
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import FROZEN_BLOCK, Flow, Input, Learning, Level
 from nestdsl.source import Source, Span
+from nestdsl.vocabulary.clauses import FROZEN, INIT
 from nestdsl.vocabulary.signatures import LIBRARY
 
 
@@ -86,7 +87,7 @@ def _check_start(graph: NestGraph, level: Level, diagnostics: Diagnostics) -> No
     kind = LIBRARY.kinds.get(level.kind)
     is_static = level.frozen and level.learning is not Learning.ASSOCIATION
     is_drawn = kind is not None and (kind.draws_start or kind.is_custom)
-    if not is_drawn or not is_static or "init" in dict(level.written):
+    if not is_drawn or not is_static or level.has(INIT):
         return
     block = dict(level.written).get(FROZEN_BLOCK)
     if block is not None:
@@ -100,7 +101,7 @@ def _check_start(graph: NestGraph, level: Level, diagnostics: Diagnostics) -> No
     diagnostics.report(
         "N0305",
         f"`{_written_name(graph, level)}` is frozen at its random start: nothing ever changes or trains it",
-        level.clause("frozen"),
+        level.clause(FROZEN),
         "remove `frozen`; if random features are what you want, say so with `init normal(0.02)`",
     )
 

@@ -11,6 +11,7 @@ from enum import Enum
 
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.source import Span
+from nestdsl.vocabulary.clauses import BY_NAME, Clause
 from nestdsl.vocabulary.signatures import Takes, Value
 from nestdsl.vocabulary.timing import THROUGH, Gradient, ReadTime, Reset, Unit
 
@@ -193,9 +194,22 @@ class Level:
         """Whether the gradient of a memory with `gd` is that of what retention leaves."""
         return self.optimizer is not None and dict(self.optimizer.arguments).get("forget_first") is True
 
-    def clause(self, name: str) -> Span:
-        """Where the program says this clause, or else where the level stands."""
-        return dict(self.written).get(name, self.span)
+    @property
+    def clauses(self) -> tuple[Clause, ...]:
+        """The clauses that the program has for it, in their order."""
+        return tuple(BY_NAME[name] for name, _ in self.written if name in BY_NAME)
+
+    def clause(self, clause: Clause) -> Span:
+        """Where the program has this clause, or else where the level stands."""
+        return self.place(clause.name) or self.span
+
+    def has(self, clause: Clause) -> bool:
+        """Whether the program has this clause for the level."""
+        return self.place(clause.name) is not None
+
+    def place(self, what: str) -> Span | None:
+        """Where the program has a clause, by its name, FROZEN_BLOCK or KIND_CALL."""
+        return dict(self.written).get(what)
 
 
 @dataclass(frozen=True, slots=True)

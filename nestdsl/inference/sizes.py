@@ -13,6 +13,7 @@ from nestdsl.graph.nodes import KIND_CALL, EdgeType, Flow, Input, Learning, Leve
 from nestdsl.graph.self_reference import anchored_reads, without_anchored_reads
 from nestdsl.limits import MAX_SIZE
 from nestdsl.source import Span
+from nestdsl.vocabulary.clauses import LEARN
 from nestdsl.vocabulary.signatures import LIBRARY, Kind, Takes
 
 _SIZE_EDGES = frozenset((EdgeType.READ, EdgeType.KEY, EdgeType.VALUE, EdgeType.GENERATE))
@@ -127,7 +128,7 @@ class _Inference:
         key_flow, value_flow = (self.graph.source(level.id, edge) for edge in (EdgeType.KEY, EdgeType.VALUE))
         if key_flow is None or value_flow is None:
             return
-        span = level.clause("learn")
+        span = level.clause(LEARN)
         key, value = self._size(key_flow, span), self._size(value_flow, span)
         if key is None or value is None:
             return
@@ -142,7 +143,7 @@ class _Inference:
         heads = arguments.get("heads")
         if isinstance(heads, int):
             sizes = {key: "keys and values"} if key == value else {key: "keys", value: "values"}
-            call = level.clause(KIND_CALL)
+            call = level.place(KIND_CALL) or level.span
             # Of heads that divide neither, the keys are enough to say so.
             if not all(self._divides(heads, size, what, call) for size, what in sizes.items()):
                 return
@@ -170,7 +171,7 @@ class _Inference:
         self.diagnostics.report(
             "N0204",
             f"`{level.name}` learns {pairs} pairs for each token, which do not divide {what} of size {size}",
-            level.clause("learn"),
+            level.clause(LEARN),
             "put flows of equal size side by side: `learn concat(k, other_k) -> concat(v, other_v)`",
         )
         return False
@@ -204,7 +205,7 @@ class _Inference:
             known = self.graph.level_sizes[level.id]
             self.read_at[level.id] = read.span
         if known[0] != size:
-            first = self.read_at.get(level.id, level.clause("learn"))
+            first = self.read_at.get(level.id, level.clause(LEARN))
             self.diagnostics.report(
                 "N0201",
                 f"`{level.name}` reads flows of size {known[0]}; this one has size {size}",

@@ -13,6 +13,7 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.graph.nest import NestGraph
 from nestdsl.graph.nodes import Level
 from nestdsl.semantics.suggestions import did_you_mean, listed
+from nestdsl.vocabulary.clauses import INIT
 from nestdsl.vocabulary.signatures import LIBRARY, Shapes
 from nestdsl.weights import FLOATS, Found, Stored, UnreadableError, find, fits, stored
 
@@ -32,7 +33,7 @@ def infer_weights(graph: NestGraph, diagnostics: Diagnostics) -> None:
             diagnostics.report(
                 "N0405",
                 f"`init` has no meaning for `{level.name}`: it has no weights",
-                level.clause("init"),
+                level.clause(INIT),
                 "leave it out",
             )
             continue
@@ -40,7 +41,7 @@ def infer_weights(graph: NestGraph, diagnostics: Diagnostics) -> None:
 
 
 def _check(graph: NestGraph, level: Level, shapes: Shapes, diagnostics: Diagnostics) -> None:
-    span, init = level.clause("init"), level.init
+    span, init = level.clause(INIT), level.init
     try:
         tensors = stored(init.file)
     except UnreadableError as error:
@@ -74,7 +75,7 @@ def _report_names(level: Level, found: Found, shapes: Shapes, diagnostics: Diagn
         diagnostics.report(
             "N0201",
             f"{what} has no {listed(found.missing)}, which `{level.name}` needs",
-            level.clause("init"),
+            level.clause(INIT),
             "add `bias = false` to the arguments of its kind"
             if has_bias
             else f"its weights are {listed(name for name, _ in shapes)}",
@@ -84,7 +85,7 @@ def _report_names(level: Level, found: Found, shapes: Shapes, diagnostics: Diagn
         diagnostics.report(
             "N0201",
             f"{what} has {listed(found.unused[:_MOST_SHOWN])}{more}, for which `{level.name}` has no place",
-            level.clause("init"),
+            level.clause(INIT),
             "with a part of its weights it would compute something else; choose a kind that has all",
         )
 
@@ -99,7 +100,7 @@ def _all_fit(
             diagnostics.report(
                 "N0502",
                 f"`{tensor}` of `{level.init.file}` holds {one.kind} numbers",
-                level.clause("init"),
+                level.clause(INIT),
                 f"weights are {listed(FLOATS)}; store them as such",
             )
             return False
@@ -108,7 +109,7 @@ def _all_fit(
                 "N0201",
                 f"`{tensor}` of `{level.init.file}` is {_shown(one.shape)}, and the {name} of `{level.name}` "
                 f"is {_shown(wanted[name])}",
-                level.clause("init"),
+                level.clause(INIT),
                 "make the sizes equal; matrices are stored as out × in",
             )
             return False

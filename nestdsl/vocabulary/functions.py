@@ -39,7 +39,7 @@ _PAIRED = (
     Function("min", "the smaller of two", 2, fold=min, place=Place.OPTIMIZER),
     Function(
         "clip",
-        "brought between -limit and limit, element by element",
+        "a brought between -b and b, element by element",
         2,
         fold=lambda x, limit: min(max(x, -limit), limit),
         place=Place.OPTIMIZER,
@@ -82,7 +82,7 @@ _OF_OPTIMIZERS = (
     ("matmul", "the matrix product", 2, (), Range.ANY),
     (
         "newton_schulz",
-        "the nearest orthogonal matrix",
+        "the nearest orthogonal matrix, as Muon makes it; needs `only matrices`",
         1,
         (
             ArgumentSpec("steps", Type.WHOLE, 5, minimum=1, maximum=1000),
@@ -90,7 +90,13 @@ _OF_OPTIMIZERS = (
         ),
         Range.SIGN_OF_FIRST,
     ),
-    ("debias", "a moving average without its start at zero", 1, (), Range.SIGN_OF_FIRST),
+    (
+        "debias",
+        "an `ema` without its start at zero: divided by 1 − decay to the number of its moves",
+        1,
+        (),
+        Range.SIGN_OF_FIRST,
+    ),
 )
 
 FUNCTIONS = (
@@ -133,7 +139,7 @@ FUNCTIONS = (
     ),
     Function(
         "spread",
-        "evenly spaced numbers, from the first to the last, the same at every token",
+        "`size` evenly spaced numbers, from the first to the last, the same at every token",
         flows=0,
         arguments=(ArgumentSpec("first", Type.NUMBER), ArgumentSpec("last", Type.NUMBER), whole("size")),
         output_size=lambda sizes, arguments: int(arguments["size"] or 1),

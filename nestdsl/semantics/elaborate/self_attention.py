@@ -33,7 +33,7 @@ def self_attention(body: BodyScope, level: Level, own: Clauses) -> Stage:
         body.diagnostics.report(
             "N0405",
             f"`pairs` has no meaning for `{level.name}`: it makes the one key and value of a token itself",
-            level.clause(KIND_CALL),
+            (level.place(KIND_CALL) or level.span),
             "leave it out, or give it several: `learn concat(k, other_k) -> concat(v, other_v)`",
         )
         level = replace(level, arguments=tuple((dict(level.arguments) | {"pairs": 1}).items()))

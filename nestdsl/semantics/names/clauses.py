@@ -8,20 +8,33 @@ from nestdsl.diagnostics import Diagnostics
 from nestdsl.semantics.twice import report_said_twice
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.clauses import (
+    CHUNK,
+    EVERY,
+    FROZEN,
+    GRADIENT,
+    INIT,
+    LEARN,
+    OBJECTIVE,
+    OPTIMIZER,
+    READ,
+    RESET,
+    Clause,
+)
 from nestdsl.vocabulary.starts import LEARNED
 
 Clauses = dict[str, ast.Clause]
 
-_NAMES: dict[type[ast.Clause], str] = {
-    ast.Learn: "learn",
-    ast.Objective: "objective",
-    ast.Every: "every",
-    ast.OptimizerClause: "optimizer",
-    ast.Init: "init",
-    ast.Reset: "reset",
-    ast.Gradient: "gradient",
-    ast.Read: "read",
-    ast.Frozen: "frozen",
+_READ_AS: dict[type[ast.Clause], Clause] = {
+    ast.Learn: LEARN,
+    ast.Objective: OBJECTIVE,
+    ast.Every: EVERY,
+    ast.OptimizerClause: OPTIMIZER,
+    ast.Init: INIT,
+    ast.Reset: RESET,
+    ast.Gradient: GRADIENT,
+    ast.Read: READ,
+    ast.Frozen: FROZEN,
 }
 
 
@@ -32,7 +45,7 @@ def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
         if isinstance(clause, ast.Broken):
             found["broken"] = clause
             continue
-        name = _NAMES[type(clause)]
+        name = _READ_AS[type(clause)].name
         if name in found:
             report_said_twice(diagnostics, name, clause.span, found[name].span, "keep one of them")
         else:
@@ -78,5 +91,5 @@ def places(clauses: Clauses) -> tuple[tuple[str, Span], ...]:
             continue
         found.append((name, clause.span))
         if isinstance(clause, ast.Every) and clause.chunk is not None:
-            found.append(("chunk", clause.chunk.span))
+            found.append((CHUNK.name, clause.chunk.span))
     return tuple(found)

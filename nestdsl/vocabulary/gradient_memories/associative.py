@@ -50,6 +50,8 @@ def _equation(move: Move) -> Moved:
 
 ASSOCIATIVE = MemoryKind(
     "associative",
+    "learns `key -> value` row by row: a network u + W1 silu(W2 u), which starts as the identity and moves "
+    "by the gradient of half the squared error, the mean over rows",
     (Rate("step", 1.0, most=2.0), Rate("retain", 1.0)),
     _equation,
     lambda rates: (

@@ -12,6 +12,7 @@ def _equation(move: Move) -> Moved:
 
 EMA = MemoryKind(
     "ema",
+    "m = decay m + (1 − decay) x",
     (Rate("decay", is_below=True, is_constant=True),),
     _equation,
     lambda rates: (

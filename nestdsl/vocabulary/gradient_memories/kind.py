@@ -78,6 +78,7 @@ class MemoryKind:
     """
 
     name: str
+    summary: str
     rates: tuple[Rate, ...]
     equation: Callable[[Move], Moved]
     objective: Callable[[Mapping[str, Term]], Line]

@@ -15,6 +15,8 @@ def _equation(move: Move) -> Moved:
 
 MATRIX = MemoryKind(
     "matrix",
+    "learns `key -> value`: m = retain m − step (m keyᵀ − value) key, of the weight's own shape. The value "
+    "is `out × out`, or a number, which means so many times the identity",
     (Rate("step", 1.0, most=2.0), Rate("retain", 1.0)),
     _equation,
     lambda rates: ("l2: half the squared error of its answers to the rows of its key [E48]",),

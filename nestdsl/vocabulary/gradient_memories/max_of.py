@@ -15,6 +15,8 @@ def _equation(move: Move) -> Moved:
 
 MAX_OF = MemoryKind(
     "max_of",
+    "m = max(decay m, x), element by element, as in AdaMax; with `decay = 1` the largest so far, "
+    "as in AMSGrad",
     (Rate("decay", is_constant=True),),
     _equation,
     lambda rates: ("the largest of what it learned; what it keeps decays by ", rates["decay"]),

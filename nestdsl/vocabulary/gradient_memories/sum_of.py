@@ -20,6 +20,8 @@ def _objective(rates: Mapping[str, Term]) -> Line:
 
 SUM_OF = MemoryKind(
     "sum_of",
+    "m = decay m + x; with `decay = 0` what it learned last: read `before`, that of the update before; "
+    "else it keeps nothing",
     (Rate("decay", is_constant=True),),
     _equation,
     _objective,

@@ -31,7 +31,8 @@ def _equation(arguments: Arguments, is_residual: bool) -> Term:
 
 ASSOCIATIVE = Kind(
     "associative",
-    "a residual two-layer memory for each head (Behrouz et al., 2025, Eq. 91)",
+    "the residual two-layer memory z + W1 σ(W2 z) of each head (Behrouz et al., 2025, Eq. 91); a layer "
+    "without `learn`",
     (HEADS, whole("hidden", None), ACTIVATION),
     parameters=_layers,
     state=_layers,

@@ -38,7 +38,8 @@ def _growth(arguments: Arguments, in_: int, out: int) -> tuple[int, int]:
 
 ATTENTION = Kind(
     "attention",
-    "softmax attention, causal: the memory that is recomputed at every token",
+    "the level that is recomputed at every token. It makes its own query, key, value and output projections, "
+    "which are levels; or has `learn key -> value`, and is read with the query",
     (
         HEADS,
         whole("window", None),

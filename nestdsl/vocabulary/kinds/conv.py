@@ -33,7 +33,7 @@ def _equation(arguments: Arguments, is_residual: bool) -> Term:
 
 CONV = Kind(
     "conv",
-    "a causal convolution of each feature by itself over the last tokens",
+    "a causal convolution of each feature by itself over the last `width` tokens",
     (whole("width"), flag("bias", True)),
     parameters=_parameters,
     state=lambda a, in_, out: (("inputs", (_width(a) - 1, in_)),),

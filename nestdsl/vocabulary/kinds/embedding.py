@@ -8,7 +8,7 @@ from nestdsl.vocabulary.types import Kind, Takes
 
 EMBEDDING = Kind(
     "embedding",
-    "a table of one vector for each id",
+    "a vector for each id",
     (whole("dim"),),
     takes=Takes.IDS,
     output_size=lambda a, size: int(a["dim"] or 0),

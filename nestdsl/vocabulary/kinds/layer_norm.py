@@ -13,7 +13,7 @@ def _equation(arguments: Arguments, is_residual: bool) -> Term:
 
 LAYER_NORM = Kind(
     "layer_norm",
-    "removes the mean, divides by the deviation, scales and shifts each feature",
+    "subtracts each head's mean, divides by its deviation, scales and shifts each feature",
     (HEADS, EPSILON),
     parameters=lambda a, in_, out: (("weight", (out,)), ("bias", (out,))),
     flops=lambda a, in_, out: 7 * out,

@@ -7,7 +7,7 @@ from nestdsl.vocabulary.types import Kind
 
 LINEAR = Kind(
     "linear",
-    "a matrix and a bias",
+    "a matrix and a bias; `out` is the input's size if left out",
     (whole("out", None), flag("bias", True)),
     output_size=lambda a, size: size if a["out"] is None else int(a["out"]),
     parameters=lambda a, in_, out: biased("", out, in_, a),

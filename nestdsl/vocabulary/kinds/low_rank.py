@@ -10,7 +10,8 @@ _A, _B = Symbol("A"), Symbol("B")
 
 LOW_RANK = Kind(
     "low_rank",
-    "a residual map of low rank, x + B A x",
+    "x + B A x, with A of `rank` rows and B of `rank` columns; with `every N tokens` each sequence has its "
+    "own A and B",
     (whole("rank"),),
     parameters=lambda a, in_, out: (
         ("down.weight", (int(a["rank"] or 1), in_)),

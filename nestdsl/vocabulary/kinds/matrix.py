@@ -8,7 +8,7 @@ from nestdsl.vocabulary.types import Kind, Memory
 
 MATRIX = Kind(
     "matrix",
-    "one matrix for each head, from keys to values",
+    "one matrix for each head: a memory with `learn key -> value`, else an ordinary layer",
     (HEADS,),
     parameters=lambda a, in_, out: (("weight", of_heads(a, in_, out)),),
     state=lambda a, in_, out: (("matrix", of_heads(a, in_, out)),),

@@ -34,7 +34,7 @@ def _equation(arguments: Arguments, is_residual: bool) -> Term:
 
 MLP = Kind(
     "mlp",
-    "two matrices with an activation between",
+    "two matrices with an activation between; `hidden` is 4 times the input's size if neither is given",
     (
         ArgumentSpec("expand", Type.NUMBER, None, minimum=0.0, maximum=1e6, exclusive=True),
         whole("hidden", None),

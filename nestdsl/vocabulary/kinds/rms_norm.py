@@ -7,7 +7,7 @@ from nestdsl.vocabulary.types import Kind
 
 RMS_NORM = Kind(
     "rms_norm",
-    "divides by the root mean square and scales each feature",
+    "divides each head by its root mean square, and scales each feature",
     (HEADS, EPSILON),
     parameters=lambda a, in_, out: (("weight", (out,)),),
     flops=lambda a, in_, out: 4 * out,

@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (MemoryError, ImportError) as error:  # of the commands themselves, which say more
             if isinstance(error, ImportError) and "failed to map segment" not in str(error):
                 raise
-            print("error[N0503]: nestdsl does not fit into memory", file=sys.stderr)
+            print(
+                "error[N0503]: nestdsl does not fit into memory",
+                file=sys.stderr,
+            )
             return DIAGNOSTICS
 
 

@@ -89,7 +89,7 @@ class Association:
         return before(T, 1)
 
     def effective_step(self, index: Symbol) -> Term:
-        """The step of a token: with the decay along the key, the exact one of [E57]."""
+        """The step of a token: with the decay along the key, the exact one of [Nested Learning, Eq. 57]."""
         if not self.decays_along_key:
             return at(self.step, index)
         return self._exact_step().at(index)
@@ -155,6 +155,6 @@ def anchor(tokens: int, own_tokens: int) -> Term:
 
 
 def anchor_definition(symbol: Symbol, own_tokens: int) -> Equation:
-    """ξ = C ⌊(t − 1) / C⌋ [E90], with the index corrected (FACTS X3)."""
+    """ξ = C ⌊(t − 1) / C⌋ [Nested Learning, Eq. 90], with the index corrected."""
     (tokens,) = symbol.index or (Number(own_tokens),)
     return Equation(symbol, times(tokens, Floor(Ratio(before(T, 1), tokens))))

@@ -1,5 +1,8 @@
-"""The recurrence of an `associative` memory, M(z) = z + W_1 σ(W_2 z) for each head [E91], as the runtime
-computes it: gradients at the chunk's start [E90], the decay along the key on W_2 [E88]."""
+"""The recurrence of an `associative` memory, M(z) = z + W_1 σ(W_2 z) for each head, as the runtime has it.
+
+Nested Learning, Eq. 91; gradients are those of the chunk's start (Eq. 90), the decay along the key is on W_2
+(Eq. 88).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """When weights move, the gradient they move by, and gradient descent in context.
 
 The same for weights that move once in N steps and for those of each sequence that move once in N
-tokens [E71]: `Clock` says what is counted.
+tokens [Nested Learning, Eq. 71]: `Clock` says what is counted.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Clock:
 def gradient(
     clock: Clock, objective: str, takes_mean: bool, weight: Symbol = W, symbol: Symbol = G
 ) -> Equation:
-    """G: the mean (or the sum) of the gradients that have gathered since the last update [E71]."""
+    """G: the mean (or the sum) of the gradients that have gathered since the last update [Nested Learning,
+    Eq. 71]."""
     loss = Symbol(objective)
     if clock.period == 1:
         return Equation(symbol.at(clock.index), Gradient(loss.at(clock.index), weight))

@@ -139,7 +139,15 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
         rows = (
             row("memory", f"none: it starts anew each time, for each matrix of {_driven(driven)}"),
             row("context flow", (start,)),
-            row("objective", (times(x, Transpose(x)), " = ", IDENTITY, ": all singular values 1 [E43]")),
+            row(
+                "objective",
+                (
+                    times(x, Transpose(x)),
+                    " = ",
+                    IDENTITY,
+                    ": all singular values 1 [Nested Learning, Eq. 43]",
+                ),
+            ),
             row("frequency", describe_frequency(level)),
             row("optimizer", ("inside of ", *driver.words())),
             row("start", "its input divided by its norm; transposed where it has more rows than columns"),

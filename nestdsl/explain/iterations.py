@@ -22,7 +22,7 @@ _SMALLEST_NORM = 1e-7
 
 
 def newton_schulz(start: Term, x: Symbol, gram: Symbol, place: Symbol, steps: int) -> tuple[Equation, ...]:
-    """The quintic iteration on a wide matrix [E44 without its anchor]."""
+    """The quintic iteration on a wide matrix [Nested Learning, Eq. 44 without its anchor]."""
     a, b, c = (Number(abs(one)) for one in _QUINTIC)
     last = x.at(before(place, 1))
     step = plus(

@@ -1,7 +1,8 @@
 """The recurrence of a `matrix` memory, S [key, value] for each head, as the runtime computes it.
 
-[E14-E18] (dot), [E65, E93] (l2), [E57, E88] (dgd), [T13-T14] (momentum), [E90] (anchored gradients); Yang et
-al. 2024, eq. 10 (the gated delta rule as published, which forgets first).
+[Nested Learning, Eq. 14-18] (dot), [Nested Learning, Eq. 65, 93] (l2), [Nested Learning, Eq. 57, 88] (dgd),
+[Titans, Eq. 13-14] (momentum), [Nested Learning, Eq. 90] (anchored gradients); Yang et al. 2024, eq. 10 (the
+gated delta rule as published, which forgets first).
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _start(names: Names, level: Level, residual: bool) -> Line:
     by = names.graph.train.optimizer.name
     if (parent := names.graph.parent(level)) is not None:
         whose = "in the same sequence" if parent.in_context else "shared by all sequences"
-        return (f"the weights of {parent.name}, {whose}; none of its own [E72]",)
+        return (f"the weights of {parent.name}, {whose}; none of its own [Nested Learning, Eq. 72]",)
     drawn = start(level, residual, by)
     if not level.learns_surprise_in_context:
         return drawn
@@ -124,7 +124,7 @@ def _learning(
     if not level.learns_surprise_in_context:
         return row("frequency", every), row("optimizer", optimizer(use), *drivers.rest(names.graph, level))
     lines: list[str | Line] = [
-        f"{every}, each sequence its own weights, in training and with learn=True [E71]",
+        f"{every}, each sequence its own weights, in training and with learn=True [Nested Learning, Eq. 71]",
         "the loss at token t moves only weights that read token t + 1 and later",
     ]
     if level.period > segment_tokens:

@@ -124,8 +124,8 @@ class Init:
     """Where a level's state starts: a word of `STARTS` and its number; or from another level's state.
 
     `trained`: whether the outer levels train the start; that of a memory may be fixed. `level` is the id of
-    that other level; this one then has no weights of its own [E72]. A learned start may have its first
-    values from a `file`, beneath a `key`, of whose `part` it is.
+    that other level; this one then has no weights of its own [Nested Learning, Eq. 72]. A learned start may
+    have its first values from a `file`, beneath a `key`, of whose `part` it is.
     """
 
     kind: str = "learned"
@@ -177,7 +177,8 @@ class Level:
 
     @property
     def learns_surprise_in_context(self) -> bool:
-        """True for a level of the continuum memory system: weights of each sequence's own [E71]."""
+        """True for a level of the continuum memory system: weights of each sequence's own [Nested Learning,
+        Eq. 71]."""
         return self.in_context and self.learning is Learning.SURPRISE
 
     @property

@@ -11,7 +11,8 @@ from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram, chai
 from nestdsl.vocabulary.timing import Unit
 
 ITERATION = "newton_schulz"
-"""The function that solves a problem of its own in several iterations, and so is a level [E43]."""
+"""The function that solves a problem of its own in several iterations, and so is a level [Nested Learning,
+Eq. 43]."""
 
 
 def programs_of(graph: NestGraph, level: Level) -> tuple[OptimizerProgram, ...]:

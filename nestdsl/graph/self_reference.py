@@ -1,4 +1,4 @@
-"""Self-reference: levels whose next state depends on what is read from them [E83-E93].
+"""Self-reference: levels whose next state depends on what is read from them [Nested Learning, Eq. 83-93].
 
 Such a read sees the state at the start of the current chunk (the anchor), whatever the level's
 `read` says: it is needed before the state of this chunk can be. Without these reads no circle is

@@ -17,19 +17,20 @@ _TOWARD = ArgumentSpec("toward", Type.STRING, "zero", choices=("zero", "init"))
 OPTIMIZERS = (
     OptimizerSignature(
         "gd",
-        "gradient descent on the memory's own objective [E93]",
+        "gradient descent on the memory's own objective [Nested Learning, Eq. 93]",
         (_STEP, _RETAIN, _TOWARD, ArgumentSpec("forget_first", Type.BOOLEAN, False)),
         flow_arguments=("step", "retain"),
     ),
     OptimizerSignature(
         "dgd",
-        "delta gradient descent, which decays along the key [E57, E88]; `momentum` adds past surprise",
+        "delta gradient descent, which decays along the key [Nested Learning, Eq. 57, 88]; `momentum` adds "
+        "past surprise",
         (_STEP, _RETAIN, ArgumentSpec("momentum", Type.NUMBER, None, minimum=0.0, maximum=1.0), _TOWARD),
         flow_arguments=("step", "retain", "momentum"),
     ),
     OptimizerSignature(
         "momentum",
-        "gradient descent with past surprise [T13-T14]",
+        "gradient descent with past surprise [Titans, Eq. 13-14]",
         (_STEP, _RETAIN, _number("momentum", 0.9, maximum=1.0), _TOWARD),
         flow_arguments=("step", "retain", "momentum"),
     ),

@@ -62,7 +62,10 @@ def test_figures_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     [
         (["ids.nest", "--batch", "0"], "error[N0202]: `batch` is 0"),
         (["ids.nest", "--steps", "-1"], "error[N0202]: `steps` is -1"),
-        (["ids.nest", "--device", "nowhere"], "error[N0203]: device `nowhere` cannot be used"),
+        (
+            ["ids.nest", "--device", "nowhere"],
+            "error[N0203]: device `nowhere` cannot be used",
+        ),
         (["absent.nest"], "error[N0003]"),
         (["ids.nest", "--batch", "1000000000"], "error[N0503]"),
         (["ids.nest", "--set", "size=2"], "error["),

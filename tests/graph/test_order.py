@@ -157,7 +157,8 @@ def test_transformer_block():
 
 
 def test_a_transformer_whose_mlp_has_become_a_memory():
-    """[E21, E69]: attention, then a linear memory whose start the outer level learns, then projections."""
+    """[Nested Learning, Eq. 21, 69]: attention, then a linear memory whose start the outer level learns, then
+    projections."""
     text = model(
         "level attend = attention(2)\n"
         "level memory = matrix { learn k -> v  objective dot  every 1 token  init learned }\n"

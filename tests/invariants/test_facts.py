@@ -1,4 +1,4 @@
-"""What holds of levels in context, whatever they are made of: FACTS G6 and G9, two chunk lengths (X27)."""
+"""What holds of levels in context, whatever they are made of and in two chunk lengths."""
 
 from __future__ import annotations
 

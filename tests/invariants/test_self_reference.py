@@ -1,4 +1,4 @@
-"""Self-referential Titans against the equations, token by token [E83-E88, E90]."""
+"""Self-referential Titans against the equations, token by token [Nested Learning, Eq. 83-88, 90]."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ def one_head(*tensors: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("length", [1.0, 1.7])
 @pytest.mark.parametrize("objective", ["l2", "dot"])
 def test_a_dgd_step_solves_the_proximal_problem(objective: str, length: float) -> None:
-    """[E54-E57]: argmin_W ½‖W x - u‖² + ‖W - W_t‖² / (2 η) with u = -∂L/∂y, by a dense solve."""
+    """[Nested Learning, Eq. 54-57]: argmin_W ½‖W x - u‖² + ‖W - W_t‖² / (2 η) with u = -∂L/∂y, by a dense
+    solve."""
     size, step = 5, 0.8
     start, key, value = normal(size, size), normal(size, seed=1), normal(size, seed=2)
     key = length * key / key.norm()

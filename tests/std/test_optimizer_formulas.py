@@ -50,7 +50,7 @@ def preconditioned_momentum(weight: Tensor, gradients: Sequence[Tensor]) -> Tens
 
 
 def dgd(weight: Tensor, gradients: Sequence[Tensor]) -> Tensor:
-    """[E57] with ĝᵀĝ for x xᵀ."""
+    """[Nested Learning, Eq. 57] with ĝᵀĝ for x xᵀ."""
     step = 0.3 / 1.3
     for g in gradients:
         along = torch.eye(g.shape[1]).to(g) - step * unit(g).T @ unit(g)
@@ -128,7 +128,8 @@ def test_a_vector_is_a_row(formula: Formula) -> None:
 
 
 def test_dgd_is_the_delta_rule_for_one_token_of_length_one() -> None:
-    """[E57]: W = W (I - s x xᵀ) - s (dL/dy) xᵀ with s = lr / (1 + lr), for L = |W x - y|² / 2."""
+    """[Nested Learning, Eq. 57]: W = W (I - s x xᵀ) - s (dL/dy) xᵀ with s = lr / (1 + lr), for L = |W x - y|²
+    / 2."""
     generator = torch.Generator().manual_seed(3)
     lr, weight = 0.4, torch.randn(5, 3, generator=generator, dtype=torch.float64)
     layer = nn.Linear(3, 5, bias=False, dtype=torch.float64)

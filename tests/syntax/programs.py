@@ -13,7 +13,7 @@ from nestdsl.syntax.ast import Program
 from nestdsl.syntax.parser import parse
 
 HOPE = """\
-# hope.nest: self-referential Titans, then a continuum memory system [E94-E97]
+# hope.nest: self-referential Titans, then a continuum memory system [Nested Learning, Eq. 94-97]
 use std.titans
 use std.optim
 
@@ -26,7 +26,7 @@ block hope_layer(heads = 4, segment = 512) {
   }
 
   flow h   = in + (in -> rms_norm -> titans)
-  flow out = h + (h -> rms_norm -> cms)             # an array as a stage: in order, fastest first [E70]
+  flow out = h + (h -> rms_norm -> cms)             # an array as a stage: in order, fastest first [Nested Learning, Eq. 70]
 }
 
 model hope(dim = 256, depth = 4, heads = 4, vocab = 256) {
@@ -61,7 +61,7 @@ optimizer turned(lr = 2e-2, momentum = 0.95) {
 
 optimizer m3(lr = 3e-4, fast = 0.95, slow = 0.9, second = 0.999, mix = 0.5, period = 16, eps = 1e-8) {
   level near = ema(fast)   { learn grad }
-  level far  = ema(slow)   { learn grad        every period steps }     # a continuum memory of gradients [E75]
+  level far  = ema(slow)   { learn grad        every period steps }     # a continuum memory of gradients [Nested Learning, Eq. 75]
   level var  = ema(second) { learn grad * grad }
   flow  dir    = newton_schulz(near) + mix * newton_schulz(far)
   flow  update = -lr * rms_match(dir / (sqrt(debias(var)) + eps))
@@ -69,7 +69,7 @@ optimizer m3(lr = 3e-4, fast = 0.95, slow = 0.9, second = 0.999, mix = 0.5, peri
 """
 
 TITANS = """\
-# std/titans.nest, after [E83-E93]
+# std/titans.nest, after [Nested Learning, Eq. 83-93]
 block self_referential(heads = 4, chunk = 16) {
   default { every 1 token, chunk chunk   objective l2   optimizer dgd(step = step, retain = retain)   init learned }
 

@@ -67,10 +67,11 @@ class _TwoLayers(nn.Module):
 
 
 class Associative(_TwoLayers):
-    """A two-layer memory per head [E91] that learns keys and values while a sequence is read.
+    """A two-layer memory per head that learns keys and values while a sequence is read.
 
-    M(z) = z + W_1 σ(W_2 z), without the residual z if the sizes of key and value differ. objective,
-    optimizer, p (of "lp"), period, chunk, toward, activation and gradient as in `DeepRule`; `read` is where
+    Nested Learning, Eq. 91: M(z) = z + W_1 σ(W_2 z), without the residual z if the sizes of key and value
+    differ. objective, optimizer, p (of "lp"), period, chunk, toward, activation and gradient as in
+    `DeepRule`; `read` is where
     its reads look: "after" a token has written, "before" it, or at the "anchor", the start of the token's
     chunk.
     hidden: the hidden size of one head; default key_size / heads.
@@ -185,7 +186,7 @@ class Associative(_TwoLayers):
     def peek(self, state: State, query: Tensor, *, aligned: bool = False) -> Tensor:
         """What the memory answered at the start of the chunk in which a call begins that does not go beyond
         it: query [B, T, key_size] -> [B, T, value_size]. On what it answers, its own next state may depend
-        [E90]. aligned: the caller's word that the call begins with the chunk.
+        [Nested Learning, Eq. 90]. aligned: the caller's word that the call begins with the chunk.
         """
         anchor = "" if aligned or "anchor_inner" not in state else "anchor_"
         inner, outer = state[f"{anchor}inner"], state[f"{anchor}outer"]

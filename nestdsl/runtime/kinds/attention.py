@@ -67,8 +67,8 @@ class Attention(nn.Module):
     `window` tokens away on both sides.
     pairs: keys and values that each token writes, which stand one after the other in what is learned.
     persistent: pairs that are learned by the outer levels and stand before every token: `persistent_key`
-    `[N, key_size]`, `persistent_value` `[N, value_size]` [T19]. They have no place: with `rotary` they meet
-    the query as it is, not turned.
+    `[N, key_size]`, `persistent_value` `[N, value_size]` [Titans, Eq. 19]. They have no place: with `rotary`
+    they meet the query as it is, not turned.
     State: `key` `[B, C, P * key_size]`, rotated; `value` `[B, C, P * value_size]`; `position` `[B]`, whole
     numbers: the tokens that each row has read. Kept is only what a later token can reach. Where rows have
     read different numbers of tokens, `padding` `[B]` says how many of the first cached ones are none of a

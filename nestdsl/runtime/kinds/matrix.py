@@ -234,8 +234,8 @@ class Matrix(nn.Module):
     def peek(self, state: State, query: Tensor, *, aligned: bool = False) -> Tensor:
         """What the memory answered at the start of the chunk in which a call begins that does not go beyond
         it: query [B, T, key_size] -> [B, T, value_size]. For memories that are `anchored`: on what they
-        answer, their own next state may depend [E90]. aligned: the caller's word that the call begins with
-        the chunk.
+        answer, their own next state may depend [Nested Learning, Eq. 90]. aligned: the caller's word that the
+        call begins with the chunk.
         """
         matrix = state["matrix" if aligned or "anchor" not in state else "anchor"]
         queries = query.unflatten(-1, (self.heads, -1)).to(matrix.dtype)

@@ -1,10 +1,10 @@
-"""How levels learn from surprise in context: segment by segment, each row for itself [E71].
+"""How levels learn from surprise in context, segment by segment, each row for itself.
 
-A sequence is read in segments as long as the shortest period. A segment's loss gives, for each
-row, the gradient of that row's own weights, at the weights its tokens saw; it looks back no
-further than the segment. It gathers, and at the end of a level's period the weights take one
-step along its mean. The loss at position i, whose label is token i + 1, so moves only weights
-that read token i + 1 and later.
+Nested Learning, Eq. 71. A sequence is read in segments as long as the shortest period. A segment's loss
+gives, for each row, the gradient of that row's own weights, at the weights its tokens saw; it looks back no
+further than the segment. It gathers, and at the end of a level's period the weights take one step along its
+mean. The loss at position i, whose label is token i + 1, so moves only weights that read token i + 1 and
+later.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ class Learner:
 
 
 def _is_reset(level: PlasticLevel, state: State) -> bool:
-    """Whether a level at the end of its period starts anew, from a parent that has just moved [E72]."""
+    """Whether a level at the end of its period starts anew, from a parent that has just moved [Nested
+    Learning, Eq. 72]."""
     return (
         level.layer.reset is Reset.PARENT
         and level.parent is not None

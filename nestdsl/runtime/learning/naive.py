@@ -1,12 +1,12 @@
-"""The continuum memory system as its equation says it [E71]: the truth for tests, slow and plain.
+"""The continuum memory system as Nested Learning, Eq. 71, has it: the truth for tests, slow and plain.
 
 One row at a time, each level an ordinary layer whose weights are replaced from outside:
 
     W_{i+1} = W_i + rule(1/C sum_{t in (i-C, i]} grad loss_t(W_i))   at every C-th token, else W_i
 
 A level that starts from another one's state has W_0 = that one's W_0; one that is reset with its
-parent takes, whenever the parent moves, the parent's new W in place of its own update [E72]. How far
-back the loss of a segment is differentiated is what `plan/reach.py` says.
+parent takes, whenever the parent moves, the parent's new W in place of its own update [Nested Learning, Eq.
+72]. How far back the loss of a segment is differentiated is what `plan/reach.py` says.
 """
 
 from __future__ import annotations

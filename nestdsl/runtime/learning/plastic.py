@@ -20,7 +20,7 @@ State = dict[str, Any]
 
 
 class Plastic(nn.Module):
-    """A layer with weights of each sequence's own [E71].
+    """A layer with weights of each sequence's own [Nested Learning, Eq. 71].
 
     The layer's own weights are the meta-learned start, shared by all sequences. The state holds,
     once a sequence learns, by the name of each weight: `weights` [batch, *shape], the optimizer's
@@ -33,8 +33,8 @@ class Plastic(nn.Module):
 
     With a `parent`, a layer whose weights have the same names and shapes, there is no start of its
     own: each sequence starts from the parent's weights, its own ones where the parent is such a level
-    too, and with reset `parent` again whenever the parent moves [E72]. The layer's weights are then
-    the very parameters of the parent, and it is no submodule, so that each counts once.
+    too, and with reset `parent` again whenever the parent moves [Nested Learning, Eq. 72]. The layer's
+    weights are then the very parameters of the parent, and it is no submodule, so that each counts once.
     """
 
     layer: nn.Module

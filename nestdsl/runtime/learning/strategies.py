@@ -1,7 +1,8 @@
 """Four ways to compute one loss: which of them is taken depends on how far back the outer levels look.
 
-A sequence is read in segments as long as the shortest period [E71]. The gradient of a segment's loss moves
-the weights of each row; what differs is how much of the graph the outer levels need afterwards.
+A sequence is read in segments as long as the shortest period [Nested Learning, Eq. 71]. The gradient of a
+segment's loss moves the weights of each row; what differs is how much of the graph the outer levels need
+afterwards.
 """
 
 from __future__ import annotations

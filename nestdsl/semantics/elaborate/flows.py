@@ -300,7 +300,7 @@ class ModelFlows(FlowElaborator[FlowName]):
         return UNKNOWN
 
     def _parallel(self, call: ast.Call, piped: Result | None) -> Result:
-        """All elements of an array on the same input, added [E74]."""
+        """All elements of an array on the same input, added [Nested Learning, Eq. 74]."""
         if not isinstance(piped, FlowName):
             self._report(
                 "`parallel` is a stage: it needs a flow",
@@ -328,7 +328,7 @@ class ModelFlows(FlowElaborator[FlowName]):
         return total
 
     def _through(self, level: LevelName, flow: FlowName, span: Span) -> FlowName | Unknown:
-        """Through all elements and copies of a level, in order [E70]."""
+        """Through all elements and copies of a level, in order [Nested Learning, Eq. 70]."""
         return self._chain([stage for element in level.elements for stage in element], flow, span)
 
     def _chain(self, stages: Sequence[Stage], flow: FlowName, span: Span) -> FlowName | Unknown:

@@ -55,7 +55,8 @@ ASSOCIATIVE = MemoryKind(
     (Rate("step", 1.0, most=2.0), Rate("retain", 1.0)),
     _equation,
     lambda rates: (
-        "l2: half the squared error of its answers to the rows of its key, a mean over rows [E50]",
+        "l2: half the squared error of its answers to the rows of its key, a mean over rows "
+        "[Nested Learning, Eq. 50]",
     ),
     options=(whole("hidden", 16),),
     parts=(Part("inner", "hidden × in", is_random=True), Part("outer", "in × hidden")),

@@ -19,7 +19,9 @@ MATRIX = MemoryKind(
     "is `out × out`, or a number, which means so many times the identity",
     (Rate("step", 1.0, most=2.0), Rate("retain", 1.0)),
     _equation,
-    lambda rates: ("l2: half the squared error of its answers to the rows of its key [E48]",),
+    lambda rates: (
+        "l2: half the squared error of its answers to the rows of its key [Nested Learning, Eq. 48]",
+    ),
     values=("constant", "number", "out × out"),
     answer="out × out",
     example="normalize({flow}) -> 1",

@@ -14,7 +14,7 @@ def _equation(move: Move) -> Moved:
 
 def _objective(rates: Mapping[str, Term]) -> Line:
     decay = rates["decay"]
-    kept = "dot: minus the inner product with what it learns [E34]"
+    kept = "dot: minus the inner product with what it learns [Nested Learning, Eq. 34]"
     return (kept, "; it retains ", decay) if decay != ONE else (kept,)
 
 

@@ -1,4 +1,4 @@
-"""Levels that start from another level's state, and start again when it moves [E72]."""
+"""Levels that start from another level's state, and start again when it moves [Nested Learning, Eq. 72]."""
 
 from __future__ import annotations
 

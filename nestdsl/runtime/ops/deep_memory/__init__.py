@@ -1,4 +1,4 @@
-"""Two-layer memories: a residual perceptron per head that learns keys and values token by token [E91].
+"""Two-layer memories: a residual perceptron per head that learns keys and values token by token.
 
 `naive` is the loop that reads like the equations; `learn` and `read`, from `chunked`, are the fast form.
 """

@@ -1,9 +1,9 @@
 """What a two-layer memory does with a token, and what it carries from call to call.
 
-M(z) = z + W_1 σ(W_2 z), for each head by itself [E91]; without the residual z if the sizes of key and value
-differ. Shapes: B batch rows, T tokens, H heads, K key size, V value size, D hidden size (all of one head).
-Both matrices are stored transposed, inner = W_2ᵀ [B, H, K, D] and outer = W_1ᵀ [B, H, D, V], so that a
-read is q + σ(qᵀ inner) outer.
+M(z) = z + W_1 σ(W_2 z), for each head by itself [Nested Learning, Eq. 91]; without the residual z if the
+sizes of key and value differ. Shapes: B batch rows, T tokens, H heads, K key size, V value size, D hidden
+size (all of one head). Both matrices are stored transposed, inner = W_2ᵀ [B, H, K, D] and outer = W_1ᵀ [B, H,
+D, V], so that a read is q + σ(qᵀ inner) outer.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class DeepRule(MemoryRule):
         ∇W_1 = e hᵀ,  ∇W_2 = (σ'(z) ∘ W_1ᵀ e) kᵀ                  at the weights of the chunk's start
 
     optimizer: "gd"            W ← α W - η ∇W
-               "dgd"           W_1 as gd; W_2 ← W_2 (α I - η k kᵀ) - η ∇W_2 [E88]
-               "momentum"      S ← μ S - η ∇W, W ← α W + S, for both matrices [T13-T14]
+               "dgd"           W_1 as gd; W_2 ← W_2 (α I - η k kᵀ) - η ∇W_2 [Nested Learning, Eq. 88]
+               "momentum"      S ← μ S - η ∇W, W ← α W + S, for both matrices [Titans, Eq. 13-14]
                "dgd_momentum"  the same, and W_2 keeps the decay along the key
-        With either form of dgd, η stands for η / (1 + η ‖k‖²), the exact step of [E57].
+        With either form of dgd, η stands for η / (1 + η ‖k‖²), the exact step of [Nested Learning, Eq. 57].
     toward: what α decays to. "zero", or "init": the initial weights W_0, α W + (1 - α) W_0.
     chunk: the tokens of a chunk, counted from the start of the context, take their gradients at its start
-        [E90]; the weights still move at every token. 1 is the exact recurrence.
+        [Nested Learning, Eq. 90]; the weights still move at every token. 1 is the exact recurrence.
     period: N > 1 moves the weights after every N tokens of the context only, by the means of gradient,
         decay along the key, α and μ over these tokens, all at the period's start; a period that is not full
         moves nothing. The chunk then means nothing.

@@ -12,7 +12,7 @@ and η of μ the same, G = D H and g = D η (row by row: how much of a write, an
     S_t = γ_t S + g_t U + Σ_s D_ts k_s d_sᵀ + Σ_s G_ts k_s w_sᵀ
 
 so everything is linear in what the block began with, S, U and A, and a triangular system gives the writes
-([T16-T18], with WY in place of its sums where the gradients or decays are not known beforehand).
+([Titans, Eq. 16-18], with WY in place of its sums where the gradients or decays are not known beforehand).
 Each right-hand side is kept as columns [known | S | U | A]: known - (its answers to S, U, A).
 """
 

@@ -27,15 +27,18 @@ from nestdsl.runtime.ops.memory_rule import (
 class LinearRule(MemoryRule):
     """The recurrence of a linear memory, with step η, retain α and momentum μ (one each per head and token).
 
-    objective: what -∇L writes, w = η e with e = v - Sᵀ k for "l2" (½‖M k - v‖², [E93]); e = v for "dot"
-        (-⟨M k, v⟩, [E92]); e = |v - Sᵀ k|^{p-1} sign(v - Sᵀ k) for "lp" (‖M k - v‖_p^p / p).
+    objective: what -∇L writes, w = η e with e = v - Sᵀ k for "l2" (½‖M k - v‖², [Nested Learning, Eq. 93]); e
+    = v for "dot"
+        (-⟨M k, v⟩, [Nested Learning, Eq. 92]); e = |v - Sᵀ k|^{p-1} sign(v - Sᵀ k) for "lp" (‖M k - v‖_p^p /
+        p).
     optimizer: "gd"            S ← α S + k wᵀ
-               "dgd"           S ← (α I - η k kᵀ) S + k wᵀ [E88]
-               "momentum"      U ← μ U + k wᵀ, S ← α S + U [T13-T14]
+               "dgd"           S ← (α I - η k kᵀ) S + k wᵀ [Nested Learning, Eq. 88]
+               "momentum"      U ← μ U + k wᵀ, S ← α S + U [Titans, Eq. 13-14]
                "dgd_momentum"  U ← μ U + k wᵀ, S ← (α I - η k kᵀ) S + U
-        With either form of dgd, η stands for η / (1 + η ‖k‖²), the exact step of [E57].
+        With either form of dgd, η stands for η / (1 + η ‖k‖²), the exact step of [Nested Learning, Eq. 57].
         "gd" with "l2" takes each gradient at the running state. All others take it at the start of the
-        token's chunk [E90, T16]; the decays still run token by token, and chunk 1 is the exact recurrence.
+        token's chunk [Nested Learning, Eq. 90, 16]; the decays still run token by token, and chunk 1 is the
+        exact recurrence.
     forget_first: for "gd" with "l2" and period 1, the gradient is that of what α leaves,
         S ← α S + η k (v - (α S)ᵀ k)ᵀ: the gated delta rule as published (Yang et al. 2024, eq. 10). With
         an α for each key channel it is that of Kimi Delta Attention (Kimi Team 2025).

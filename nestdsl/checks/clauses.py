@@ -71,7 +71,7 @@ def _check_attention(level: Level, diagnostics: Diagnostics) -> None:
             _report(
                 level,
                 clause,
-                "attention keeps no state of its own: it is solved anew at every token",
+                "attention keeps no state of its own: it is recomputed at every token",
                 "leave it out",
                 diagnostics,
             )

@@ -74,7 +74,7 @@ def _check_attention(graph: NestGraph, diagnostics: Diagnostics) -> None:
             levels = [node for id in sorted(component) if isinstance(node := graph[id], Level)]
             diagnostics.report(
                 "N0301",
-                f"`{levels[0].name}` learns from what is read from it, but attention is solved anew at every "
+                f"`{levels[0].name}` learns from what is read from it, but attention is recomputed at every "
                 "token: it has no earlier state",
                 levels[0].clause(LEARN),
                 "let it learn from flows that do not come from it, or from a memory that learns from it",

@@ -42,7 +42,7 @@ def _check(
             INIT,
             f"`{level.name}` cannot start from `{parent.name}`: a memory that learns `key -> value` starts "
             "with its sequence, where no other level of the sequence has learned anything yet",
-            "say `init learned`; only a level that learns from surprise starts anew, with `reset parent`, "
+            "say `init learned`; only a level that learns from surprise starts again, with `reset parent`, "
             "when a slower one moves",
         )
     elif not level.learns_surprise_in_context:

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
             found += _check(file)
     report(found, arguments.format, sys.stdout)
     if not found and arguments.format == "text":
-        print(f"{counted(len(arguments.files), 'program')} checked: nothing is wrong")
+        print(f"{counted(len(arguments.files), 'program')} checked: no problems found")
     return int(any(diagnostic.is_error or arguments.strict for diagnostic in found))
 
 

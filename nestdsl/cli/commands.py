@@ -15,7 +15,7 @@ from nestdsl.terminal import ReaderGone
 
 COMMANDS = {
     "check": "find everything that is wrong with programs",
-    "fmt": "lay programs out in the one way, in place",
+    "fmt": "format programs, in place",
     "compile": "compile a program, and show it in any form on the way",
     "render": "draw a program",
     "explain": "every level of a program with its update equation; or a diagnostic with an example",

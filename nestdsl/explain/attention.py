@@ -1,4 +1,4 @@
-"""Softmax attention: the memory that is solved anew at every token, for each head."""
+"""Softmax attention: the memory that is recomputed at every token, for each head."""
 
 from __future__ import annotations
 

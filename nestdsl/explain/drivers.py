@@ -137,7 +137,7 @@ def section(names: Names, level: Level, ordered: OrderedLevel) -> Section:
     else:
         start, x, steps = writer.iterated(inner)
         rows = (
-            row("memory", f"none: it starts anew each time, for each matrix of {_driven(driven)}"),
+            row("memory", f"none: it starts again each time, for each matrix of {_driven(driven)}"),
             row("context flow", (start,)),
             row(
                 "objective",

@@ -101,7 +101,7 @@ def _attention(named: _Named, ordered: OrderedLevel) -> Section:
     rows = [
         row("memory", *lines),
         row("context flow", named.context()),
-        row("objective", "softmax: the kernel regression of the values, solved anew"),
+        row("objective", "softmax: the kernel regression of the values, recomputed at every token"),
         row("frequency", describe_frequency(level)),
         row("optimizer", "none: the solution is in closed form"),
         *_sizes(ordered, ("keys", "values")),

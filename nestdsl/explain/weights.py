@@ -95,7 +95,7 @@ def _start(names: Names, level: Level, residual: bool) -> Line:
 
 
 def _reset(graph: NestGraph, level: Level) -> tuple[Row, ...]:
-    """When a level starts anew, if not with each sequence only."""
+    """When a level starts again, if not with each sequence only."""
     parent = graph.parent(level)
     if level.reset is Reset.NEVER:
         return (NEVER_RESET,)

@@ -21,7 +21,7 @@ from nestdsl.vocabulary.signatures import LIBRARY
 from nestdsl.vocabulary.timing import Every, EveryRead, Frequency, Never, ReadTime, Unit
 
 Speed = tuple[int, Fraction]
-"""Sorts: (3, ·) re-solved at every read, (2, updates per token), (1, updates per step), (0, ·) never."""
+"""Sorts: (3, ·) recomputed at every read, (2, updates per token), (1, updates per step), (0, ·) never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class SurprisePlan:
     `gradient` says whether the outer levels differentiate through its updates: `stop`, `through` or
     `truncated(n)`, through the last n.
     With a `parent`, the attribute of another level in the same body, it has no start of its own but
-    that level's state, and with `reset` `parent` it starts from it anew whenever that level moves [Nested
+    that level's state, and with `reset` `parent` it starts from it again whenever that level moves [Nested
     Learning, Eq. 72].
     """
 

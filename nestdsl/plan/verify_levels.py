@@ -108,7 +108,7 @@ def _verify_options(level: LevelPlan, kind: Kind | None, here: str) -> None:
     is_power = is_number(p) and p >= 1 if options["objective"] == "lp" else p is None
     require(is_power, f"p of {here} is odd")
     is_cut = level.gradient == STOP
-    require((options["gradient"] == "stop") == is_cut, f"the gradient of {here} is said in two ways")
+    require((options["gradient"] == "stop") == is_cut, f"the gradient of {here} is given in two ways")
     if options.get("forget_first"):
         rule = kind.memory, options["optimizer"], options["objective"], options["period"]
         require(rule == (Memory.MATRIX, "gd", "l2", 1), f"{here} has nothing to forget first")
@@ -118,7 +118,7 @@ def _verify_options(level: LevelPlan, kind: Kind | None, here: str) -> None:
 def _verify_surprise(
     level: LevelPlan, surprise: SurprisePlan, levels: Mapping[str, LevelPlan], here: str
 ) -> None:
-    require(surprise.gradient == level.gradient, f"the gradient of {here} is said in two ways")
+    require(surprise.gradient == level.gradient, f"the gradient of {here} is given in two ways")
     program = surprise.optimizer.program
     if program is None:
         require(surprise.optimizer.name == "gd", f"the optimizer of {here} has no rule")
@@ -132,7 +132,7 @@ def _verify_surprise(
         goes_on |= surprise.reset is Reset.PARENT and parent.carried
     else:
         require(surprise.reset is not Reset.PARENT, f"{here} is reset with no parent")
-    require(level.carried == goes_on, f"whether {here} goes on is said in two ways")
+    require(level.carried == goes_on, f"whether {here} goes on is given in two ways")
 
 
 def _verified_parent(

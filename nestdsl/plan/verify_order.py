@@ -39,10 +39,10 @@ def verify_order(plan: Plan) -> None:
 
 def _verify_copy(level: OrderedLevel, built: LevelPlan, here: str, *, is_first: bool) -> None:
     """What the list says of a level is what the body of a copy says; its sizes are those of the first."""
-    require(level.kind == built.kind, f"the kind of {here} is said in two ways")
+    require(level.kind == built.kind, f"the kind of {here} is given in two ways")
     if is_first:
         is_same = (level.input_size, level.output_size) == (built.input_size, built.output_size)
-        require(is_same and level.carried == built.carried, f"what {here} is, is said in two ways")
+        require(is_same and level.carried == built.carried, f"what {here} is, is given in two ways")
     surprise = built.surprise
     options = dict(built.options)
     if built.association:
@@ -55,7 +55,7 @@ def _verify_copy(level: OrderedLevel, built: LevelPlan, here: str, *, is_first: 
     is_attention = built.association and not options
     require_member(level.learns, learns, f"what {here} learns")
     is_so = is_attention or (level.unit, level.period) == (unit, period)
-    require(is_so, f"when {here} moves is said in two ways")
+    require(is_so, f"when {here} moves is given in two ways")
     if level.unit is Unit.STEP and level.optimizer is not None:
         require(level.optimizer.program is not None, f"the optimizer of {here} has no program")
     shapes = shapes_of(built)

@@ -36,7 +36,7 @@ def how_it_learns(level: Level, train: Train) -> str:
         return ""
     kind = LIBRARY.kinds[level.kind]
     if kind.is_nonparametric:
-        return "softmax, solved anew"
+        return "softmax, recomputed"
     if level.frozen:
         return "frozen"
     if level.learning is Learning.ASSOCIATION:

@@ -351,7 +351,7 @@ class NestModule(Block):
 
     def steady_run(self) -> Run:
         """The run for passes of one length, each of which goes on from the state of the one before."""
-        # What a cache holds grows from pass to pass, and each length would be compiled anew; where
+        # What a cache holds grows from pass to pass, and each length would be compiled again; where
         # sequences are read in segments, caches run apart (`pieces.py`).
         is_steady = self.plan.clock.segment_tokens or not self.state_grows()
         return self._present_run() if is_steady else PLAIN

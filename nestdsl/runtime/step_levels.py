@@ -2,7 +2,7 @@
 
 After each backward pass the gradient of a level gathers in `.grad`; at the end of its period
 the level moves once, by the mean (or the sum) of what has gathered, its optimizer's memories
-advance once, and the gathering starts anew [Nested Learning, Eq. 71]. Other levels are not touched.
+advance once, and the gathering starts again [Nested Learning, Eq. 71]. Other levels are not touched.
 """
 
 from __future__ import annotations

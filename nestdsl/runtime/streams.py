@@ -30,7 +30,7 @@ def _next_start(block: Block, state: State, fresh: State) -> State:
 
 
 def from_parents(levels: list[PlasticLevel], state: State) -> State:
-    """The state in which levels that start anew do so from parents that were carried [Nested Learning, Eq.
+    """The state in which levels that start again do so from parents that were carried [Nested Learning, Eq.
     72]."""
     for level in levels:
         if level.parent is None or level.carried:

@@ -29,4 +29,4 @@ def report_twice(
 def report_said_twice(diagnostics: Diagnostics, word: str, again: Span, first: Span, hint: str) -> None:
     """N0102 for a clause or statement, with its first place."""
     note = Note("it was said here first", first)
-    diagnostics.report("N0102", f"`{word}` is said twice", again, hint, (note,))
+    diagnostics.report("N0102", f"`{word}` is given twice", again, hint, (note,))

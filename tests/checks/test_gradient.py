@@ -28,7 +28,7 @@ def codes(
     kind: str = "matrix",
     optimizer: str = "gd(step = 0.1)",
 ) -> list[str]:
-    when = "" if kind == "attention" else "every 1 token"  # which is solved anew at every token
+    when = "" if kind == "attention" else "every 1 token"  # which is recomputed at every token
     text = PROGRAM.format(memory=memory, chain=chain, every=every, kind=kind, optimizer=optimizer, when=when)
     return [diagnostic.code for diagnostic in analyse(Source(text)).diagnostics]
 

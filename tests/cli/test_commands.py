@@ -55,16 +55,16 @@ def run(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["good.nest"], 0, "1 program checked: nothing is wrong"),
-        (["good.nest", "bom.nest", "crlf.nest"], 0, "3 programs checked: nothing is wrong"),
+        (["good.nest"], 0, "1 program checked: no problems found"),
+        (["good.nest", "bom.nest", "crlf.nest"], 0, "3 programs checked: no problems found"),
         (["empty.nest"], 0, "this file is empty"),
         (["empty.nest", "--strict"], 1, "this file is empty"),
         (["warns.nest"], 0, "1 warning"),
         (["warns.nest", "--strict"], 1, "1 warning"),
-        (["good.nest", "--strict"], 0, "nothing is wrong"),
+        (["good.nest", "--strict"], 0, "no problems found"),
         (["wrong.nest"], 1, "did you mean `linear`?"),
         (["good.nest", "wrong.nest", "warns.nest"], 1, "1 error, 1 warning"),
-        (["two.nest"], 0, "nothing is wrong"),
+        (["two.nest"], 0, "no problems found"),
         (["missing.nest"], 1, "N0003"),
         (["folder.nest"], 1, "is a folder"),
         (["binary.nest"], 1, "is a binary file"),
@@ -117,7 +117,7 @@ def test_check_for_github(run):
 def test_check_of_optimizers_alone(run, tmp_path):
     (tmp_path / "own.nest").write_text("optimizer own(lr = 0.1) {\n  flow update = -lr * sign(grad)\n}\n")
     status, out, err = run("check", "own.nest")
-    assert (status, err) == (0, "") and "nothing is wrong" in out
+    assert (status, err) == (0, "") and "no problems found" in out
     (tmp_path / "bad.nest").write_text("optimizer own(lr = 0.1) {\n  flow update = -lr * sgn(grad)\n}\n")
     status, out, _ = run("check", "bad.nest")
     assert status == 1 and "did you mean `sign`?" in out
@@ -347,7 +347,7 @@ def test_two_thousand_levels_take_seconds(tmp_path):
         before = child_seconds()
         done = command("check", "large.nest", cwd=tmp_path)
         best = min(best, child_seconds() - before)
-        assert (done.returncode, done.stdout) == (0, "1 program checked: nothing is wrong\n")
+        assert (done.returncode, done.stdout) == (0, "1 program checked: no problems found\n")
         if best < 3:
             return
     raise AssertionError(f"checking 2,000 levels took {best:.1f} s")

@@ -163,7 +163,7 @@ def test_full_and_closed_streams_of_all_sorts(folder) -> None:
     for streams in ("2>&- <&-", "2> /dev/full"):
         done = shell(folder, streams, *check)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "1 program checked: nothing is wrong\n"
+        assert done.stdout == "1 program checked: no problems found\n"
         done = shell(folder, streams, *wrong)
         assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
     assert shell(folder, "2>&-", "check", "--zzz").returncode == 2

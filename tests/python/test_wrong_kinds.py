@@ -36,7 +36,7 @@ def library() -> Iterator[None]:
 
 
 class Plain(nn.Module):
-    """A kind in which nothing is wrong, to be spoiled."""
+    """A kind in which no problems found, to be spoiled."""
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()

@@ -176,7 +176,7 @@ ODD = [
     ("in * spread", "N0104", "`spread` is a function, not a flow"),
     ("in * spread(0, 1)", "N0103", "needs `size`"),
     ("in * spread(0, 1, 8, 2)", "N0103", "one too many"),
-    ("in * spread(in, 1, 8)", "N0104", "`in` is no compile-time value"),
+    ("in * spread(in, 1, 8)", "N0104", "`in` is not a compile-time constant"),
     ('in * spread("a", 1, 8)', "N0104", "`first` is a number"),
     ("in * spread(0, 1, 0)", "N0202", "`size` is a positive whole number"),
     ("in * spread(0, 1, 4)", "N0201", "the sizes 8 and 4 differ"),

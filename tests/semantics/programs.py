@@ -19,7 +19,7 @@ def analysis(text: str, **overrides: object) -> Analysis:
 
 
 def graph(text: str, **overrides: object) -> NestGraph:
-    """The graph of a program in which nothing is wrong."""
+    """The graph of a program in which no problems found."""
     found = analysis(text, **overrides)
     assert [str(diagnostic) for diagnostic in found.diagnostics if diagnostic.is_error] == []
     return found.graph()

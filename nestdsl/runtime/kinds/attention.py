@@ -1,4 +1,4 @@
-"""`attention`: softmax attention, the memory that is solved anew at every token.
+"""`attention`: softmax attention, the memory that is recomputed at every token.
 
 The projections to keys, values and queries are levels of their own; its only weights are the
 persistent pairs, if it has any. Shapes: B batch, T new tokens, C cached tokens, S = C + T, H heads,

@@ -145,7 +145,7 @@ class Learner:
 
 
 def _is_reset(level: PlasticLevel, state: State) -> bool:
-    """Whether a level at the end of its period starts anew, from a parent that has just moved [Nested
+    """Whether a level at the end of its period starts again, from a parent that has just moved [Nested
     Learning, Eq. 72]."""
     return (
         level.layer.reset is Reset.PARENT

@@ -42,7 +42,7 @@ def naive_loss(
     """The mean loss of sequences whose levels learn on the way, as `NestModule.loss` gives it.
 
     inputs and targets [batch, tokens, ...] without missing labels. The loss of each segment is computed
-    anew from the start of the context, with all made `constant` that is so as seen from this segment.
+    again from the start of the context, with all made `constant` that is so as seen from this segment.
     """
     ordinary = build(without_surprise(model.plan), compile=False, load=False)
     ordinary.to(next(model.parameters()).dtype)

@@ -78,7 +78,7 @@ class _Row:
         return total
 
     def next_sequence(self) -> None:
-        """What is carried keeps only the graph from its start (first order); the rest begins anew."""
+        """What is carried keeps only the graph from its start (first order); the rest begins again."""
         assert self.state is not None
         self.state = self.ordinary.detach_state(self.ordinary.reset_state(self.state))
         for path, level in self.levels.items():

@@ -227,7 +227,7 @@ class Rows:
         self.gathered = {}
 
     def _restart(self) -> None:
-        """Starts anew from the parent, which has just moved; the shared start has what was gathered [Nested
+        """Starts again from the parent, which has just moved; the shared start has what was gathered [Nested
         Learning, Eq. 72]."""
         starts = self._starts(0)
         for name, weight in self.weights.items():

@@ -86,7 +86,7 @@ def outer(a: Tensor, b: Tensor | None = None) -> Tensor:
 
 
 def newton_schulz(x: Tensor, steps: int = 5, precision: str = AUTO) -> Tensor:
-    """The singular values of each matrix brought near 1, by `steps` of Muon's quintic iteration (Jordan et al., 2024)
+    """The singular values of each matrix brought near 1, by `steps` of Muon's quintic (Jordan et al., 2024)
 
         X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X,    from X / max(‖X‖, 1e-7)
 

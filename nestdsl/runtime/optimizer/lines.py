@@ -189,7 +189,7 @@ class _Reader:
             if is_moving:
                 if level.reduce == "mean":
                     inputs[position] = self.add("multiply", (now, 1 / level.period), f"{name} mean", shape)
-                self.writes[f"@{name}"] = self.add("zero", (f"@{name}",), f"{name} anew", shape)
+                self.writes[f"@{name}"] = self.add("zero", (f"@{name}",), f"{name} again", shape)
         if is_moving:
             following = RULES[level.kind].steps(_MemoryWriter(self, level), tuple(inputs))
             self.writes |= {

@@ -121,7 +121,7 @@ class BodyScope(Names, ABC):
             case ConstantName(value):
                 return value
             case FlowName() | LevelName():
-                report_no_value(name, "no compile-time value", self.diagnostics)
+                report_no_value(name, "not a compile-time constant", self.diagnostics)
                 return UNKNOWN
             case Poisoned():
                 return UNKNOWN

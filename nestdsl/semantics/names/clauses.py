@@ -39,7 +39,7 @@ _READ_AS: dict[type[ast.Clause], Clause] = {
 
 
 def collect(clauses: Iterable[ast.Clause], diagnostics: Diagnostics) -> Clauses:
-    """The clauses by name; one that is said twice is N0102. Those that could not be read are `broken`."""
+    """The clauses by name; one that is given twice is N0102. Those that could not be read are `broken`."""
     found: Clauses = {}
     for clause in clauses:
         if isinstance(clause, ast.Broken):

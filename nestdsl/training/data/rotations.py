@@ -2,7 +2,7 @@
 
     x_{t+1} = √(1 − σ²) R x_t + σ n_t,    x_0, n_t ~ N(0, I),  σ = 0.1
 
-R [16, 16] is orthogonal, drawn evenly at the start of each sequence and, with probability 1/64, anew
+R [16, 16] is orthogonal, drawn evenly at the start of each sequence and, with probability 1/64, again
 before any later token. The input is x_t and the target x_{t+1}. The mean square of a target is 1, of
 which σ² = 0.01 cannot be known.
 """

@@ -22,7 +22,7 @@ def optimizer(body: str, parameters: str = "lr = 0.1") -> str:
 
 
 def program(body: str, parameters: str = "lr = 0.1", use: str = "own") -> OptimizerProgram:
-    """The program of an optimizer of which nothing is wrong, with the arguments that `use` gives."""
+    """The program of an optimizer of which no problems found, with the arguments that `use` gives."""
     text = model(f"flow out = in -> linear\ntrain {{ objective mse  optimizer {use} }}")
     found = graph(optimizer(body, parameters) + text).train.optimizer.program
     assert found is not None

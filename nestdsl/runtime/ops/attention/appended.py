@@ -49,7 +49,7 @@ def attend_appended(query_BHTK: Tensor, key: Tensor, value: Tensor, room: Room, 
 
 
 class _Appended(torch.autograd.Function):
-    """y = p v with p = softmax(scale q kᵀ), for each block of queries; p is computed anew for
+    """y = p v with p = softmax(scale q kᵀ), for each block of queries; p is computed again for
 
     dv = pᵀ dy,   ds = p ∘ (dy vᵀ − Σ p ∘ dy vᵀ),   dq = scale ds k,   dk = scale dsᵀ q
     """

@@ -1,7 +1,7 @@
 """The tokens of one call, grouped by the stretch of the context (chunk or period) they fall in.
 
 A call may begin anywhere inside a stretch, at a position that only a tensor knows. Shapes must not depend
-on it, or every position would compile anew: so each group is a window of fixed width, with a mask.
+on it, or every position would compile again: so each group is a window of fixed width, with a mask.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Lines:
 
     @staticmethod
     def _value(function: str, flows: Sequence[Flow], options: tuple[tuple[str, Value], ...]) -> float | None:
-        """What a constant will be, where its parts are known; the runtime computes it anew."""
+        """What a constant will be, where its parts are known; the runtime computes it again."""
         values = [flow.value for flow in flows]
         if any(value is None for value in values):
             return None

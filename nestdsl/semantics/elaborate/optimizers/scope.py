@@ -142,7 +142,7 @@ class OptimizerScope(ABC):
             self.used.add(name.text)
             return self.values[name.text]
         if self.declares(name.text):
-            report_no_value(name, "no compile-time value", self.diagnostics)
+            report_no_value(name, "not a compile-time constant", self.diagnostics)
             return UNKNOWN
         return self.parameters.lookup(self.module, name)
 

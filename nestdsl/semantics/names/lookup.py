@@ -72,7 +72,8 @@ class Names:
                 "did you mean `in`?" if text in INPUTS and not is_stage else did_you_mean(text, known)
             )
             hint = hint or like_in_library(text)
-            hint = hint or "declare it with `flow` or `level`, or bring it in with `use`"
+            python = ", or if Python declares it with `--import MODULE`" if is_stage else ""
+            hint = hint or f"declare it with `flow` or `level`, or bring it in with `use`{python}"
         self.diagnostics.report("N0101", f"unknown name `{text}`", name.span, hint)
         return UNKNOWN
 

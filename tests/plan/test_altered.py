@@ -150,7 +150,7 @@ FAULTS: dict[str, tuple[str, str, object, str]] = {
     "itself as parent": (f"{WHOLE}/levels/slow/surprise", "parent", "slow", "from itself"),
     "another's parent": (f"{WHOLE}/levels/slow/surprise", "parent", "embed", "another's parent"),
     "never reset": (f"{WHOLE}/levels/slow/surprise", "reset", "never", "goes on is given in two ways"),
-    "a period of its own": (f"{WHOLE}/levels/slow/surprise", "period_tokens", 3, "`slow` moves is said in"),
+    "a period of its own": (f"{WHOLE}/levels/slow/surprise", "period_tokens", 3, "`slow` moves is given in"),
     "other factors": (f"{MEMORIES}/after/m_context", "factors", {"step": 1.0}, "other factors"),
     "nobody's context": (f"{MEMORIES}/after/out_1", "context", "product_context", "what is not there"),
     "an idle level": (f"{MEMORIES}/after/a_key", "level", "a_query", "nothing reads `a_key`"),

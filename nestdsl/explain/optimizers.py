@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from nestdsl.explain import iterations
 from nestdsl.explain.descent import Clock
-from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_text import named_flows
 from nestdsl.vocabulary.gradient_memories import Move
+from nestdsl.vocabulary.shapes import CONSTANT, NUMBER, WEIGHT, Shape
 from nestdsl.vocabulary.signatures import LIBRARY
 from nestdsl.vocabulary.terms import (
     ONE,
@@ -186,7 +187,7 @@ class Writer:
         numbers = [self._shape(operand) in (CONSTANT, NUMBER) for operand in line.operands]
         return _operation(line, operands, numbers)
 
-    def _shape(self, operand: Operand) -> str:
+    def _shape(self, operand: Operand) -> Shape:
         if not isinstance(operand, str) or operand == "step_count":
             return CONSTANT
         if operand in self.lines:

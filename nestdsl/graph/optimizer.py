@@ -11,18 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nestdsl.vocabulary.gradient_memories import MEMORY_KINDS, MemoryKind
+from nestdsl.vocabulary.shapes import Shape
 from nestdsl.vocabulary.signatures import Value
 from nestdsl.vocabulary.timing import ReadTime
 
 Operand = str | int | float
 """A name, or a number."""
-
-CONSTANT = "constant"
-"""The shape of what is known before a step: made of parameters, numbers and counts alone."""
-NUMBER = "number"
-"""The shape of one number for each weight, such as a norm."""
-WEIGHT = "weight"
-"""The shape of the weight itself. Other shapes are `rows × columns` in terms of `out`, `in` and `1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +37,7 @@ class Line:
     result: str
     function: str
     operands: tuple[Operand, ...]
-    shape: str
+    shape: Shape
     period: int = 1
     options: tuple[tuple[str, Value], ...] = ()
 
@@ -61,7 +55,7 @@ class GradientMemory:
     name: str
     kind: str
     arguments: tuple[tuple[str, Operand], ...]
-    shape: str
+    shape: Shape
     period: int = 1
     read: ReadTime = ReadTime.AFTER
     reduce: str = "mean"

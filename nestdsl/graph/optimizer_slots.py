@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nestdsl.graph.optimizer import WEIGHT, GradientMemory, OptimizerProgram
+from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram
 from nestdsl.graph.optimizer_text import words_of
 from nestdsl.graph.optimizer_timing import timing
+from nestdsl.vocabulary.shapes import WEIGHT, MatrixShape, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +19,18 @@ class Slot:
     """
 
     name: str
-    shape: str
+    shape: Shape
     sizes: tuple[tuple[str, int], ...] = ()
     is_random: bool = False
 
     def extents(self, weight: tuple[int, ...]) -> tuple[int, int]:
         """Rows and columns for a weight of this shape, of each of its matrices."""
-        rows = weight[-2] if len(weight) > 1 else 1
-        sizes = {"out": rows, "in": weight[-1] if weight else 1, "1": 1, **dict(self.sizes)}
-        left, _, right = ("out × in" if self.shape == WEIGHT else self.shape).partition(" × ")
-        return (sizes[left], sizes[right]) if right else (1, 1)
+        rows, columns = weight[-2] if len(weight) > 1 else 1, weight[-1] if weight else 1
+        sizes = {"out": rows, "in": columns, "1": 1, **dict(self.sizes)}
+        match self.shape:
+            case MatrixShape(left, right):
+                return sizes[left], sizes[right]
+        return (1, 1)
 
 
 def gathered_names(memory: GradientMemory) -> tuple[str, ...]:
@@ -67,12 +70,11 @@ def slots(program: OptimizerProgram) -> tuple[Slot, ...]:
     for memory in program.memories:
         sizes = tuple((name, size) for name, size in memory.options if isinstance(size, int))
         for name, part in zip(state_names(memory), memory.declared.parts, strict=True):
-            shape = WEIGHT if part.shape == "out × in" else part.shape
-            found.append(Slot(name, shape, sizes if part.name else (), part.is_random))
+            found.append(Slot(name, part.shape, sizes if part.name else (), part.is_random))
         for name, operand in zip(gathered_names(memory), learns[memory.name], strict=False):
             # Numbers gather as one for each weight.
             is_number = not isinstance(operand, str) or operand in timing(program).known
-            shape = "1 × 1" if is_number else shapes.get(str(operand), WEIGHT)
+            shape = MatrixShape("1", "1") if is_number else shapes.get(str(operand), WEIGHT)
             found.append(Slot(name, shape))
     names = kept_names(program)
     return (*found, *(Slot(names[line.result], line.shape) for line in timing(program).kept))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.vocabulary.shapes import CONSTANT
 from nestdsl.vocabulary.timing import ReadTime
 
 Changes = frozenset[tuple[int, int]]

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nestdsl.graph.optimizer import (
-    CONSTANT,
-    NUMBER,
-    WEIGHT,
-    GradientMemory,
-    Line,
-    Operand,
-    OptimizerProgram,
-    Schedule,
-)
+from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram, Schedule
 from nestdsl.limits import MAX_OPTIMIZER_PARTS, MAX_WHOLE
 from nestdsl.plan.wellformed import (
     ARITHMETIC,
@@ -27,6 +18,7 @@ from nestdsl.plan.wellformed import (
 )
 from nestdsl.semantics.elaborate.optimizers.shapes import ShapeError, shape_of
 from nestdsl.vocabulary.gradient_memories import MEMORY_KINDS, MemoryKind
+from nestdsl.vocabulary.shapes import CONSTANT, NUMBER, WEIGHT, Shape
 from nestdsl.vocabulary.signatures import LIBRARY, Place
 from nestdsl.vocabulary.timing import ReadTime
 
@@ -49,7 +41,7 @@ class _Verifier:
         self.program = program
         self.place = f"the optimizer `{require_identifier(program.name, 'an optimizer', free=False)}`"
         self.memories = {one.name: one for one in program.memories}
-        self.shapes = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
+        self.shapes: dict[str, Shape] = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
         self.biases: dict[str, str] = {}
         """The lines that say how far a moving average is from its start, each with that memory's name."""
 
@@ -118,7 +110,7 @@ class _Verifier:
             require(is_fit, f"{here} has options that `{line.function}` does not take")
         require(line.shape == self._made(line, shapes, here), f"{here} has another shape")
 
-    def _made(self, line: Line, shapes: list[str], here: str) -> str:
+    def _made(self, line: Line, shapes: list[Shape], here: str) -> Shape:
         """The shape of what a line makes."""
         count = len(shapes)
         match line.function:
@@ -128,7 +120,9 @@ class _Verifier:
                 return WEIGHT
             case "answer":
                 require(shapes[1] == WEIGHT, f"{here} asks with other keys")
-                return self._kind(self.memories[str(line.operands[0])]).answer
+                answer = self._kind(self.memories[str(line.operands[0])]).answer
+                assert answer is not None  # which was seen before
+                return answer
             case "bias":
                 name = dict(line.options)["memory"]
                 memory = self.memories.get(name) if isinstance(name, str) else None
@@ -159,7 +153,7 @@ class _Verifier:
             require(False, f"{here} {error}")
             raise
 
-    def _verify_memory(self, memory: GradientMemory, learned: list[str]) -> None:
+    def _verify_memory(self, memory: GradientMemory, learned: list[Shape]) -> None:
         """A memory, where it learns: what it is made of is there then."""
         here = f"`{memory.name}` of {self.place}"
         kind = self._kind(memory)
@@ -187,7 +181,7 @@ class _Verifier:
         require_member(memory.kind, MEMORY_KINDS, f"the kind of `{memory.name}` of {self.place}")
         return MEMORY_KINDS[memory.kind]
 
-    def _shape(self, operand: Operand) -> str:
+    def _shape(self, operand: Operand) -> Shape:
         if not isinstance(operand, str):
             return CONSTANT
         require_member(operand, self.shapes, f"an operand of {self.place}")

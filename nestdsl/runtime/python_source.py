@@ -31,6 +31,7 @@ from torch import nn
 
 from nestdsl.graph.optimizer import GradientMemory, Line, OptimizerProgram, Schedule
 from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
+from nestdsl.vocabulary.shapes import MatrixShape, Scalar
 from nestdsl.vocabulary.timing import ReadTime, Reset, Stop, Through, Truncated
 from nestdsl.runtime.functions import FUNCTIONS, at_least_float32, precise, precision_beside
 from nestdsl.runtime.kinds import *

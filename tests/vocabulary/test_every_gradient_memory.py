@@ -15,6 +15,7 @@ from nestdsl.render.nesting import nesting
 from nestdsl.runtime.optimizer.gradient_memories import RULES
 from nestdsl.runtime.optimizer.stages import is_elementwise
 from nestdsl.vocabulary.gradient_memories import GRADIENT_MEMORIES, MemoryKind
+from nestdsl.vocabulary.shapes import SQUARE, WEIGHT
 from tests.runtime.optimizer.programs import program, run_fast, run_naive
 from tests.vocabulary.test_every_kind import compared
 
@@ -62,7 +63,7 @@ def text(kind: MemoryKind, *, read: str = "m", period: int = 1) -> str:
 
 def reads(kind: MemoryKind) -> list[str]:
     """How its lines can read it, each of the shape of the weight."""
-    answers = {"": [], "weight": ["m(grad)"], "out × out": ["matmul(m(grad), grad)"]}[kind.answer]
+    answers = {None: [], WEIGHT: ["m(grad)"], SQUARE: ["matmul(m(grad), grad)"]}[kind.answer]
     return [*answers, *([] if kind.is_network else ["m"]), *(["debias(m)"] if kind.is_average else [])]
 
 

@@ -9,6 +9,7 @@ import pytest
 import nestdsl
 from nestdsl.plan.plan import Sharing
 from nestdsl.records import MismatchError, plain, typed
+from nestdsl.vocabulary.shapes import NUMBER, WEIGHT, MatrixShape, Shape
 from nestdsl.vocabulary.timing import (
     STOP,
     THROUGH,
@@ -78,6 +79,9 @@ def test_no_other_file_reads_their_words() -> None:
         (Reset, Reset.PARENT, "parent"),
         (ReadTime, ReadTime.ANCHOR, "anchor"),
         (Sharing, Sharing.ONE_PRODUCT, "one running product"),
+        (Shape, NUMBER, "number"),
+        (Shape, WEIGHT, "weight"),
+        (Shape, MatrixShape("in", "out"), "in × out"),
     ],
 )
 def test_each_is_its_text_in_a_file_and_back(hint: type, value: object, text: str) -> None:
@@ -99,6 +103,9 @@ def test_each_is_its_text_in_a_file_and_back(hint: type, value: object, text: st
         (Frequency, None),
         (Reset, "Never"),
         (ReadTime, ["after"]),
+        (Shape, "out × hidden"),
+        (Shape, "out × in"),
+        (Shape, "a number"),
     ],
 )
 def test_any_other_text_is_refused_with_its_place(hint: type, text: object) -> None:

@@ -11,16 +11,9 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from nestdsl.graph.optimizer import (
-    CONSTANT,
-    NUMBER,
-    WEIGHT,
-    Line,
-    Operand,
-    OptimizerProgram,
-    Schedule,
-)
+from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram, Schedule
 from nestdsl.graph.optimizer_timing import timing
+from nestdsl.vocabulary.shapes import CONSTANT, WEIGHT, MatrixShape, Shape
 from nestdsl.vocabulary.signatures import LIBRARY, Value
 from nestdsl.vocabulary.timing import ReadTime
 
@@ -116,15 +109,14 @@ def _value(operand: Operand, numbers: Numbers) -> float:
     return numbers[operand] if isinstance(operand, str) else float(operand)
 
 
-def _extent(line: Line, shapes: Mapping[str, str], extents: tuple[int, int]) -> float:
+def _extent(line: Line, shapes: Mapping[str, Shape], extents: tuple[int, int]) -> float:
     """The rows or columns of a line's operand."""
     operand = line.operands[0]
     shape = shapes.get(operand, WEIGHT) if isinstance(operand, str) else CONSTANT
-    if shape in (CONSTANT, NUMBER):
+    if not isinstance(shape, MatrixShape):
         return 1.0
-    rows, _, columns = ("out × in" if shape == WEIGHT else shape).partition(" × ")
     sizes = {"out": extents[0], "in": extents[1], "1": 1}
-    return float(sizes[rows if line.function == "rows" else columns])
+    return float(sizes[shape.rows if line.function == "rows" else shape.columns])
 
 
 def computed(function: str, *operands: float, **options: Value) -> float:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from nestdsl.graph.optimizer import CONSTANT, WEIGHT, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer import Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_timing import timing
+from nestdsl.vocabulary.shapes import CONSTANT, WEIGHT, Shape
 
 Split = tuple[Operand | None, Operand | None]
 """c and rest; c is None where the weight itself is no term, rest where there is nothing else."""
@@ -67,7 +68,7 @@ class _Splitter:
         return not isinstance(operand, str) or operand in self.known
 
     def _joined(
-        self, function: str, operands: list[Operand | None], is_sum: bool, shape: str
+        self, function: str, operands: list[Operand | None], is_sum: bool, shape: Shape
     ) -> Operand | None:
         """The function of what is there: a sum of one term is that term, a product of one is nothing."""
         present = [operand for operand in operands if operand is not None]
@@ -81,7 +82,7 @@ class _Splitter:
             else present[0]
         )
 
-    def _line(self, function: str, operands: tuple[Operand, ...], shape: str) -> str:
+    def _line(self, function: str, operands: tuple[Operand, ...], shape: Shape) -> str:
         name = f"{self.program.update}.decay.{len(self.added) + 1}"
         self.added.append(Line(name, function, operands, shape))
         return name

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nestdsl.graph.optimizer import NUMBER, WEIGHT, GradientMemory, Line, Operand, OptimizerProgram
+from nestdsl.graph.optimizer import GradientMemory, Line, Operand, OptimizerProgram
 from nestdsl.graph.optimizer_slots import gathered_names, kept_names, slots, state_names
 from nestdsl.graph.optimizer_timing import is_due, timing
 from nestdsl.runtime.optimizer.constants import Numbers
 from nestdsl.runtime.optimizer.gradient_memories import RULES, Form, Given, Operated
+from nestdsl.vocabulary.shapes import NUMBER, WEIGHT, MatrixShape, Shape
 from nestdsl.vocabulary.signatures import Value
 from nestdsl.vocabulary.timing import ReadTime
 
@@ -34,7 +35,7 @@ class Step:
     function: str
     operands: tuple[Operated, ...]
     results: tuple[str, ...]
-    shape: str
+    shape: Shape
     options: tuple[tuple[str, Value], ...] = ()
 
 
@@ -48,7 +49,7 @@ class Steps:
 
     steps: tuple[Step, ...]
     writes: tuple[tuple[str, str], ...]
-    shapes: dict[str, str]
+    shapes: dict[str, Shape]
 
 
 def due_lines(program: OptimizerProgram, step_count: int) -> frozenset[str]:
@@ -88,7 +89,7 @@ class _Reader:
         self.kept = kept_names(program)
         self.steps: list[Step] = []
         self.writes: dict[str, str] = {}
-        self.shapes = {"grad": WEIGHT, "weight": WEIGHT}
+        self.shapes: dict[str, Shape] = {"grad": WEIGHT, "weight": WEIGHT}
         self.shapes |= {f"@{slot.name}": _shape(slot.shape) for slot in slots(program)}
         self.gathering: dict[tuple[Operand, ...], list[GradientMemory]] = {}
         """The memories so far by what they learn."""
@@ -140,7 +141,7 @@ class _Reader:
         function: str,
         operands: tuple[Operated, ...],
         result: str,
-        shape: str,
+        shape: Shape,
         options: tuple[tuple[str, Value], ...] = (),
     ) -> str:
         self.steps.append(Step(function, operands, (result,), shape, options))
@@ -239,5 +240,6 @@ class _MemoryWriter:
         return results
 
 
-def _shape(shape: str) -> str:
-    return {"1 × 1": NUMBER, "out × in": WEIGHT}.get(shape, shape)
+def _shape(shape: Shape) -> Shape:
+    """What is one number for each weight is kept as a matrix of one."""
+    return NUMBER if shape == MatrixShape("1", "1") else shape

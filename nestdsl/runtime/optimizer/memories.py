@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nestdsl.graph.optimizer import WEIGHT, OptimizerProgram
+from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.graph.optimizer_slots import Slot, slots
+from nestdsl.vocabulary.shapes import WEIGHT
 
 STEP_COUNT = "step_count"
 

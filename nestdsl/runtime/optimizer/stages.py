@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, OptimizerProgram
+from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.runtime.functions import POINTWISE
 from nestdsl.runtime.optimizer.lines import Given, Step, Steps
+from nestdsl.vocabulary.shapes import CONSTANT, NUMBER, WEIGHT, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Elementwise:
     """
 
     steps: tuple[Step, ...]
-    shape: str
+    shape: Shape
     reads: tuple[str, ...]
     numbers: tuple[str, ...]
     given: tuple[Given, ...]
@@ -124,7 +125,7 @@ class _Stages:
                     self.levels[one] - (not self.is_elementwise[one]) for one in readers
                 )
 
-    def _elementwise(self, own: list[int], shape: str, fused: list[tuple[str, str]]) -> Elementwise:
+    def _elementwise(self, own: list[int], shape: Shape, fused: list[tuple[str, str]]) -> Elementwise:
         steps = tuple(self.steps[number] for number in own)
         results = {step.results[0] for step in steps}
         inputs = dict.fromkeys(name for step in steps for name in _names(step) if name not in results)
@@ -161,7 +162,7 @@ def _names(step: Step) -> list[str]:
     return [operand for operand in step.operands if isinstance(operand, str)]
 
 
-def _is_elementwise(step: Step, shapes: dict[str, str]) -> bool:
+def _is_elementwise(step: Step, shapes: dict[str, Shape]) -> bool:
     alike = (step.shape, NUMBER)
     return (
         step.function in POINTWISE

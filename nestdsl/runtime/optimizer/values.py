@@ -8,6 +8,7 @@ from torch import Tensor
 from nestdsl.graph.optimizer_slots import Slot
 from nestdsl.runtime.optimizer.functions import as_matrices
 from nestdsl.runtime.optimizer.groups import Batch, Tensors
+from nestdsl.vocabulary.shapes import Shape
 
 
 class Values:
@@ -54,7 +55,7 @@ class Values:
             return self._stacks[name]
         return as_matrices(value, self._count > 1) if isinstance(value, Tensor) else value
 
-    def room(self, name: str, shape: str) -> None:
+    def room(self, name: str, shape: Shape) -> None:
         """Makes room for a result of an elementwise stage."""
         rows, columns = Slot(name, shape).extents(self._shape)
         front = self._shape[:-2] if self._count == 1 else (self._count, *self._shape[:-2])

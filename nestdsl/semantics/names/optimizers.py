@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.graph.optimizer import CONSTANT, WEIGHT
 from nestdsl.semantics.names.declared import Declared
 from nestdsl.semantics.suggestions import did_you_mean, listed
 from nestdsl.semantics.twice import report_said_twice, report_twice
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.shapes import CONSTANT, WEIGHT
 
 IN_SCOPE = {"grad": WEIGHT, "weight": WEIGHT, "step_count": CONSTANT}
 """What every optimizer sees, with its shape."""

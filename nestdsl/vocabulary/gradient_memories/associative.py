@@ -5,6 +5,7 @@ It starts as the identity, and moves by the gradient of half the squared error o
 
 from nestdsl.vocabulary.arguments import whole
 from nestdsl.vocabulary.gradient_memories.kind import MemoryKind, Move, Moved, Part, Rate
+from nestdsl.vocabulary.shapes import WEIGHT, MatrixShape
 from nestdsl.vocabulary.terms import (
     Apply,
     Equation,
@@ -59,9 +60,12 @@ ASSOCIATIVE = MemoryKind(
         "[Nested Learning, Eq. 50]",
     ),
     options=(whole("hidden", 16),),
-    parts=(Part("inner", "hidden × in", is_random=True), Part("outer", "in × hidden")),
-    values=("weight",),
-    answer="weight",
+    parts=(
+        Part("inner", MatrixShape("hidden", "in"), is_random=True),
+        Part("outer", MatrixShape("in", "hidden")),
+    ),
+    values=(WEIGHT,),
+    answer=WEIGHT,
     is_network=True,
     example="{flow} -> normalize({flow})",
     of_value="one of the shape of the weight",

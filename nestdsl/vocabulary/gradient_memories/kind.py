@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nestdsl.vocabulary.arguments import ArgumentSpec
+from nestdsl.vocabulary.shapes import WEIGHT, Shape
 from nestdsl.vocabulary.terms import Equation, Line, Symbol, Term
 from nestdsl.vocabulary.types import Range
 
@@ -27,7 +28,7 @@ class Part:
     """A tensor that a memory keeps: its name within the memory, shape, and whether it starts at random."""
 
     name: str = ""
-    shape: str = "out × in"
+    shape: Shape = WEIGHT
     is_random: bool = False
 
 
@@ -67,7 +68,7 @@ class MemoryKind:
     """A kind of memory inside an optimizer, all that is known of it without torch.
 
     values: the shapes that the value for a key may have; without any it learns one flow by itself.
-    answer: the shape of what it answers to keys; "": it answers none. is_network: it has no value by itself.
+    answer: the shape of what it answers to keys, if it does. is_network: it has no value by itself.
     is_average: it is a moving average from zero, which `debias` corrects. range: what is known of the sign
     of its elements, from that of what it learns. is_elementwise: each element moves for itself.
     nothing_kept: with this rate at this value it is what it learns.
@@ -84,8 +85,8 @@ class MemoryKind:
     objective: Callable[[Mapping[str, Term]], Line]
     options: tuple[ArgumentSpec, ...] = ()
     parts: tuple[Part, ...] = (Part(),)
-    values: tuple[str, ...] = ()
-    answer: str = ""
+    values: tuple[Shape, ...] = ()
+    answer: Shape | None = None
     is_network: bool = False
     is_average: bool = False
     range: Range = Range.ANY

@@ -1,6 +1,7 @@
 """`matrix(step, retain)`: a delta rule over the rows of a key, m = retain m - step (m keyᵀ - value) key."""
 
 from nestdsl.vocabulary.gradient_memories.kind import MemoryKind, Move, Moved, Rate
+from nestdsl.vocabulary.shapes import CONSTANT, NUMBER, SQUARE
 from nestdsl.vocabulary.terms import IDENTITY, Transpose, minus, times
 
 
@@ -22,8 +23,8 @@ MATRIX = MemoryKind(
     lambda rates: (
         "l2: half the squared error of its answers to the rows of its key [Nested Learning, Eq. 48]",
     ),
-    values=("constant", "number", "out × out"),
-    answer="out × out",
+    values=(CONSTANT, NUMBER, SQUARE),
+    answer=SQUARE,
     example="normalize({flow}) -> 1",
     of_value="learns a value `out × out` (a number means so many times the identity)",
 )

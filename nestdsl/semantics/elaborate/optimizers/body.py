@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.graph.optimizer import CONSTANT, WEIGHT, GradientMemory, OptimizerProgram, Schedule
+from nestdsl.graph.optimizer import GradientMemory, OptimizerProgram, Schedule
 from nestdsl.limits import MAX_LEVELS
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.elaborate.arrays import position_in, report_no_array, report_whole_array
@@ -24,6 +24,7 @@ from nestdsl.semantics.names.optimizers import IN_SCOPE
 from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.shapes import CONSTANT, WEIGHT
 from nestdsl.vocabulary.signatures import Value
 from nestdsl.vocabulary.timing import ReadTime
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from nestdsl.diagnostics import Diagnostic, Diagnostics, Note
 from nestdsl.graph.nodes import OptimizerUse
-from nestdsl.graph.optimizer import CONSTANT, Operand, OptimizerProgram, Schedule
+from nestdsl.graph.optimizer import Operand, OptimizerProgram, Schedule
 from nestdsl.limits import MAX_BLOCK_DEPTH, MAX_DIAGNOSTICS
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.elaborate.optimizers.body import OptimizerBody
@@ -37,6 +37,7 @@ from nestdsl.semantics.values.parameters import FileParameters
 from nestdsl.semantics.within_limits import LimitReachedError
 from nestdsl.source import Span
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.shapes import CONSTANT
 from nestdsl.vocabulary.signatures import LIBRARY, ArgumentSpec, OptimizerSignature, Type
 
 Evaluate = Callable[[ast.Expression], object]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from nestdsl.graph.optimizer import CONSTANT
 from nestdsl.semantics.constants import UNKNOWN, Constant, Unknown
 from nestdsl.semantics.elaborate.expressions import FlowElaborator, Result, sign_of
 from nestdsl.semantics.elaborate.optimizers.lines import Flow, number
@@ -16,6 +15,7 @@ from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.syntax.names import names_in
 from nestdsl.vocabulary.gradient_memories import GRADIENT_MEMORIES
+from nestdsl.vocabulary.shapes import CONSTANT
 from nestdsl.vocabulary.signatures import LIBRARY, Function, Place, Value
 
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import gcd
 
-from nestdsl.graph.optimizer import CONSTANT, GradientMemory, Line, Operand
+from nestdsl.graph.optimizer import GradientMemory, Line, Operand
 from nestdsl.semantics.elaborate.expressions import sign_of
 from nestdsl.semantics.values.arithmetic import compute
+from nestdsl.vocabulary.shapes import CONSTANT, Shape
 from nestdsl.vocabulary.signatures import LIBRARY, Value
 
 
@@ -21,7 +22,7 @@ class Flow:
     """
 
     operand: Operand
-    shape: str
+    shape: Shape
     period: int = 1
     value: float | None = None
     memory: GradientMemory | None = None
@@ -45,7 +46,7 @@ class Lines:
         self,
         function: str,
         flows: Sequence[Flow],
-        shape: str,
+        shape: Shape,
         place: str,
         options: tuple[tuple[str, Value], ...] = (),
         period: int | None = None,

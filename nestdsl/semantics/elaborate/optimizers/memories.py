@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT, GradientMemory, Line, Operand
+from nestdsl.graph.optimizer import GradientMemory, Line, Operand
 from nestdsl.semantics.constants import UNKNOWN, Unknown
 from nestdsl.semantics.elaborate.optimizers.flows import OptimizerFlows, as_flow
 from nestdsl.semantics.elaborate.optimizers.lines import Flow
@@ -17,6 +17,7 @@ from nestdsl.semantics.values.clauses import ClauseReader
 from nestdsl.source import Span
 from nestdsl.syntax import ast
 from nestdsl.vocabulary.gradient_memories import GRADIENT_MEMORIES, MEMORY_KINDS, Rate
+from nestdsl.vocabulary.shapes import CONSTANT, NUMBER, WEIGHT
 from nestdsl.vocabulary.signatures import ArgumentSpec, Type
 from nestdsl.vocabulary.timing import ReadTime, Unit
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nestdsl.graph.optimizer import CONSTANT, NUMBER, WEIGHT
+from nestdsl.vocabulary.shapes import CONSTANT, NUMBER, MatrixShape, Shape
 
 _NUMBERS = (CONSTANT, NUMBER)
 _REDUCTIONS = frozenset({"norm", "rms", "mean", "trace", "rows", "columns"})
@@ -26,22 +26,9 @@ def is_reduction(function: str) -> bool:
     return function in _REDUCTIONS
 
 
-def matrix(rows: str, columns: str) -> str:
-    """The shape of a matrix of so many rows and columns."""
-    return WEIGHT if (rows, columns) == ("out", "in") else f"{rows} × {columns}"
-
-
-def extents(shape: str) -> tuple[str, str]:
-    """Rows and columns of a shape that is no number."""
-    if shape == WEIGHT:
-        return "out", "in"
-    rows, _, columns = shape.partition(" × ")
-    return rows, columns
-
-
-def elementwise(shapes: Sequence[str]) -> str:
+def elementwise(shapes: Sequence[Shape]) -> Shape:
     """The shape of what is computed element by element; numbers go with everything."""
-    others = sorted({shape for shape in shapes if shape not in _NUMBERS})
+    others = sorted({shape for shape in shapes if shape not in _NUMBERS}, key=str)
     if len(others) > 1:
         raise ShapeError(
             f"computes element by element, and {_both(others)} differ",
@@ -52,53 +39,49 @@ def elementwise(shapes: Sequence[str]) -> str:
     return NUMBER if NUMBER in shapes else CONSTANT
 
 
-def shape_of(function: str, shapes: Sequence[str]) -> str:
+def shape_of(function: str, shapes: Sequence[Shape]) -> Shape:
     """The shape of what a library function gives. Raises ShapeError."""
     match function, shapes:
         case _ if function in _REDUCTIONS:
             return NUMBER
         case "outer", (left, right):
-            return matrix(_rows(left, function), _same_columns(left, right))
+            return MatrixShape(_matrix(left, function).rows, _same_columns(left, right))
         case "outer", (one,):
-            rows = _rows(one, function)
-            return matrix(rows, rows)
+            rows = _matrix(one, function).rows
+            return MatrixShape(rows, rows)
         case "transpose", (one,):
-            _rows(one, function)
-            rows, columns = extents(one)
-            return matrix(columns, rows)
+            own = _matrix(one, function)
+            return MatrixShape(own.columns, own.rows)
         case "matmul", (left, right):
-            for operand in (left, right):
-                _rows(operand, function)
-            (rows, inner), (other, columns) = extents(left), extents(right)
-            if inner != other:
+            first, second = (_matrix(operand, function) for operand in (left, right))
+            if first.columns != second.rows:
                 raise ShapeError(
                     f"multiplies matrices, and {_both((left, right))} do not fit one another",
                     "the columns of the first are the rows of the second: `outer(a, b)` is a bᵀ, "
                     "`matmul(transpose(a), b)` is aᵀ b",
                 )
-            return matrix(rows, columns)
+            return MatrixShape(first.rows, second.columns)
         case (("newton_schulz" | "normalize" | "rms_match"), (one,)):
-            _rows(one, function)
-            return one
+            return _matrix(one, function)
         case _:
             return elementwise(shapes)
 
 
-def _rows(shape: str, function: str) -> str:
-    if shape in _NUMBERS:
+def _matrix(shape: Shape, function: str) -> MatrixShape:
+    if not isinstance(shape, MatrixShape):
         raise ShapeError("takes a matrix, and this is a number", "give it a flow such as `grad`")
-    return extents(shape)[0]
+    return shape
 
 
-def _same_columns(left: str, right: str) -> str:
-    _rows(right, "outer")
-    if extents(left)[1] != extents(right)[1]:
+def _same_columns(left: Shape, right: Shape) -> str:
+    first, second = _matrix(left, "outer"), _matrix(right, "outer")
+    if first.columns != second.columns:
         raise ShapeError(
             f"multiplies rows with rows, and those of {_both((left, right))} differ in length",
             "`outer(a, b)` is a bᵀ: both have as many columns",
         )
-    return extents(right)[0]
+    return second.rows
 
 
-def _both(shapes: Sequence[str]) -> str:
-    return " and ".join(f"`{'out × in' if shape == WEIGHT else shape}`" for shape in shapes)
+def _both(shapes: Sequence[Shape]) -> str:
+    return " and ".join(f"`{shape.written if isinstance(shape, MatrixShape) else shape}`" for shape in shapes)

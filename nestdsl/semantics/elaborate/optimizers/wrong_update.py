@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from nestdsl.diagnostics import Diagnostics
-from nestdsl.graph.optimizer import CONSTANT, NUMBER
 from nestdsl.semantics.names.declared import Declared
 from nestdsl.semantics.suggestions import nearest
 from nestdsl.syntax import ast
+from nestdsl.vocabulary.shapes import CONSTANT, NUMBER, MatrixShape, Shape
 
 
 def report_no_update(declaration: ast.Optimizer, declared: Declared, diagnostics: Diagnostics) -> None:
@@ -23,10 +23,10 @@ def report_no_update(declaration: ast.Optimizer, declared: Declared, diagnostics
         diagnostics.report("N0303", f"optimizer `{name.text}` has no `update`", name.span, hint)
 
 
-def report_shape(update: ast.Flow, shape: str, diagnostics: Diagnostics) -> None:
+def report_shape(update: ast.Flow, shape: Shape, diagnostics: Diagnostics) -> None:
     """N0201 for an update that has not the shape of the weight."""
     found = "one number" if shape in (CONSTANT, NUMBER) else f"`{shape}`"
-    is_transposed = shape == "in × out"
+    is_transposed = shape == MatrixShape("in", "out")
     diagnostics.report(
         "N0201",
         f"the update is added to the weight and has its shape, `out × in`; this is {found}",

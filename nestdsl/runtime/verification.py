@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nestdsl.diagnostics import fail
+from nestdsl.plan.instructions import Call
 from nestdsl.plan.plan import Plan
 from nestdsl.runtime.build import build
 from nestdsl.runtime.compilation import CompiledRun
 from nestdsl.runtime.compile_progress import Note, compiling_shown
 from nestdsl.runtime.module import NestModule
+from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 
 
 class VerificationError(Exception):
@@ -31,7 +34,8 @@ def verify_model(plan: Plan, note: Note, tokens: int = 24) -> Verified:
 
     Where nothing can be compiled, the eager one is checked alone. Raises VerificationError if the weights are
     not those of the plan, if the compiled model differs from the eager one in a value or a gradient, or if
-    reading a sequence in two parts differs from reading it at once.
+    reading a sequence in two parts differs from reading it at once; NestError N0506 for the last, where kinds
+    or functions from Python may be why.
     """
     eager = build(plan, compile=False).double().eval()
     compiled = build(plan).double().eval()
@@ -44,7 +48,9 @@ def verify_model(plan: Plan, note: Note, tokens: int = 24) -> Verified:
     _require(whole.shape == (2, tokens, plan.output_size), "its output has the planned size")
     first, state = eager(x[:, : tokens // 2 - 1])
     second, _ = eager(x[:, tokens // 2 - 1 :], state)
-    _compare(torch.cat((first, second), 1), whole, "a sequence read in two parts gives what it gives at once")
+    if not _is_equal(torch.cat((first, second), 1), whole):
+        _blame_python(plan)
+        _require(False, "a sequence read in two parts gives what it gives at once")
     weights = f"{plan.costs.parameters:,} weights"
     if not isinstance(compiled.run, CompiledRun):
         text = (
@@ -76,9 +82,27 @@ def _gradients(model: NestModule, x: Tensor) -> dict[str, Tensor]:
     return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
 
 
+def _blame_python(plan: Plan) -> None:
+    """Raises NestError N0506 where kinds or functions from Python are in the plan."""
+    lines = [line for body in plan.bodies for line in body.lines]
+    names = [level.kind for level in plan.levels if level.kind in PYTHON_KINDS]
+    names += [line.function for line in lines if isinstance(line, Call) and line.function in PYTHON_FUNCTIONS]
+    if names:
+        things = " or ".join(f"`{name}`" for name in dict.fromkeys(names))
+        raise fail(
+            "N0506",
+            f"{things}, from Python, gives something else for a sequence read in two parts than at once",
+            "let no output depend on a later token, and let `forward` give the whole next state",
+        )
+
+
 def _compare(found: Tensor, wanted: Tensor, promise: str) -> None:
+    _require(_is_equal(found, wanted), promise)
+
+
+def _is_equal(found: Tensor, wanted: Tensor) -> bool:
     scale = wanted.abs().max().clamp(min=1.0)
-    _require(bool(((found - wanted).abs().max() / scale) < 1e-8), promise)
+    return bool(((found - wanted).abs().max() / scale) < 1e-8)
 
 
 def _require(holds: bool, promise: str) -> None:

@@ -196,3 +196,15 @@ def test_a_declaration_that_is_wrong_keeps_its_code(
     (folder / "broken.py").write_text("import nestdsl\nnestdsl.kind(causal=True)(5)\n")
     status, text = command("check", "m.nest", "--import", "broken")
     assert status == 1 and text.startswith("error[N0104]: what nestdsl.kind decorates is the int 5")
+
+
+def test_a_kind_that_looks_at_later_tokens_is_named_by_compile_verify(
+    folder: Path, command: Callable[..., tuple[int, str]]
+) -> None:
+    """Nothing but its own word says that a kind is causal: what is wrong then is no fault of the compiler."""
+    later = KINDS.replace("x.cumsum(1)", "x.sum(1, keepdim=True).expand_as(x)")
+    (folder / "mine/kinds.py").write_text(later)
+    status, text = command("compile", "m.nest", "--verify", *IMPORT)
+    assert status == 1
+    assert "N0506" in text and "`running_sum`" in text
+    assert "fault of nestdsl" not in text

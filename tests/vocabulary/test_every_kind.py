@@ -14,9 +14,9 @@ import nestdsl
 from nestdsl.explain import sections
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.render.nesting import nesting
-from nestdsl.runtime.kinds import LAYERS, MEMORIES
+from nestdsl.runtime.kinds import LAYERS, MEMORIES, Start
 from nestdsl.vocabulary.kinds import KINDS
-from nestdsl.vocabulary.signatures import Kind, Takes
+from nestdsl.vocabulary.signatures import STARTS, Kind, Takes
 from nestdsl.vocabulary.terms import Equation, Symbol, T
 from tests.explain.evaluate import Recurrence
 
@@ -193,6 +193,7 @@ def test_its_equation_is_what_its_module_computes(kind: Kind) -> None:
             ("up", ""): {(): "up"},
             ("down", ""): {(): "down"},
         }
+        assert kind.name in WEIGHTS, "add its weights by the symbols of its equation to WEIGHTS"
         for (letter, index), value in WEIGHTS[kind.name](own).items():
             values.setdefault((letter, ""), {})[index] = value
         functions = {
@@ -204,3 +205,18 @@ def test_its_equation_is_what_its_module_computes(kind: Kind) -> None:
         recurrence = Recurrence((equation,), values, functions)
         for t in range(3, tokens):  # a convolution of three looks two tokens back
             torch.testing.assert_close(recurrence.symbol(Symbol("y").at(T), {"t": t})[:, 0], made[0, t])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name in LAYERS], ids=lambda kind: kind.name)
+def test_its_module_has_the_weights_and_the_starts_that_it_declares(kind: Kind) -> None:
+    given = {spec.name: ARGUMENTS.get(spec.name, spec.default) for spec in kind.arguments}
+    named = {name: value for name, value in given.items() if name in ARGUMENTS}
+    made = LAYERS[kind.name](8, 8, **named)
+    shapes = {name: tuple(weight.shape) for name, weight in made.named_parameters()}
+    assert shapes == dict(kind.parameters(given, 8, 8))
+    numbers = {word: 0.5 for word, spec in STARTS.items() if spec}
+    for word in kind.starts:
+        started = LAYERS[kind.name](8, 8, **named, init=Start(word, numbers.get(word)))
+        assert all(torch.isfinite(weight).all() for weight in started.parameters())
+    assert kind.equation is not None, "its page shows no equation"
+    assert kind.flops({**given}, 8, 8) > 0 or kind.takes is Takes.IDS, "its operations count as none"

@@ -245,7 +245,7 @@ class Body(BodyScope):
                 from_library(name.text)
                 or did_you_mean(name.text, known)
                 or like_in_library(name.text)
-                or "the kinds are " + ", ".join(LIBRARY.kinds),
+                or f"the kinds are {', '.join(LIBRARY.kinds)}; your own need `--import MODULE`",
             )
 
     def _with_default(self, own: Clauses, kind: Kind) -> Clauses:

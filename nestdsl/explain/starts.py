@@ -25,7 +25,7 @@ def start(level: Level, has_residual: bool, trained_by: str, state: str = "W") -
         stored = f"{level.init.key} of {level.init.file}"
         return (by + stored if is_memory else stored,)
     if LIBRARY.kinds[level.kind].is_custom:
-        return ("as its class draws it",)
+        return ("what its class draws",)
     drawn = _weights(level, has_residual, state)
     if not is_memory:
         return drawn

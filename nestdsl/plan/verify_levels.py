@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from nestdsl.graph.optimizer import OptimizerProgram
 from nestdsl.plan.plan import Body, LevelPlan, SurprisePlan
@@ -52,12 +53,26 @@ def verify_levels(body: Body) -> None:
         for name, _ in level.arguments:
             require_identifier(name, f"an argument of {here}", free=False)
         if kind is not None:  # one that is not known here is refused where it is built
-            _verify_kind(level, kind, here)
+            with _declared_here(kind):
+                _verify_kind(level, kind, here)
         verify_start(level)
         _verify_options(level, kind, here)
         if level.surprise is not None:
             _verify_surprise(level, level.surprise, levels, here)
     _verify_ancestry(levels)
+
+
+@contextmanager
+def _declared_here(kind: Kind) -> Iterator[None]:
+    """What does not fit a kind from Python may be its declaration, which need not be that of the plan."""
+    try:
+        yield
+    except OddPlanError as error:
+        if not kind.is_custom:
+            raise
+        raise OddPlanError(
+            f"the kind `{kind.name}` from Python was declared otherwise for it: {error}"
+        ) from None
 
 
 def shapes_of(level: LevelPlan) -> Shapes | None:

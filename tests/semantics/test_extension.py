@@ -9,7 +9,7 @@ from nestdsl.diagnostics import Diagnostic, NestError
 from nestdsl.plan.yaml import from_yaml, to_yaml
 from nestdsl.vocabulary.extension import PYTHON_FUNCTIONS, PYTHON_KINDS
 from nestdsl.vocabulary.signatures import LIBRARY
-from tests.semantics.programs import codes, graph, messages, model
+from tests.semantics.programs import analysis, codes, graph, model
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +162,30 @@ def test_what_is_not_causal_is_refused():
         return x.flip(1)
 
     assert codes(model("level a = mixer\nflow out = in -> a -> reverse")) == ["N0302", "N0302"]
-    assert messages(model("flow out = in -> reverse")) == ["`reverse` reads later tokens"]
+    [found] = analysis(model("flow out = in -> reverse")).diagnostics
+    assert found.message == "`reverse` reads later tokens"
+    assert found.hint.startswith("its Python declares `reverse` with `causal=False`")
+
+
+def test_a_plan_of_a_kind_that_is_declared_otherwise_now_names_it() -> None:
+    def declare(**more):
+        @nestdsl.kind(causal=True, name="scale", **more)
+        class Scale(nn.Module):
+            def __init__(self, input_size, output_size):
+                super().__init__()
+                self.size = input_size
+
+            def init_state(self, batch, device, dtype):
+                return {"total": torch.zeros(batch, self.size, device=device, dtype=dtype)}
+
+            def forward(self, x, state=None):
+                return x if state is None else (x, state)
+
+    declare()
+    text = to_yaml(nestdsl.parse(model("flow out = in -> scale -> linear")).plan)
+    declare(state=lambda arguments, size, out: (("total", (size,)),))
+    with pytest.raises(NestError, match="the kind `scale` from Python was declared otherwise for it"):
+        from_yaml(text)
 
 
 def test_a_plan_with_a_kind_that_is_gone():
